@@ -1,0 +1,1 @@
+//! The loops: sync loop, pod executor, PLEG, sources, snapshots

@@ -1,0 +1,205 @@
+//! Counters, gauges and histograms, and their text form (Prometheus exposition 0.0.4).
+//!
+//! A [`Registry`] is a value that `bin/kubelet` makes and hands to whoever measures; there is no global. Names, help
+//! texts and labels are upstream's (CONTRACT 5.15), so they are given in full where a family is registered.
+//! Registering the same name twice gives the same family.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Prometheus' default histogram buckets, in seconds.
+pub const DEFAULT_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Upper bound of label sets per family; more are counted into none. A family's labels come from a closed set or from
+/// pods, and no node has this many: the bound keeps a bug or a hostile name from eating the memory.
+const MAX_SERIES: usize = 20_000;
+
+/// What kind of metric a family is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Name, help and label names of a family.
+#[derive(Clone, Copy, Debug)]
+pub struct Desc {
+    /// Full name, e.g. `kubelet_runtime_operations_total`.
+    pub name: &'static str,
+    /// Help text, with upstream's stability mark, e.g. `[ALPHA] Cumulative number of ...`.
+    pub help: &'static str,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+#[derive(Debug, Default, Clone)]
+struct Series {
+    value: f64,
+    buckets: Vec<u64>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Family {
+    desc: Desc,
+    kind: Kind,
+    bounds: &'static [f64],
+    series: Mutex<BTreeMap<Vec<String>, Series>>,
+}
+
+impl Family {
+    fn update(&self, labels: &[&str], change: impl FnOnce(&mut Series)) {
+        debug_assert_eq!(labels.len(), self.desc.labels.len(), "{} takes {:?}", self.desc.name, self.desc.labels);
+        let mut series = lock(&self.series);
+        if let Some(found) = series.iter_mut().find(|(key, _)| key.iter().map(String::as_str).eq(labels.iter().copied())) {
+            change(found.1);
+        } else if series.len() < MAX_SERIES {
+            let key = labels.iter().map(|&label| label.to_owned()).collect();
+            change(series.entry(key).or_default());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A family of values that only grow.
+#[derive(Clone, Debug)]
+pub struct Counter(Arc<Family>);
+
+impl Counter {
+    /// Adds one to the series with these label values.
+    pub fn inc(&self, labels: &[&str]) {
+        self.add(labels, 1.0);
+    }
+
+    /// Adds `amount`, which must not be negative, to the series with these label values.
+    pub fn add(&self, labels: &[&str], amount: f64) {
+        self.0.update(labels, |series| series.value += amount.max(0.0));
+    }
+}
+
+/// A family of values that go up and down.
+#[derive(Clone, Debug)]
+pub struct Gauge(Arc<Family>);
+
+impl Gauge {
+    /// Sets the series with these label values.
+    pub fn set(&self, labels: &[&str], value: f64) {
+        self.0.update(labels, |series| series.value = value);
+    }
+
+    /// Removes every series, for families that are written anew as a whole.
+    pub fn clear(&self) {
+        lock(&self.0.series).clear();
+    }
+}
+
+/// A family of distributions.
+#[derive(Clone, Debug)]
+pub struct Histogram(Arc<Family>);
+
+impl Histogram {
+    /// Records one value in the series with these label values.
+    pub fn observe(&self, labels: &[&str], value: f64) {
+        let bounds = self.0.bounds;
+        self.0.update(labels, |series| {
+            series.buckets.resize(bounds.len(), 0);
+            for (bucket, bound) in series.buckets.iter_mut().zip(bounds) {
+                *bucket += u64::from(value <= *bound);
+            }
+            series.value += value;
+            series.count += 1;
+        });
+    }
+}
+
+/// All families of one agent.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    families: Arc<Mutex<BTreeMap<&'static str, Arc<Family>>>>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers or finds a counter family.
+    pub fn counter(&self, desc: Desc) -> Counter {
+        Counter(self.family(desc, Kind::Counter, &[]))
+    }
+
+    /// Registers or finds a gauge family.
+    pub fn gauge(&self, desc: Desc) -> Gauge {
+        Gauge(self.family(desc, Kind::Gauge, &[]))
+    }
+
+    /// Registers or finds a histogram family with these upper bounds, ascending, without +Inf.
+    pub fn histogram(&self, desc: Desc, bounds: &'static [f64]) -> Histogram {
+        Histogram(self.family(desc, Kind::Histogram, bounds))
+    }
+
+    fn family(&self, desc: Desc, kind: Kind, bounds: &'static [f64]) -> Arc<Family> {
+        let mut families = lock(&self.families);
+        let family = families
+            .entry(desc.name)
+            .or_insert_with(|| Arc::new(Family { desc, kind, bounds, series: Mutex::default() }));
+        debug_assert_eq!(family.kind, kind, "{} is registered as another kind", desc.name);
+        Arc::clone(family)
+    }
+
+    /// All families in text form, sorted by name and labels. Families without series are left out, as upstream does.
+    pub fn text(&self) -> String {
+        let families: Vec<_> = lock(&self.families).values().cloned().collect();
+        let mut out = String::new();
+        for family in families {
+            text::write_family(&mut out, &family);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPS: Desc = Desc { name: "ops_total", help: "[ALPHA] Ops.", labels: &["op"] };
+    const LATENCY: Desc = Desc { name: "latency_seconds", help: "Latency.", labels: &[] };
+
+    #[test]
+    fn text_form_is_prometheus_own() {
+        let registry = Registry::new();
+        let ops = registry.counter(OPS);
+        ops.inc(&["a"]);
+        ops.add(&["q\"\n"], 2.0);
+        registry.histogram(LATENCY, &[0.5, 1.0]).observe(&[], 0.7);
+        let want = "\
+# HELP latency_seconds Latency.
+# TYPE latency_seconds histogram
+latency_seconds_bucket{le=\"0.5\"} 0
+latency_seconds_bucket{le=\"1\"} 1
+latency_seconds_bucket{le=\"+Inf\"} 1
+latency_seconds_sum 0.7
+latency_seconds_count 1
+# HELP ops_total [ALPHA] Ops.
+# TYPE ops_total counter
+ops_total{op=\"a\"} 1
+ops_total{op=\"q\\\"\\n\"} 2
+";
+        assert_eq!(registry.text(), want);
+    }
+
+    #[test]
+    fn registering_twice_gives_the_same_family() {
+        let registry = Registry::new();
+        registry.counter(OPS).inc(&["a"]);
+        registry.counter(OPS).inc(&["a"]);
+        assert!(registry.text().contains("ops_total{op=\"a\"} 2"));
+    }
+}

@@ -1,0 +1,74 @@
+//! Writes one family in Prometheus' text form. Reads the family under its lock; writes to a string.
+
+use std::fmt::Write;
+
+use crate::{Family, Kind, Series, lock};
+
+/// Appends the family's help, type and series; nothing when it has no series.
+pub(crate) fn write_family(out: &mut String, family: &Family) {
+    let all = lock(&family.series);
+    if all.is_empty() {
+        return;
+    }
+    let name = family.desc.name;
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(out, "# HELP {name} ");
+    escape(out, family.desc.help, Quotes::Plain);
+    let _ = writeln!(out, "\n# TYPE {name} {kind}");
+    for (values, series) in all.iter() {
+        let pairs: Vec<(&str, &str)> = family.desc.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+        match family.kind {
+            Kind::Counter | Kind::Gauge => sample(out, name, &pairs, series.value),
+            Kind::Histogram => histogram(out, family, &pairs, series),
+        }
+    }
+}
+
+fn histogram(out: &mut String, family: &Family, pairs: &[(&str, &str)], series: &Series) {
+    let name = family.desc.name;
+    let bounds = family.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+    let counts = series.buckets.iter().copied().chain([series.count]);
+    for (bound, count) in bounds.zip(counts) {
+        let mut with_bound = pairs.to_vec();
+        with_bound.push(("le", &bound));
+        sample(out, &format!("{name}_bucket"), &with_bound, count as f64);
+    }
+    sample(out, &format!("{name}_sum"), pairs, series.value);
+    sample(out, &format!("{name}_count"), pairs, series.count as f64);
+}
+
+fn sample(out: &mut String, name: &str, pairs: &[(&str, &str)], value: f64) {
+    out.push_str(name);
+    for (i, (label, text)) in pairs.iter().enumerate() {
+        out.push(if i == 0 { '{' } else { ',' });
+        out.push_str(label);
+        out.push_str("=\"");
+        escape(out, text, Quotes::Escaped);
+        out.push('"');
+    }
+    if !pairs.is_empty() {
+        out.push('}');
+    }
+    let _ = writeln!(out, " {value}");
+}
+
+enum Quotes {
+    Plain,
+    Escaped,
+}
+
+fn escape(out: &mut String, text: &str, quotes: Quotes) {
+    for c in text.chars() {
+        match (c, &quotes) {
+            ('\\', _) => out.push_str("\\\\"),
+            ('\n', _) => out.push_str("\\n"),
+            ('"', Quotes::Escaped) => out.push_str("\\\""),
+            _ => out.push(c),
+        }
+    }
+}

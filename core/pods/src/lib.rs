@@ -1,0 +1,1 @@
+//! Which pods the node should run, and the life of each: sources, static pods, pod workers

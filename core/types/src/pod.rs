@@ -1,0 +1,103 @@
+//! Small readings of an API pod that many decisions need.
+
+use crate::api::{Container, Pod, PodSpec};
+use crate::{PodKey, PodUid};
+
+/// Which list of the pod spec a container stands in, and how it behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ContainerKind {
+    /// `spec.initContainers`, runs to its end before the next starts.
+    Init,
+    /// `spec.initContainers` with `restartPolicy: Always` (KEP-753).
+    Sidecar,
+    /// `spec.containers`.
+    Regular,
+    /// `spec.ephemeralContainers`.
+    Ephemeral,
+}
+
+/// A container of a pod spec with its kind. Ephemeral containers are read elsewhere: their type differs.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerRef<'a> {
+    /// The container's spec.
+    pub spec: &'a Container,
+    /// Its kind.
+    pub kind: ContainerKind,
+}
+
+impl ContainerRef<'_> {
+    /// `fieldPath` of an object reference to it, e.g. `spec.containers{web}` (CONTRACT 0.2).
+    pub fn field_path(&self) -> String {
+        let list = match self.kind {
+            ContainerKind::Init | ContainerKind::Sidecar => "initContainers",
+            ContainerKind::Regular => "containers",
+            ContainerKind::Ephemeral => "ephemeralContainers",
+        };
+        format!("spec.{list}{{{}}}", self.spec.name)
+    }
+}
+
+/// Readings of a pod. Pods inside the agent have passed decoding and defaulting, so missing parts read as empty.
+pub trait PodExt {
+    /// `metadata.uid`.
+    fn uid(&self) -> PodUid;
+    /// `metadata.namespace` and `metadata.name`.
+    fn key(&self) -> PodKey;
+    /// `spec`, when there is one.
+    fn spec_ref(&self) -> Option<&PodSpec>;
+    /// An annotation's value.
+    fn annotation(&self, key: &str) -> Option<&str>;
+    /// Init containers and sidecars in order, then regular containers in order.
+    fn container_refs(&self) -> Vec<ContainerRef<'_>>;
+    /// `spec.hostNetwork`.
+    fn is_host_network(&self) -> bool;
+    /// `spec.restartPolicy`, `Always` when unset.
+    fn restart_policy(&self) -> &str;
+    /// `spec.terminationGracePeriodSeconds`, 30 when unset, in seconds.
+    fn grace_period_secs(&self) -> i64;
+}
+
+impl PodExt for Pod {
+    fn uid(&self) -> PodUid {
+        PodUid::from(self.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    fn key(&self) -> PodKey {
+        PodKey::new(
+            self.metadata.namespace.as_deref().unwrap_or_default(),
+            self.metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+
+    fn spec_ref(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn container_refs(&self) -> Vec<ContainerRef<'_>> {
+        let Some(spec) = &self.spec else { return Vec::new() };
+        let init = spec.init_containers.iter().flatten().map(|spec| ContainerRef {
+            spec,
+            kind: match spec.restart_policy.as_deref() {
+                Some("Always") => ContainerKind::Sidecar,
+                _ => ContainerKind::Init,
+            },
+        });
+        init.chain(spec.containers.iter().map(|spec| ContainerRef { spec, kind: ContainerKind::Regular })).collect()
+    }
+
+    fn is_host_network(&self) -> bool {
+        self.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
+    }
+
+    fn restart_policy(&self) -> &str {
+        self.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always")
+    }
+
+    fn grace_period_secs(&self) -> i64 {
+        self.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30)
+    }
+}

@@ -1,0 +1,136 @@
+//! The snapshots that the agent publishes: immutable, whole, replaced at each change. The HTTP server and the program
+//! `podwright` read them; nobody writes back through them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::{Pod, PodStatus};
+use crate::runtime::{RuntimeStatus, RuntimeVersion};
+use crate::{MonoTime, ObservedPod, PodEvent, PodUid, WallTime};
+
+/// Where a pod came from. The order is the order of precedence when two sources name the same pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PodSource {
+    /// `staticPodPath`.
+    File,
+    /// `staticPodURL`.
+    Http,
+    /// `podwright run` on this node; kept as files below the root directory.
+    Local,
+    /// The API server.
+    Api,
+}
+
+impl PodSource {
+    /// Value of the annotation `kubernetes.io/config.source`. Upstream knows three sources, so a local pod is a file pod.
+    pub const fn annotation(self) -> &'static str {
+        match self {
+            Self::File | Self::Local => "file",
+            Self::Http => "http",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// Life of one pod incarnation, decided by the pod worker machine alone (DESIGN 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Lifecycle {
+    /// Known, not started: something must happen first.
+    Waiting,
+    /// The agent brings and keeps it up.
+    Syncing,
+    /// It is being stopped. No container starts any more.
+    Terminating,
+    /// Nothing of it runs. Its resources are being released.
+    Terminated,
+    /// Nothing is left of it.
+    Finished,
+}
+
+/// What the agent does for a pod right now.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// In words, e.g. `pulling image "nginx"`.
+    pub doing: String,
+    /// Container concerned; empty for the pod.
+    pub container: String,
+    /// Since when.
+    pub since: WallTime,
+}
+
+/// The last thing that went wrong for a pod.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// CamelCase reason, e.g. `ErrImagePull`.
+    pub reason: String,
+    /// Text for people.
+    pub message: String,
+    /// Container concerned; empty for the pod.
+    pub container: String,
+    /// When.
+    pub at: WallTime,
+}
+
+/// Everything published of one pod.
+#[derive(Clone, Debug)]
+pub struct PodView {
+    /// Desired pod, without status. For a pod that only the runtime knows: what its labels tell.
+    pub pod: Arc<Pod>,
+    /// Current status.
+    pub status: Arc<PodStatus>,
+    /// Where it came from; `None` for a pod that only the runtime knows.
+    pub source: Option<PodSource>,
+    /// Life of this incarnation.
+    pub lifecycle: Lifecycle,
+    /// What the agent does for it right now.
+    pub activity: Option<Activity>,
+    /// What went wrong last; cleared by the next success.
+    pub problem: Option<Problem>,
+    /// When the agent tries next by itself.
+    pub next_retry: Option<WallTime>,
+    /// Latest events, oldest first, bounded.
+    pub events: Arc<[PodEvent]>,
+}
+
+/// A manifest or source that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceProblem {
+    /// File or URL.
+    pub origin: String,
+    /// What is wrong: line and field where known, and what happens next.
+    pub message: String,
+    /// Since when.
+    pub since: WallTime,
+}
+
+/// The agent's view of the container runtime.
+#[derive(Clone, Debug, Default)]
+pub struct RuntimeView {
+    /// Version, once it has answered.
+    pub version: Option<RuntimeVersion>,
+    /// Latest status.
+    pub status: Option<RuntimeStatus>,
+    /// Why it cannot be used now; empty when it can.
+    pub error: String,
+    /// Last complete look at all pods.
+    pub last_relist: Option<MonoTime>,
+}
+
+/// Everything published of the node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeView {
+    /// Pods by UID.
+    pub pods: BTreeMap<PodUid, Arc<PodView>>,
+    /// What the runtime showed last, by UID.
+    pub observed: BTreeMap<PodUid, Arc<ObservedPod>>,
+    /// Container runtime.
+    pub runtime: RuntimeView,
+    /// Manifests and sources that cannot be used.
+    pub source_problems: Vec<SourceProblem>,
+    /// When the sync loop last turned or proved that it could.
+    pub sync_loop_alive: MonoTime,
+}

@@ -1,0 +1,1 @@
+//! Container runtime over CRI v1 on a unix socket

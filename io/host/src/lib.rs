@@ -1,0 +1,1 @@
+//! The node's kernel and file system: clock, cgroups, mounts, pod directories, file watches, machine facts

@@ -1,0 +1,1 @@
+//! Manifests fetched from a URL

@@ -1,0 +1,56 @@
+//! What the HTTP servers ask of the agent beyond its published snapshots. Implemented by `agent`, used by `server`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use core_types::runtime::StreamRequest;
+use core_types::view::NodeView;
+use core_types::{ContainerId, PodKey, PodUid, SandboxId};
+
+/// Why the agent did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The request cannot be right.
+    #[error("{0}")]
+    Invalid(String),
+    /// What it names does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// It collides with what there is.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something outside failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A pod as `podwright run` made it known.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedPod {
+    /// Namespace and name.
+    pub key: PodKey,
+    /// UID.
+    pub uid: PodUid,
+    /// What happened: `created`, `changed` or `unchanged`.
+    pub outcome: String,
+}
+
+/// Requests to the agent.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// The latest snapshot.
+    fn view(&self) -> Arc<NodeView>;
+    /// Waits until the snapshot changes after this call; returns at once when the agent stops.
+    async fn changed(&self);
+    /// Takes the manifests of a local file (YAML or JSON, several documents) and keeps them.
+    async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError>;
+    /// Removes a pod that was applied locally.
+    async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError>;
+    /// URL of an exec stream.
+    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError>;
+    /// URL of an attach stream.
+    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError>;
+    /// URL of a port-forward stream.
+    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> Result<String, ControlError>;
+}

@@ -1,0 +1,18 @@
+//! The agent's doors to the outside: one small async trait per outside system, with the plain data it passes.
+//!
+//! `io/*` implements them for the real parts, `sim` implements them as fakes, and one contract suite runs on both.
+//! Every call is bounded in time by its implementation; an error says what failed, on what, and why.
+
+pub mod cgroups;
+pub mod clock;
+pub mod control;
+pub mod pod_files;
+pub mod runtime;
+pub mod sources;
+
+pub use cgroups::{CgroupError, Cgroups};
+pub use clock::Clock;
+pub use control::{Control, ControlError};
+pub use pod_files::{FileError, PodFiles};
+pub use runtime::{ContainerRuntime, ImageService, RuntimeError};
+pub use sources::{ManifestFetcher, ManifestFile, ManifestFiles};

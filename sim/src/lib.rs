@@ -1,0 +1,1 @@
+//! The whole agent on fakes: one thread, paused time, printed seed

@@ -1,0 +1,1 @@
+//! Tests of the programs from outside, on a real runtime
