@@ -1,0 +1,32 @@
+//! Real parts for runs and tests: containerd, runc, CNI, images, cgroup roots and the agent itself.
+//!
+//! [`Parts`] finds or makes the programs, [`Instance`] puts a private runtime together from them, [`Agent`] is our kubelet
+//! on that runtime. Everything an instance makes lies below one folder, one bridge, one subnet and one cgroup per
+//! controller, so that it can be swept away whole, also after the process that made it was killed.
+//!
+//! Reads: `PODWRIGHT_CACHE` (where built parts are kept), `PODWRIGHT_LAB_CONTAINERD` (which containerd tests use),
+//! `PODWRIGHT_BIN_DIR` (where our programs lie), `PODWRIGHT_SKIPS` (where skipped tests are noted).
+//! Leaves out: async code (plain threads and blocking calls), TLS, and any containerd that was not started here.
+
+pub mod agent;
+pub mod cgroups;
+pub mod command;
+pub mod containerd;
+pub mod http;
+pub mod images;
+pub mod instance;
+pub mod network;
+mod oci;
+pub mod parts;
+pub mod process;
+pub mod registry;
+mod skip;
+mod sweep;
+pub mod wait;
+
+pub use agent::Agent;
+pub use containerd::{Containerd, ContainerdVersion};
+pub use instance::{Instance, sweep_stale};
+pub use parts::Parts;
+pub use registry::Registry;
+pub use skip::{skip, skipped};
