@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod ids;
+pub mod invariant;
 pub mod keys;
 pub mod observed;
 pub mod pod;
@@ -19,9 +20,10 @@ pub mod view;
 pub mod api {
     pub use k8s_openapi::api::core::v1::{
         Affinity, Container, ContainerPort, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-        ContainerStateWaiting, ContainerStatus, EmptyDirVolumeSource, EnvVar, EnvVarSource, EphemeralContainer,
-        HostAlias, HostIP, HostPathVolumeSource, Pod, PodCondition, PodDNSConfig, PodIP, PodSecurityContext,
-        PodSpec, PodStatus, Probe, ResourceRequirements, SecurityContext, Toleration, Volume, VolumeMount,
+        ContainerStateWaiting, ContainerStatus, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        EphemeralContainer, HostAlias, HostIP, HostPathVolumeSource, Pod, PodCondition, PodDNSConfig, PodIP,
+        PodSecurityContext, PodSpec, PodStatus, Probe, ResourceRequirements, SecurityContext, Toleration,
+        Volume, VolumeMount,
     };
     pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityText;
     pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -30,6 +32,7 @@ pub mod api {
 
 pub use event::{EventType, PodEvent};
 pub use ids::{ContainerId, PodKey, PodUid, SandboxId};
+pub use invariant::Invariant;
 pub use observed::{ObservedContainer, ObservedPod, ObservedSandbox};
 pub use pod::{ContainerKind, ContainerRef, PodExt};
 pub use qos::QosClass;

@@ -1,0 +1,385 @@
+//! The pod worker machine: the life of every pod incarnation on the node, and the only place that decides it.
+//!
+//! ```text
+//!            name free, runtime seen            stop wanted             nothing runs (PW-4)          erased
+//!  Waiting ---------------------------> Syncing -----------> Terminating -----------> Terminated ---------> Finished
+//!     |                                                          ^                        ^
+//!     +------------------- stop wanted --------------------------+     orphaned files ----+
+//! ```
+//!
+//! Reads: desired pods, stop requests, pictures of the runtime (only their time and whether anything runs), outcomes of
+//! operations. Gives: which operation to start or cancel, and which pod to look at. It keeps PW-1 to PW-6.
+//!
+//! A pod leaves the machine when it is Finished. A pod whose containers have all ended for good stays Terminated while it
+//! is still desired, so that its status and logs can be read. The same UID may come back (static pods): the new spec
+//! waits until the old incarnation is Finished.
+
+mod one;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_types::api::Pod;
+use core_types::view::{Lifecycle, PodSource};
+use core_types::{Invariant, MonoTime, PodKey, PodUid};
+
+pub use one::PodWorker;
+
+/// Identifies one started operation; the outcome of an operation that is not the current one is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// What to do for a pod. One at a time (PW-1).
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Bring the pod to what its spec says.
+    Sync {
+        /// The newest spec.
+        pod: Arc<Pod>,
+    },
+    /// Stop everything that runs of it.
+    Terminate {
+        /// The spec; `None` for a pod that only the runtime knows.
+        pod: Option<Arc<Pod>>,
+        /// Seconds left for the processes to end by themselves, at least 1.
+        grace_secs: i64,
+    },
+    /// Release what a stopped pod holds: volumes, cgroup. Its containers, logs and status stay readable.
+    Release {
+        /// The spec, as for `Terminate`.
+        pod: Option<Arc<Pod>>,
+    },
+    /// Remove every trace: containers, sandboxes, directories, logs, cgroup.
+    Erase {
+        /// The spec, as for `Terminate`.
+        pod: Option<Arc<Pod>>,
+    },
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All done. `again_at` is when something is due by itself (a back-off ends, a deadline passes).
+    Done {
+        /// When to run again; `None` for the regular interval.
+        again_at: Option<MonoTime>,
+    },
+    /// Something failed and was reported; it is tried again.
+    Failed {
+        /// When at the earliest; `None` for the machine's own back-off.
+        retry_at: Option<MonoTime>,
+    },
+    /// Stopped half-way because it was cancelled.
+    Cancelled,
+}
+
+/// Why a pod must stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// No source wants it any more.
+    Removed,
+    /// Its containers have ended and none may run again.
+    Completed,
+    /// Refused at admission.
+    Rejected,
+    /// Only the runtime knows it.
+    Orphaned,
+}
+
+/// What a picture of the runtime says of one pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// When the runtime was asked.
+    pub observed_at: MonoTime,
+    /// Nothing of the pod runs.
+    pub stopped: bool,
+    /// Something differs from the picture before.
+    pub changed: bool,
+}
+
+/// Input of the machine.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A source wants this pod, as new or changed.
+    Desired {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// Where it comes from.
+        source: PodSource,
+    },
+    /// The pod must stop. `grace_secs` overrides the spec's when given, and can only shorten what was given before.
+    Stop {
+        /// Which pod.
+        uid: PodUid,
+        /// Why.
+        reason: StopReason,
+        /// Override in seconds.
+        grace_secs: Option<i64>,
+    },
+    /// The runtime or the file system holds something of a pod that no source wants.
+    Orphan {
+        /// UID found.
+        uid: PodUid,
+        /// Name found; empty parts when only a directory or cgroup is left.
+        key: PodKey,
+    },
+    /// One pod was looked at.
+    Seen {
+        /// Which pod.
+        uid: PodUid,
+        /// What was seen.
+        sighting: Sighting,
+    },
+    /// All pods were looked at. Those that are not named here have nothing in the runtime.
+    Relisted {
+        /// When the runtime was asked.
+        observed_at: MonoTime,
+        /// What was seen.
+        sightings: BTreeMap<PodUid, Sighting>,
+    },
+    /// Something outside the runtime asks for a sync, e.g. a back-off that a user cleared.
+    Nudge {
+        /// Which pod.
+        uid: PodUid,
+    },
+    /// An operation ended.
+    Ended {
+        /// Which pod.
+        uid: PodUid,
+        /// Which operation.
+        op: OpId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A deadline passed.
+    Tick,
+}
+
+/// Output of the machine, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Start this operation.
+    Start {
+        /// For which pod.
+        uid: PodUid,
+        /// Its ID.
+        op: OpId,
+        /// What.
+        operation: Operation,
+    },
+    /// Ask the running operation to end early. Its outcome is still reported.
+    Cancel {
+        /// Of which pod.
+        uid: PodUid,
+    },
+    /// Take a new picture of this pod; `Seen` must follow.
+    Look {
+        /// Which pod.
+        uid: PodUid,
+    },
+    /// The pod's life moved on.
+    Moved {
+        /// Which pod.
+        uid: PodUid,
+        /// To which state.
+        to: Lifecycle,
+    },
+    /// A rule was broken: our error.
+    Broken(Invariant),
+}
+
+/// Waiting times of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerPolicy {
+    /// Longest time between two syncs of a pod (`syncFrequency`).
+    pub sync_interval: Duration,
+    /// First wait after a failed operation; doubles up to `retry_max`.
+    pub retry_first: Duration,
+    /// Longest wait after failed operations.
+    pub retry_max: Duration,
+}
+
+impl Default for WorkerPolicy {
+    fn default() -> Self {
+        Self {
+            sync_interval: Duration::from_secs(60),
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// All pods of the node.
+#[derive(Debug)]
+pub struct PodWorkers {
+    policy: WorkerPolicy,
+    workers: BTreeMap<PodUid, PodWorker>,
+    next_op: u64,
+    /// When the runtime was first seen as a whole; nothing starts before.
+    relisted_at: Option<MonoTime>,
+}
+
+impl PodWorkers {
+    /// A node without pods.
+    pub fn new(policy: WorkerPolicy) -> Self {
+        Self { policy, workers: BTreeMap::new(), next_op: 0, relisted_at: None }
+    }
+
+    /// The worker of a pod.
+    pub fn get(&self, uid: &PodUid) -> Option<&PodWorker> {
+        self.workers.get(uid)
+    }
+
+    /// All workers.
+    pub fn iter(&self) -> impl Iterator<Item = (&PodUid, &PodWorker)> {
+        self.workers.iter()
+    }
+
+    /// When `Tick` is due at the latest.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        self.workers.values().filter_map(PodWorker::due).min()
+    }
+
+    /// Takes one event and says what follows from it.
+    pub fn step(&mut self, now: MonoTime, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let everyone = self.take(now, event, &mut effects);
+        let affected: Vec<PodUid> = match everyone {
+            Affected::One(uid) => {
+                // The pod's own progress may free its name for another.
+                let key = self.workers.get(&uid).map(|worker| worker.key().clone());
+                self.workers
+                    .iter()
+                    .filter(|(_, w)| Some(w.key()) == key.as_ref())
+                    .map(|(uid, _)| uid.clone())
+                    .collect()
+            }
+            Affected::All => self.workers.keys().cloned().collect(),
+        };
+        // One pod's move may free its name for another: go round until nothing moves.
+        loop {
+            let before = effects.len();
+            for uid in &affected {
+                self.advance(now, uid, &mut effects);
+            }
+            if !effects[before..].iter().any(|effect| matches!(effect, Effect::Moved { .. })) {
+                return effects;
+            }
+        }
+    }
+
+    fn take(&mut self, now: MonoTime, event: Event, effects: &mut Vec<Effect>) -> Affected {
+        match event {
+            Event::Desired { pod, source } => {
+                use core_types::PodExt;
+                let uid = pod.uid();
+                let worker =
+                    self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::desired(&pod, source));
+                worker.want(pod, source);
+                Affected::One(uid)
+            }
+            Event::Stop { uid, reason, grace_secs } => {
+                if let Some(worker) = self.workers.get_mut(&uid) {
+                    worker.stop(now, reason, grace_secs, effects);
+                }
+                Affected::One(uid)
+            }
+            Event::Orphan { uid, key } => {
+                self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::orphan(now, uid.clone(), key));
+                Affected::One(uid)
+            }
+            Event::Seen { uid, sighting } => {
+                if let Some(worker) = self.workers.get_mut(&uid) {
+                    worker.see(now, sighting);
+                }
+                Affected::One(uid)
+            }
+            Event::Relisted { observed_at, sightings } => {
+                self.relisted_at.get_or_insert(observed_at);
+                let nothing = Sighting { observed_at, stopped: true, changed: false };
+                for (uid, worker) in &mut self.workers {
+                    worker.see(now, sightings.get(uid).copied().unwrap_or(nothing));
+                }
+                Affected::All
+            }
+            Event::Nudge { uid } => {
+                if let Some(worker) = self.workers.get_mut(&uid) {
+                    worker.nudge(now);
+                }
+                Affected::One(uid)
+            }
+            Event::Ended { uid, op, outcome } => {
+                if let Some(worker) = self.workers.get_mut(&uid) {
+                    worker.ended(now, op, outcome, &self.policy, effects);
+                }
+                Affected::One(uid)
+            }
+            Event::Tick => Affected::All,
+        }
+    }
+
+    /// Moves one pod on as far as it can go now, and starts its next operation if one is due.
+    fn advance(&mut self, now: MonoTime, uid: &PodUid, effects: &mut Vec<Effect>) {
+        let may_start = self.relisted_at.is_some() && !self.name_is_taken(uid);
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        worker.settle(may_start, effects);
+        if worker.lifecycle() == Lifecycle::Finished {
+            match worker.take_successor() {
+                Some(successor) => {
+                    *worker = successor;
+                    effects.push(Effect::Moved { uid: uid.clone(), to: Lifecycle::Waiting });
+                }
+                None => {
+                    self.workers.remove(uid);
+                }
+            }
+            return;
+        }
+        if let Some(operation) = worker.next_operation(now) {
+            self.next_op += 1;
+            let op = OpId(self.next_op);
+            worker.started(op, effects);
+            effects.push(Effect::Start { uid: uid.clone(), op, operation });
+        }
+    }
+
+    /// True when another pod with the same full name may still run something (PW-5), or when one that was here before
+    /// this pod is first in line.
+    fn name_is_taken(&self, uid: &PodUid) -> bool {
+        let Some(me) = self.workers.get(uid).filter(|me| me.lifecycle() == Lifecycle::Waiting) else {
+            return false;
+        };
+        self.workers.iter().any(|(other_uid, other)| {
+            other_uid != uid
+                && other.key() == me.key()
+                && match other.lifecycle() {
+                    Lifecycle::Syncing | Lifecycle::Terminating => true,
+                    Lifecycle::Waiting => other.may_hold_name() && other_uid < uid,
+                    Lifecycle::Terminated | Lifecycle::Finished => false,
+                }
+        })
+    }
+
+    /// Checks the invariants that concern several pods; for simulation and debug builds.
+    pub fn check(&self) -> Result<(), Invariant> {
+        let mut syncing: Vec<&PodKey> = self
+            .workers
+            .values()
+            .filter(|w| w.lifecycle() == Lifecycle::Syncing)
+            .map(PodWorker::key)
+            .collect();
+        syncing.sort();
+        match syncing.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(Invariant::OnePerName),
+            false => Ok(()),
+        }
+    }
+}
+
+enum Affected {
+    One(PodUid),
+    All,
+}
