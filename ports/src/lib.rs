@@ -6,13 +6,17 @@
 pub mod cgroups;
 pub mod clock;
 pub mod control;
+pub mod logs;
 pub mod pod_files;
+pub mod process;
 pub mod runtime;
 pub mod sources;
 
 pub use cgroups::{CgroupError, Cgroups};
 pub use clock::Clock;
 pub use control::{Control, ControlError};
+pub use logs::{ContainerLogs, LogError};
 pub use pod_files::{FileError, PodFiles};
+pub use process::OwnProcess;
 pub use runtime::{ContainerRuntime, ImageService, RuntimeError};
 pub use sources::{ManifestFetcher, ManifestFile, ManifestFiles};

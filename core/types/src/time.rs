@@ -57,7 +57,7 @@ impl fmt::Debug for MonoTime {
 }
 
 /// Nanoseconds since the Unix epoch, UTC. CRI's timestamps have this form; zero means "not set" there.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WallTime(i64);
 
 impl WallTime {
@@ -130,6 +130,20 @@ impl fmt::Display for WallTime {
     }
 }
 
+impl serde::Serialize for WallTime {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for WallTime {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)))
+    }
+}
+
 impl fmt::Debug for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -146,6 +160,14 @@ mod tests {
         assert_eq!(WallTime::from_api(&time.to_api()), time);
         assert_eq!(WallTime::from_api(&time.to_api_secs()).unix_nanos(), 1_700_000_000_000_000_000);
         assert_eq!(time.to_rfc3339_nano(), "2023-11-14T22:13:20.123456789Z");
+    }
+
+    #[test]
+    fn wall_time_is_rfc_3339_in_json() {
+        let time = WallTime::from_unix_nanos(1_700_000_000_120_000_000);
+        let json = serde_json::to_string(&time).expect("serializes");
+        assert_eq!(json, "\"2023-11-14T22:13:20.12Z\"");
+        assert_eq!(serde_json::from_str::<WallTime>(&json).expect("deserializes"), time);
     }
 
     #[test]

@@ -1,0 +1,258 @@
+//! Reads container log files: CRI format or Docker's JSON lines (CONTRACT 2.7).
+//!
+//! Reads the file a runtime writes and inotify events of its directory; writes nothing. A reader holds one file, one
+//! buffer and, while it follows, one watch; dropping it frees them. Only the current file is read, not rotated ones;
+//! when the runtime starts a new file, the old one is read to its end first. Lines that cannot be understood are left out.
+
+mod line;
+mod tail;
+
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+use inotify::{EventMask, EventStream, Inotify, WatchMask};
+use ports::ContainerLogs;
+use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+
+use self::line::{Format, Output};
+
+/// Bytes read at a time: a few hundred lines, so that a chunk is worth its write.
+const READ_BYTES: usize = 64 * 1024;
+/// Longest line kept in memory; the rest of a longer one is left out. containerd cuts lines at 16 KiB unless told otherwise.
+const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// How long a follower waits for an event before it looks by itself: events may be lost, and a container that ended
+/// writes none. Upstream looks as often.
+const FORCED_CHECK: Duration = Duration::from_secs(1);
+
+/// Reader of log files on this host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostContainerLogs;
+
+#[async_trait]
+impl ContainerLogs for HostContainerLogs {
+    async fn open(&self, request: LogRequest) -> Result<LogChunks, LogError> {
+        let reader = Reader::open(request).await?;
+        Ok(Box::pin(futures_util::stream::unfold(reader, |mut reader| async {
+            reader.next().await.map(|chunk| (chunk, reader))
+        })))
+    }
+}
+
+enum End {
+    /// More may come.
+    Open,
+    /// The container does not run any more: the next end of the file is the last.
+    LastRead,
+    /// Nothing more is read.
+    Reached,
+}
+
+struct Reader {
+    path: PathBuf,
+    file: File,
+    buffer: BytesMut,
+    skipping_long_line: bool,
+    format: Option<Format>,
+    output: Output,
+    follow: LogFollow,
+    watch: Option<EventStream<[u8; 4096]>>,
+    replaced: bool,
+    end: End,
+}
+
+impl Reader {
+    async fn open(request: LogRequest) -> Result<Self, LogError> {
+        let asked = request.path.clone();
+        let path = tokio::fs::canonicalize(&asked)
+            .await
+            .map_err(|source| LogError::Resolve { path: asked, source })?;
+        let file = open_file(&path).await?;
+        let file = match request.tail_lines {
+            None => file,
+            Some(lines) => {
+                let std_file = file.into_std().await;
+                tokio::task::spawn_blocking(move || tail::seek_to_tail(std_file, lines))
+                    .await
+                    .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
+                    .map(File::from_std)
+                    .map_err(|source| LogError::Read { path: path.clone(), source })?
+            }
+        };
+        Ok(Self {
+            path,
+            file,
+            buffer: BytesMut::new(),
+            skipping_long_line: false,
+            format: None,
+            output: Output::new(&request),
+            follow: request.follow,
+            watch: None,
+            replaced: false,
+            end: End::Open,
+        })
+    }
+
+    /// The next chunk; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Bytes, LogError>> {
+        loop {
+            if let Err(error) = self.take_lines() {
+                self.end = End::Reached;
+                self.output.finish();
+                return Some(Err(error));
+            }
+            if let Some(chunk) = self.output.take_chunk() {
+                return Some(Ok(chunk));
+            }
+            if self.output.is_finished() || matches!(self.end, End::Reached) {
+                return None;
+            }
+            if let Err(error) = self.read_or_wait().await {
+                self.end = End::Reached;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    async fn read_or_wait(&mut self) -> Result<(), LogError> {
+        self.buffer.reserve(READ_BYTES);
+        let read = self.file.read_buf(&mut self.buffer).await.map_err(|source| self.read_error(source))?;
+        if read > 0 {
+            return Ok(());
+        }
+        match (&self.follow, &self.end) {
+            (LogFollow::No, _) => {
+                self.end = End::Reached;
+                let rest = self.buffer.split();
+                self.line(&rest)
+            }
+            (LogFollow::WhileRunning(_), End::LastRead | End::Reached) => {
+                self.end = End::Reached;
+                Ok(())
+            }
+            (LogFollow::WhileRunning(_), End::Open) => self.wait().await,
+        }
+    }
+
+    /// At the end of the file: waits for more, or for a new file, or for the end of the container.
+    async fn wait(&mut self) -> Result<(), LogError> {
+        if self.replaced {
+            return self.reopen().await;
+        }
+        let Some(watch) = &mut self.watch else {
+            self.watch = Some(self.start_watch()?);
+            // What came between the last read and the watch is found by reading once more.
+            self.replaced = self.is_replaced().await;
+            return Ok(());
+        };
+        let LogFollow::WhileRunning(running) = &self.follow else { return Ok(()) };
+        if !running() {
+            self.end = End::LastRead;
+            return Ok(());
+        }
+        match tokio::time::timeout(FORCED_CHECK, watch.next()).await {
+            Ok(Some(Ok(event))) => {
+                let own = event.name.as_ref() == self.path.file_name().map(OsString::from).as_ref();
+                let new_file = event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO);
+                self.replaced = own && new_file;
+            }
+            Ok(Some(Err(source))) => return Err(self.read_error(source)),
+            Ok(None) => self.watch = None,
+            Err(_elapsed) => self.replaced = self.is_replaced().await,
+        }
+        Ok(())
+    }
+
+    /// Goes on with the new file, once it is there.
+    async fn reopen(&mut self) -> Result<(), LogError> {
+        self.replaced = false;
+        match open_file(&self.path).await {
+            Ok(file) => {
+                let rest = self.buffer.split();
+                self.line(&rest)?;
+                self.skipping_long_line = false;
+                self.file = file;
+                Ok(())
+            }
+            Err(LogError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True when the path names another file than the one being read.
+    async fn is_replaced(&self) -> bool {
+        let (Ok(now), Ok(own)) = (tokio::fs::metadata(&self.path).await, self.file.metadata().await) else {
+            return false;
+        };
+        (now.dev(), now.ino()) != (own.dev(), own.ino())
+    }
+
+    fn start_watch(&self) -> Result<EventStream<[u8; 4096]>, LogError> {
+        let start = || {
+            let inotify = Inotify::init()?;
+            let mask = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MODIFY | WatchMask::DELETE;
+            inotify.watches().add(self.path.parent().unwrap_or(Path::new("/")), mask)?;
+            inotify.into_event_stream([0; 4096])
+        };
+        start().map_err(|source| self.read_error(source))
+    }
+
+    fn read_error(&self, source: std::io::Error) -> LogError {
+        LogError::Read { path: self.path.clone(), source }
+    }
+
+    /// Moves whole lines from the buffer to the output until a chunk is full.
+    fn take_lines(&mut self) -> Result<(), LogError> {
+        while !self.output.is_full() && !self.output.is_finished() {
+            match self.buffer.iter().position(|&byte| byte == b'\n') {
+                Some(end) => {
+                    let line = self.buffer.split_to(end + 1);
+                    if !std::mem::take(&mut self.skipping_long_line) {
+                        self.line(&line)?;
+                    }
+                }
+                None if self.buffer.len() > MAX_LINE_BYTES => {
+                    let line = self.buffer.split();
+                    if !std::mem::replace(&mut self.skipping_long_line, true) {
+                        self.line(&line)?;
+                    }
+                }
+                None => break,
+            }
+        }
+        if self.output.is_finished() {
+            self.buffer.advance(self.buffer.len());
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), LogError> {
+        if line.is_empty() {
+            return Ok(());
+        }
+        let format = match self.format {
+            Some(format) => format,
+            None => {
+                let found = Format::of(line).ok_or_else(|| LogError::Format {
+                    line: String::from_utf8_lossy(&line[..line.len().min(128)]).into_owned(),
+                })?;
+                *self.format.insert(found)
+            }
+        };
+        self.output.add(format, line);
+        Ok(())
+    }
+}
+
+async fn open_file(path: &Path) -> Result<File, LogError> {
+    File::open(path).await.map_err(|source| LogError::Open { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt;
+use ports::logs::{LogStreams, LogTimestamps};
+
+use super::*;
+
+const LOG: &str = "\
+2026-01-01T00:00:01.1Z stdout F one
+2026-01-01T00:00:02.000000002Z stderr F two
+2026-01-01T00:00:03Z stdout P thr
+2026-01-01T00:00:03Z stdout F ee
+garbage
+2026-01-01T02:00:04+02:00 stdout F four
+";
+
+fn request(path: &Path) -> LogRequest {
+    LogRequest {
+        path: path.to_owned(),
+        tail_lines: None,
+        limit_bytes: None,
+        since: None,
+        timestamps: LogTimestamps::Hide,
+        streams: LogStreams::All,
+        follow: LogFollow::No,
+    }
+}
+
+async fn read(request: LogRequest) -> String {
+    let mut chunks = HostContainerLogs.open(request).await.expect("opens");
+    let mut text = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk.expect("reads"));
+    }
+    String::from_utf8(text).expect("text")
+}
+
+#[tokio::test]
+async fn options_choose_lines() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("0.log");
+    fs::write(&file, LOG).expect("write");
+    let link = dir.path().join("link.log");
+    std::os::unix::fs::symlink(&file, &link).expect("link");
+    let base = || request(&link);
+    let table: [(&str, LogRequest, &str); 9] = [
+        ("all", base(), "one\ntwo\nthree\nfour\n"),
+        ("tail 0", LogRequest { tail_lines: Some(0), ..base() }, ""),
+        ("tail 1", LogRequest { tail_lines: Some(1), ..base() }, "four\n"),
+        ("tail counts lines of the file", LogRequest { tail_lines: Some(3), ..base() }, "ee\nfour\n"),
+        ("tail beyond the file", LogRequest { tail_lines: Some(99), ..base() }, "one\ntwo\nthree\nfour\n"),
+        ("limit", LogRequest { limit_bytes: Some(6), ..base() }, "one\ntw"),
+        (
+            "since",
+            LogRequest { since: Some(WallTimeOf("2026-01-01T00:00:03Z").into()), ..base() },
+            "three\nfour\n",
+        ),
+        ("stderr", LogRequest { streams: LogStreams::Stderr, ..base() }, "two\n"),
+        (
+            "timestamps",
+            LogRequest { timestamps: LogTimestamps::Show, ..base() },
+            "2026-01-01T00:00:01.100000000Z one\n2026-01-01T00:00:02.000000002Z two\n\
+             2026-01-01T00:00:03.000000000Z three\n2026-01-01T02:00:04.000000000+02:00 four\n",
+        ),
+    ];
+    for (name, request, want) in table {
+        assert_eq!(read(request).await, want, "{name}");
+    }
+}
+
+struct WallTimeOf(&'static str);
+
+impl From<WallTimeOf> for core_types::WallTime {
+    fn from(text: WallTimeOf) -> Self {
+        let time: jiff::Timestamp = text.0.parse().expect("time");
+        Self::from_unix_nanos(i64::try_from(time.as_nanosecond()).expect("range"))
+    }
+}
+
+#[tokio::test]
+async fn docker_json_lines_are_read() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("0.log");
+    fs::write(&file, "{\"log\":\"hi\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:01Z\"}\n")
+        .expect("write");
+    assert_eq!(read(request(&file)).await, "hi\n");
+}
+
+#[tokio::test]
+async fn a_file_of_another_format_and_a_missing_file_are_errors() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("0.log");
+    let missing = HostContainerLogs.open(request(&file)).await;
+    assert!(matches!(missing, Err(LogError::Resolve { .. })));
+    fs::write(&file, "not a log\n").expect("write");
+    let mut chunks = HostContainerLogs.open(request(&file)).await.expect("opens");
+    assert!(matches!(chunks.next().await, Some(Err(LogError::Format { .. }))));
+    assert!(chunks.next().await.is_none());
+}
+
+#[tokio::test]
+async fn tail_of_a_file_larger_than_a_block() {
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("0.log");
+    let lines: String = (0..20_000).map(|n| format!("2026-01-01T00:00:01Z stdout F line {n}\n")).collect();
+    fs::write(&file, lines).expect("write");
+    let text = read(LogRequest { tail_lines: Some(5_000), ..request(&file) }).await;
+    assert_eq!(text.lines().count(), 5_000);
+    assert_eq!(text.lines().next(), Some("line 15000"));
+}
+
+#[tokio::test]
+async fn following_reads_on_through_rotation_and_ends_with_the_container() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("0.log");
+    let mut file = fs::File::create(&path).expect("create");
+    writeln!(file, "2026-01-01T00:00:01Z stdout F old").expect("write");
+    let running = Arc::new(AtomicBool::new(true));
+    let seen = Arc::clone(&running);
+    let follow = LogFollow::WhileRunning(Arc::new(move || seen.load(Ordering::SeqCst)));
+    let mut chunks = HostContainerLogs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+    let mut next = async || {
+        String::from_utf8(chunks.next().await.expect("more").expect("reads").to_vec()).expect("text")
+    };
+    assert_eq!(next().await, "old\n");
+
+    writeln!(file, "2026-01-01T00:00:02Z stdout F more").expect("write");
+    assert_eq!(next().await, "more\n");
+
+    // The runtime rotates: the last line of the old file and the first of the new one must both come out.
+    fs::rename(&path, dir.path().join("0.log.20260101")).expect("rename");
+    writeln!(file, "2026-01-01T00:00:03Z stdout F last").expect("write");
+    let mut file = fs::File::create(&path).expect("create");
+    writeln!(file, "2026-01-01T00:00:04Z stdout F new").expect("write");
+    let mut text = next().await;
+    while !text.ends_with("new\n") {
+        text.push_str(&next().await);
+    }
+    assert_eq!(text, "last\nnew\n");
+
+    running.store(false, Ordering::SeqCst);
+    writeln!(file, "2026-01-01T00:00:05Z stdout F end").expect("write");
+    assert_eq!(next().await, "end\n");
+    assert!(chunks.next().await.is_none());
+}
