@@ -1,0 +1,132 @@
+//! `cargo xtask run`: from nothing to a pod that serves a page, on a private container runtime.
+//!
+//! Guarantees: a containerd that is already on the machine is neither used nor disturbed; everything made is removed when the
+//! command ends, with Ctrl-C too (and by the next run or `cargo xtask clean` after a SIGKILL).
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use lab::{
+    Agent, ContainerdVersion, Instance, Parts, http, images,
+    wait::{self, Stopwatch},
+};
+use serde_json::Value;
+
+use crate::cargo;
+
+/// How long the pod may take; it is far less unless something is wrong.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How long the page may take to be served once the pod is Ready.
+const PAGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long the agent may take to leave.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+const MANIFEST: &str = "web.yaml";
+const POD: &str = "web";
+
+/// What to do once the pod was seen to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Leave.
+    CleanUp,
+    /// Go on until Ctrl-C.
+    StayUntilInterrupted,
+}
+
+/// Runs the agent on `examples/web.yaml`.
+pub(crate) fn run(root: &Path, after: After) -> Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&wait::interrupt()))?;
+    }
+    let parts = Parts::ready()?;
+    println!("building the programs");
+    cargo::must(root, &["build", "--quiet", "--package", "kubelet", "--package", "podwright"])?;
+
+    let clock = Stopwatch::start();
+    let instance = Instance::new(&parts, ContainerdVersion::V2_4)?;
+    step(
+        clock,
+        &format!("a private containerd runs, everything of it is below {}", instance.dir().display()),
+    );
+    let mut agent = instance.agent()?;
+    let seen = show(root, &mut agent, clock);
+    if let Err(error) = &seen {
+        if !wait::interrupted() {
+            println!("it did not work: {error:#}\n\nthe end of the agent's log:\n{}", agent.log_tail(40));
+        }
+    } else if after == After::StayUntilInterrupted {
+        how_to_go_on(root, &agent);
+        wait::until_interrupted();
+    }
+    println!("cleaning up");
+    if agent.is_running() {
+        agent.stop(STOP_LIMIT)?;
+    }
+    drop(agent);
+    instance.close()?;
+    if wait::interrupted() { Ok(()) } else { seen }
+}
+
+fn show(root: &Path, agent: &mut Agent, clock: Stopwatch) -> Result<()> {
+    let manifest = root.join("examples").join(MANIFEST);
+    let text = std::fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
+    agent.put_manifest(MANIFEST, &text)?;
+    let since_start = Stopwatch::start();
+    agent.spawn()?;
+    step(
+        clock,
+        &format!("the agent starts with {} in {}", manifest.display(), agent.manifest_dir().display()),
+    );
+    let pod = agent.wait_ready(POD, READY_LIMIT)?;
+    step(clock, &format!("pod {POD} is Ready, {:.2?} after the agent started", since_start.elapsed()));
+    let ip = pod["status"]["podIP"].as_str().context("the pod is Ready and has no IP")?;
+    let mut addresses = vec![format!("{ip}:8080")];
+    addresses.extend(host_port(&pod).map(|port| format!("127.0.0.1:{port}")));
+    for address in addresses {
+        fetch(&address)?;
+        step(clock, &format!("http://{address}/ says: {}", images::PAGE.trim()));
+    }
+    Ok(())
+}
+
+fn fetch(address: &str) -> Result<()> {
+    let page = wait::until(&format!("the page at {address}"), PAGE_LIMIT, || {
+        Ok(match http::get(address, "/") {
+            Ok(reply) if reply.status == 200 => wait::Look::Done(reply.body),
+            Ok(reply) => wait::Look::Waiting(format!("status {}", reply.status)),
+            Err(error) => wait::Look::Waiting(format!("{error:#}")),
+        })
+    })?;
+    if page != images::PAGE {
+        bail!("{address} serves another page: {page}");
+    }
+    Ok(())
+}
+
+fn host_port(pod: &Value) -> Option<u64> {
+    pod["spec"]["containers"][0]["ports"][0]["hostPort"].as_u64()
+}
+
+fn step(clock: Stopwatch, what: &str) {
+    println!("{:6.2} s  {what}", clock.elapsed().as_secs_f32());
+}
+
+fn how_to_go_on(root: &Path, agent: &Agent) {
+    let podwright =
+        format!("{}/target/debug/podwright --socket {}", root.display(), agent.local_socket().display());
+    let read_only = agent.ports().read_only;
+    println!(
+        "
+Now it is yours, until Ctrl-C:
+  {podwright} ps                 what runs
+  {podwright} why {POD}            why it is as it is
+  {podwright} logs {POD}           what it printed
+  {podwright} run {}   one more pod
+  cp and rm files in {}   pods come and go with them
+  http://127.0.0.1:{read_only}/pods and /metrics   what monitoring reads
+  {}   the agent's log",
+        root.join("examples/two.yaml").display(),
+        agent.manifest_dir().display(),
+        agent.log_file().display(),
+    );
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask test`: every level of tests, from cheap to dear, and one closing line that adds them up.
+//!
+//! A test of a level that needs the machine goes into an integration test target of `tests` or `lab`; those run one at a
+//! time, once on each containerd. All calls select the whole workspace and differ only in targets, so that cargo builds each
+//! dependency once.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use cargo_metadata::{MetadataCommand, TargetKind};
+use clap::ValueEnum;
+use lab::{ContainerdVersion, Parts, wait::Stopwatch};
+
+use crate::{
+    cargo::{Tally, count_tests, must, passes, sim},
+    tidy,
+};
+
+/// How many simulation seeds the test command tries.
+pub(crate) const SEEDS: u64 = 10_000;
+
+/// The crates whose integration tests use the real machine.
+const REAL_RUNTIME: [&str; 2] = ["lab", "tests"];
+
+/// A level of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Rings, budgets, module headers, documents
+    Tidy,
+    /// Formatting
+    Fmt,
+    /// Lints, warnings being errors
+    Clippy,
+    /// Unit, property and contract tests
+    Unit,
+    /// The whole agent on fakes
+    Sim,
+    /// The real runtime, containerd 2.4
+    Runtime,
+    /// The same on Debian's containerd 1.6
+    Compat,
+}
+
+/// Runs the levels in `only`, or all of them.
+pub(crate) fn test(root: &Path, only: &[Level], seeds: u64) -> Result<ExitCode> {
+    let levels: Vec<Level> = Level::value_variants()
+        .iter()
+        .copied()
+        .filter(|level| only.is_empty() || only.contains(level))
+        .collect();
+    let mut total = Tally::default();
+    for level in levels {
+        println!("\n=== {level:?}");
+        let clock = Stopwatch::start();
+        let tally = run_level(root, level, seeds).unwrap_or_else(|error| {
+            println!("error: {error:#}");
+            Tally::one(false)
+        });
+        let Tally { passed, failed, skipped } = tally;
+        println!("=== {level:?}: {passed} ok, {failed} bad, {skipped} left out, in {:.1?}", clock.elapsed());
+        total.add(tally);
+    }
+    println!("\n{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_level(root: &Path, level: Level, seeds: u64) -> Result<Tally> {
+    match level {
+        Level::Tidy => tidy::tidy(root, tidy::Exceptions::Keep).map(Tally::one),
+        Level::Fmt => passes(root, &["fmt", "--all", "--check"]).map(Tally::one),
+        Level::Clippy => {
+            passes(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).map(Tally::one)
+        }
+        Level::Unit => unit(root),
+        Level::Sim => sim(root, seeds, None).map(Tally::one),
+        Level::Runtime => real(root, ContainerdVersion::V2_4),
+        Level::Compat => real(root, ContainerdVersion::V1_6),
+    }
+}
+
+fn unit(root: &Path) -> Result<Tally> {
+    let mut args = words("--workspace --no-fail-fast --lib --bins");
+    args.extend(test_targets(root, |package| !REAL_RUNTIME.contains(&package))?);
+    let mut tally = count_tests(root, &args, &[])?;
+    tally.add(count_tests(root, &words("--workspace --no-fail-fast --doc"), &[])?);
+    Ok(tally)
+}
+
+fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
+    Parts::ready()?;
+    must(root, &["build", "--workspace", "--bins"])?;
+    let notes = skip_notes(root)?;
+    let mut args = words("--workspace --no-fail-fast");
+    args.extend(test_targets(root, |package| REAL_RUNTIME.contains(&package))?);
+    args.extend(words("-- --test-threads=1"));
+    let notes_path = notes.display().to_string();
+    let env = [("PODWRIGHT_LAB_CONTAINERD", version.name()), ("PODWRIGHT_SKIPS", notes_path.as_str())];
+    let mut tally = count_tests(root, &args, &env)?;
+    let skipped = lab::skipped(&notes);
+    for line in &skipped {
+        println!("skipped {line}");
+    }
+    tally.move_to_skipped(skipped.len() as u64);
+    Ok(tally)
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// A fresh file below the target folder into which tests write why they could not run.
+fn skip_notes(root: &Path) -> Result<PathBuf> {
+    let file = root.join("target/skipped-tests.txt");
+    std::fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+/// `--test NAME` for every integration test target of the packages that `wanted` picks.
+fn test_targets(root: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec().context("cargo metadata")?;
+    let packages = metadata.packages.iter().filter(|package| wanted(&package.name));
+    let targets =
+        packages.flat_map(|package| &package.targets).filter(|t| t.kind.contains(&TargetKind::Test));
+    Ok(targets.flat_map(|target| ["--test".to_owned(), target.name.clone()]).collect())
+}
