@@ -4,6 +4,7 @@
 //! Everything here is data with small total functions. Nothing here decides, waits or does I/O, so every
 //! ring may use it. API objects (`Pod`, `PodStatus`, ...) are `k8s-openapi`'s and are re-exported as [`api`].
 
+pub mod downward;
 pub mod event;
 pub mod ids;
 pub mod invariant;
