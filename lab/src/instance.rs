@@ -57,10 +57,15 @@ impl Instance {
 
     /// Our kubelet, configured for this runtime but not started. One at a time may run.
     pub fn agent(&self) -> Result<Agent> {
+        self.agent_of(own_program("kubelet")?)
+    }
+
+    /// Like [`Self::agent`] with another build of the kubelet.
+    pub fn agent_of(&self, program: PathBuf) -> Result<Agent> {
         let ports = Ports::free()?;
         let dir = self.claim.dir.join("kubelet");
         let config = self.agent_config(ports, &dir);
-        Agent::new(own_program("kubelet")?, dir, ports, config)
+        Agent::new(program, dir, ports, config)
     }
 
     /// Starts a registry below this instance's folder.

@@ -77,6 +77,13 @@ pub fn let_pass(span: Duration) {
     }
 }
 
+/// Returns when the flag of [`interrupt`] is set.
+pub fn until_interrupted() {
+    while !interrupted() {
+        pause();
+    }
+}
+
 /// The flag that ends every wait of this process; a signal handler may set it.
 pub fn interrupt() -> Arc<AtomicBool> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
