@@ -83,12 +83,16 @@ fn remove_tree(root: &Path) -> Result<()> {
     let mut pids = Vec::new();
     collect_pids(root, &mut pids);
     process::kill_all(&pids)?;
-    wait::until(&format!("the cgroup {} to be removed", root.display()), REMOVE_LIMIT, || {
-        Ok(match remove_dirs(root) {
-            Ok(()) => wait::Look::Done(()),
-            Err(error) => wait::Look::Waiting(error.to_string()),
-        })
-    })
+    wait::until_even_if_interrupted(
+        &format!("the cgroup {} to be removed", root.display()),
+        REMOVE_LIMIT,
+        || {
+            Ok(match remove_dirs(root) {
+                Ok(()) => wait::Look::Done(()),
+                Err(error) => wait::Look::Waiting(error.to_string()),
+            })
+        },
+    )
 }
 
 fn collect_pids(dir: &Path, pids: &mut Vec<u32>) {

@@ -1,6 +1,7 @@
 //! The pod network of one instance: a bridge and a subnet of its own, and what CNI leaves behind when it is killed.
 //!
-//! Guarantees: only things that carry the instance's own bridge or network name are made or removed.
+//! Guarantees: only things that carry the instance's own bridge or network name are made or removed. What CNI's `portmap` shares
+//! between all networks of a machine, its three chains without a container's rules, stays.
 
 use std::{
     fs,
@@ -121,12 +122,18 @@ impl Network {
 
     fn remove_results(self) {
         let Ok(entries) = fs::read_dir(CNI_RESULTS) else { return };
-        let ours = format!("{}-", self.name());
-        for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(&ours)) {
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        for note in names.filter_map(|name| notes_of(&name, &self.name())).flatten() {
             // A note that stays is harmless: its container is gone.
-            let _gone = fs::remove_file(entry.path());
+            let _gone = fs::remove_file(Path::new(CNI_RESULTS).join(note));
         }
     }
+}
+
+/// The notes about one sandbox, given the one about its interface in `network`: that one and the one about its loopback.
+fn notes_of(name: &str, network: &str) -> Option<[String; 2]> {
+    let sandbox = name.strip_prefix(network)?.strip_prefix('-')?.strip_suffix("-eth0")?;
+    Some([name.to_owned(), format!("cni-loopback-{sandbox}-lo")])
 }
 
 fn ip(args: &[&str]) -> Result<()> {
@@ -181,6 +188,14 @@ COMMIT
             "{script}"
         );
         assert_eq!(removal_script(saved, "podwright-30"), "");
+    }
+
+    #[test]
+    fn notes_are_found_by_network_and_sandbox() {
+        let notes = notes_of("podwright-1-abc-eth0", "podwright-1");
+        assert_eq!(notes, Some(["podwright-1-abc-eth0".to_owned(), "cni-loopback-abc-lo".to_owned()]));
+        assert_eq!(notes_of("podwright-11-abc-eth0", "podwright-1"), None);
+        assert_eq!(notes_of("cni-loopback-abc-lo", "podwright-1"), None);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Running {
 
     fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("{} (process {}) to end", self.name, self.pid());
-        wait::until(&what, limit, || {
+        wait::until_even_if_interrupted(&what, limit, || {
             Ok(self.child.try_wait()?.map_or(wait::Look::Waiting("it runs".to_owned()), wait::Look::Done))
         })
     }
@@ -235,7 +235,7 @@ pub fn kill_all(pids: &[u32]) -> Result<()> {
         // One that ended by itself in the meantime is what we want.
         let _gone = kill_process(pid, Signal::KILL);
     }
-    wait::until("killed processes to vanish", KILL_LIMIT, || {
+    wait::until_even_if_interrupted("killed processes to vanish", KILL_LIMIT, || {
         let left: Vec<u32> = pids.iter().copied().filter(|pid| read_entry(*pid).is_some()).collect();
         Ok(if left.is_empty() {
             wait::Look::Done(())

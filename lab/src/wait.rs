@@ -1,7 +1,7 @@
 //! The clock of the tools: elapsed time, and waiting for a condition with a deadline.
 //!
 //! Guarantees: a wait ends with a value, with an error that says what was waited for and what was seen last, or at once
-//! when [`interrupt`] was called (Ctrl-C).
+//! when the flag of [`interrupt`] is set (Ctrl-C).
 
 use std::{
     sync::{
@@ -46,15 +46,27 @@ pub enum Look<T> {
 
 /// Looks until `look` is done or `limit` has passed; `what` completes the sentence "waited for ...".
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Look<T>>) -> Result<T> {
+    until_even_if_interrupted(what, limit, || {
+        let seen = look()?;
+        if interrupted() && matches!(seen, Look::Waiting(_)) {
+            bail!("interrupted while waiting for {what}");
+        }
+        Ok(seen)
+    })
+}
+
+/// Like [`until`] for cleaning up, which has to go on after [`interrupt`].
+pub(crate) fn until_even_if_interrupted<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Look<T>>,
+) -> Result<T> {
     let clock = Stopwatch::start();
     loop {
         let seen = match look()? {
             Look::Done(value) => return Ok(value),
             Look::Waiting(seen) => seen,
         };
-        if interrupted() {
-            bail!("interrupted while waiting for {what}");
-        }
         if clock.elapsed() >= limit {
             bail!("waited {} s for {what}; last seen: {seen}", limit.as_secs_f32());
         }
