@@ -44,7 +44,7 @@ impl ImageService for CriClient {
         let call = service.pull_image(proto::PullImageRequest {
             image: Some(to_proto::image_spec(image)),
             auth: auth.map(to_proto::auth_config),
-            sandbox_config: Some(to_proto::sandbox_config(sandbox)),
+            sandbox_config: Some(Box::new(to_proto::sandbox_config(sandbox))),
         });
         let read = |reply: proto::PullImageResponse| required_text(reply.image_ref, "image_ref");
         self.image_calls.run(PULL_IMAGE, Deadline::Never, call, read).await

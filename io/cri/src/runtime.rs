@@ -110,7 +110,7 @@ impl ContainerRuntime for CriClient {
     async fn run_sandbox(&self, config: &SandboxConfig, runtime_handler: &str) -> RuntimeResult<SandboxId> {
         let mut service = self.runtime();
         let call = service.run_pod_sandbox(proto::RunPodSandboxRequest {
-            config: Some(to_proto::sandbox_config(config)),
+            config: Some(Box::new(to_proto::sandbox_config(config))),
             runtime_handler: runtime_handler.to_owned(),
         });
         let read = |reply: proto::RunPodSandboxResponse| {
@@ -154,8 +154,8 @@ impl ContainerRuntime for CriClient {
         let mut service = self.runtime();
         let call = service.create_container(proto::CreateContainerRequest {
             pod_sandbox_id: sandbox.to_string(),
-            config: Some(to_proto::container_config(config)),
-            sandbox_config: Some(to_proto::sandbox_config(sandbox_config)),
+            config: Some(Box::new(to_proto::container_config(config))),
+            sandbox_config: Some(Box::new(to_proto::sandbox_config(sandbox_config))),
         });
         let read = |reply: proto::CreateContainerResponse| {
             required_text(reply.container_id, "container_id").map(Into::into)
@@ -220,8 +220,8 @@ impl ContainerRuntime for CriClient {
         let mut service = self.runtime();
         let call = service.update_pod_sandbox_resources(proto::UpdatePodSandboxResourcesRequest {
             pod_sandbox_id: id.to_string(),
-            overhead: overhead.map(to_proto::linux_resources),
-            resources: resources.map(to_proto::linux_resources),
+            overhead: overhead.map(to_proto::linux_resources).map(Box::new),
+            resources: resources.map(to_proto::linux_resources).map(Box::new),
         });
         self.ask(UPDATE_SANDBOX, call, nothing).await
     }

@@ -193,7 +193,7 @@ async fn a_sandbox_request_arrives_whole() {
     assert_eq!(id.as_str(), "sandbox");
     let seen = bench.fake.run_sandbox.lock().unwrap().clone().unwrap();
     assert_eq!(seen.runtime_handler, "kata");
-    assert_eq!(seen.config.unwrap(), wire_sandbox());
+    assert_eq!(*seen.config.unwrap(), wire_sandbox());
 }
 
 fn mounts() -> Vec<Mount> {
@@ -340,8 +340,8 @@ async fn a_container_request_arrives_whole() {
     assert_eq!(id.as_str(), "container");
     let seen = bench.fake.create_container.lock().unwrap().clone().unwrap();
     assert_eq!(seen.pod_sandbox_id, "sandbox");
-    assert_eq!(seen.config.unwrap(), wire_container());
-    assert_eq!(seen.sandbox_config.unwrap(), wire_sandbox());
+    assert_eq!(*seen.config.unwrap(), wire_container());
+    assert_eq!(*seen.sandbox_config.unwrap(), wire_sandbox());
 }
 
 #[tokio::test]
