@@ -1,1 +1,19 @@
-//! What to do next for one pod: sandbox and container plan, back-off, image decisions, CRI configuration
+//! What to do next for one pod: sandbox and container plan, back-off, image decisions, CRI configuration.
+//!
+//! Everything here is a function of a pod, of what the runtime shows of it and of the time. The executor in `agent`
+//! carries the plans out and makes no choice of its own.
+
+pub mod backoff;
+pub mod hash;
+pub mod plan;
+pub mod reasons;
+pub mod restart;
+pub mod text;
+
+#[cfg(test)]
+mod testing;
+
+pub use backoff::{Backoff, CrashBackoff, Now};
+pub use hash::container_hash;
+pub use plan::{Action, PlanInput, PodPlan, plan, termination_plan};
+pub use reasons::WaitingReason;

@@ -1,0 +1,112 @@
+//! The order in which a pod is stopped: regular containers side by side, then sidecars from the last to the first, then
+//! the sandboxes (CONTRACT 3.11, 3.14). Works without the pod's spec too, from what its containers' annotations tell.
+
+use core_types::api::Pod;
+use core_types::{ContainerKind, ObservedContainer, ObservedPod, PodExt, SandboxId, keys};
+
+use super::{Action, StopContainer, StopReason};
+
+/// Time every container gets at least to end by itself, in seconds.
+pub const MIN_GRACE_SECS: i64 = 2;
+
+/// How long a pod has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// As its deletion or its spec says.
+    FromPod,
+    /// This many seconds, whatever the pod says.
+    Secs(i64),
+}
+
+/// How to stop a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TerminationPlan {
+    /// Containers of one stage are stopped side by side; a stage starts when the one before has ended or its grace is
+    /// over. All grace times run from the start of the first stage.
+    pub stages: Vec<Vec<StopContainer>>,
+    /// Sandboxes to stop at the end.
+    pub sandboxes: Vec<SandboxId>,
+}
+
+/// Plans the stop of a pod. `pod` is `None` when only the runtime knows it.
+pub fn termination_plan(pod: Option<&Pod>, observed: &ObservedPod, grace: Grace) -> TerminationPlan {
+    let stages = match pod {
+        Some(pod) => stages(pod, observed, StopReason::PodTerminating, pod_grace_secs(pod, grace)),
+        None => {
+            let stops = observed.live_containers().map(|container| {
+                let secs = recorded_grace_secs(container, grace);
+                stop(container, ContainerKind::Regular, StopReason::PodTerminating, secs)
+            });
+            non_empty(vec![stops.collect()])
+        }
+    };
+    let ready = observed.sandboxes.iter().filter(|sandbox| sandbox.is_ready());
+    TerminationPlan { stages, sandboxes: ready.map(|sandbox| sandbox.id().clone()).collect() }
+}
+
+/// Steps that stop every live container of the pod, in order.
+pub(super) fn stop_all(pod: &Pod, observed: &ObservedPod, reason: StopReason) -> Vec<Action> {
+    let stages = stages(pod, observed, reason, pod_grace_secs(pod, Grace::FromPod));
+    stages.into_iter().map(Action::StopContainers).collect()
+}
+
+/// Grace of a pod in seconds: the caller's, else the deletion's, else the spec's; never below the minimum.
+pub(super) fn pod_grace_secs(pod: &Pod, grace: Grace) -> i64 {
+    let secs = match grace {
+        Grace::Secs(secs) => secs,
+        Grace::FromPod => {
+            pod.metadata.deletion_grace_period_seconds.unwrap_or_else(|| pod.grace_period_secs())
+        }
+    };
+    secs.max(MIN_GRACE_SECS)
+}
+
+/// Grace that was written on the container when it was created.
+fn recorded_grace_secs(container: &ObservedContainer, grace: Grace) -> i64 {
+    let recorded = |key: &str| container.status.annotations.get(key).and_then(|text| text.parse().ok());
+    let secs = match grace {
+        Grace::Secs(secs) => secs,
+        Grace::FromPod => recorded(keys::POD_DELETION_GRACE_PERIOD_ANNOTATION)
+            .or_else(|| recorded(keys::POD_TERMINATION_GRACE_PERIOD_ANNOTATION))
+            .unwrap_or(MIN_GRACE_SECS),
+    };
+    secs.max(MIN_GRACE_SECS)
+}
+
+fn stages(pod: &Pod, observed: &ObservedPod, reason: StopReason, grace_secs: i64) -> Vec<Vec<StopContainer>> {
+    let containers = pod.container_refs();
+    let kind_of = |name: &str| {
+        let spec = containers.iter().find(|container| container.spec.name == name);
+        spec.map_or(ContainerKind::Regular, |container| container.kind)
+    };
+    let live = |name: &str| observed.live_containers().any(|container| container.name() == name);
+    let first = observed.live_containers().filter(|c| kind_of(c.name()) != ContainerKind::Sidecar);
+    let mut stages = vec![first.map(|c| stop(c, kind_of(c.name()), reason, grace_secs)).collect()];
+    let sidecars = containers.iter().rev().filter(|c| c.kind == ContainerKind::Sidecar);
+    for sidecar in sidecars.filter(|sidecar| live(&sidecar.spec.name)) {
+        let instances = observed.live_containers().filter(|c| c.name() == sidecar.spec.name);
+        stages.push(instances.map(|c| stop(c, ContainerKind::Sidecar, reason, grace_secs)).collect());
+    }
+    non_empty(stages)
+}
+
+fn non_empty(mut stages: Vec<Vec<StopContainer>>) -> Vec<Vec<StopContainer>> {
+    stages.retain(|stage| !stage.is_empty());
+    stages
+}
+
+fn stop(
+    container: &ObservedContainer,
+    kind: ContainerKind,
+    reason: StopReason,
+    grace_secs: i64,
+) -> StopContainer {
+    StopContainer {
+        id: container.id().clone(),
+        name: container.name().to_owned(),
+        kind,
+        reason,
+        message: format!("Stopping container {}", container.name()),
+        grace_secs,
+    }
+}
