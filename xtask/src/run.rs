@@ -21,6 +21,9 @@ const PAGE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the agent may take to leave.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// How much of the agent's log is shown when it did not work.
+const LOG_LINES: usize = 40;
+
 const MANIFEST: &str = "web.yaml";
 const POD: &str = "web";
 
@@ -52,7 +55,8 @@ pub(crate) fn run(root: &Path, after: After) -> Result<()> {
     let seen = show(root, &mut agent, clock);
     if let Err(error) = &seen {
         if !wait::interrupted() {
-            println!("it did not work: {error:#}\n\nthe end of the agent's log:\n{}", agent.log_tail(40));
+            println!("it did not work: {error:#}");
+            println!("\nthe end of the agent's log:\n{}", agent.log_tail(LOG_LINES));
         }
     } else if after == After::StayUntilInterrupted {
         how_to_go_on(root, &agent);
@@ -64,7 +68,11 @@ pub(crate) fn run(root: &Path, after: After) -> Result<()> {
     }
     drop(agent);
     instance.close()?;
-    if wait::interrupted() { Ok(()) } else { seen }
+    let left_by_choice = wait::interrupted() && after == After::StayUntilInterrupted;
+    if seen.is_err() && !left_by_choice {
+        bail!("the example pod was not seen to serve its page");
+    }
+    Ok(())
 }
 
 fn show(root: &Path, agent: &mut Agent, clock: Stopwatch) -> Result<()> {
