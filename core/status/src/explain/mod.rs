@@ -1,0 +1,163 @@
+//! Why a pod is in its state: the content of `podwright why POD`, for people ([`std::fmt::Display`]) and for programs (serde).
+//!
+//! Reads what the agent published and nothing else. One cause is chosen: the one that a person would name, because the
+//! others follow from it. The rest stands in the container rows and the last error.
+
+mod cause;
+mod decide;
+mod text;
+
+use core_types::view::{Lifecycle, NodeView, PodView};
+use core_types::{ContainerKind, EventType, PodExt, PodKey, PodUid, WallTime};
+use serde::{Deserialize, Serialize};
+
+pub use cause::Cause;
+
+/// The state of a pod in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// Something must happen before it can start.
+    Waiting,
+    /// It is being brought up.
+    Starting,
+    /// It runs, and is not (or not wholly) ready.
+    NotReady,
+    /// It runs and is ready.
+    Ready,
+    /// It has done its work.
+    Completed,
+    /// It has ended for good, and not well.
+    Failed,
+    /// It is being stopped.
+    Terminating,
+    /// Nothing of it runs any more.
+    Stopped,
+}
+
+/// The last thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastError {
+    /// CamelCase reason.
+    pub reason: String,
+    /// Text for people.
+    pub message: String,
+    /// Container concerned; empty for the pod.
+    pub container: String,
+    /// When it was seen last.
+    pub at: WallTime,
+}
+
+/// One container of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRow {
+    /// Name.
+    pub name: String,
+    /// `init`, `sidecar` or `regular`.
+    pub kind: String,
+    /// State in words, e.g. `running` or `exited with code 1 (Error)`.
+    pub state: String,
+    /// Ready.
+    pub ready: bool,
+    /// How often it was restarted.
+    pub restarts: i32,
+    /// Since when it is in this state, where known.
+    pub since: Option<WallTime>,
+}
+
+/// Everything that `podwright why` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Pod.
+    pub key: PodKey,
+    /// UID.
+    pub uid: PodUid,
+    /// State in one word.
+    pub state: State,
+    /// Why.
+    pub cause: Cause,
+    /// The cause in plain words.
+    pub cause_text: String,
+    /// Since when, where known.
+    pub since: Option<WallTime>,
+    /// Containers in the order in which they start.
+    pub containers: Vec<ContainerRow>,
+    /// What went wrong last.
+    pub last_error: Option<LastError>,
+    /// When the agent tries next by itself.
+    pub next_retry: Option<WallTime>,
+    /// What a person can do; empty when there is nothing to do.
+    pub hint: String,
+    /// The time of this explanation.
+    pub now: WallTime,
+}
+
+/// Explains a published pod.
+pub fn explain(view: &PodView, node: &NodeView, now: WallTime) -> Explanation {
+    let decision = decide::decide(view, node, now);
+    let key = view.pod.key();
+    let is_settled = matches!(decision.state, State::Ready | State::Completed | State::Stopped);
+    Explanation {
+        uid: view.pod.uid(),
+        state: decision.state,
+        cause_text: decision.cause.to_string(),
+        hint: decision.cause.hint(&key),
+        cause: decision.cause,
+        since: decision.since,
+        containers: rows(view),
+        last_error: last_error(view),
+        next_retry: view.next_retry.filter(|_| !is_settled && view.lifecycle < Lifecycle::Terminated),
+        key,
+        now,
+    }
+}
+
+fn rows(view: &PodView) -> Vec<ContainerRow> {
+    let refs = view.pod.container_refs();
+    let row = |container: &core_types::ContainerRef<'_>| {
+        let list = match container.kind {
+            ContainerKind::Regular => &view.status.container_statuses,
+            _ => &view.status.init_container_statuses,
+        };
+        let status = list.iter().flatten().find(|status| status.name == container.spec.name);
+        let (state, since) = status.map_or_else(|| ("not started".to_owned(), None), text::state_of);
+        ContainerRow {
+            name: container.spec.name.clone(),
+            kind: match container.kind {
+                ContainerKind::Init => "init",
+                ContainerKind::Sidecar => "sidecar",
+                ContainerKind::Regular | ContainerKind::Ephemeral => "regular",
+            }
+            .to_owned(),
+            state,
+            ready: status.is_some_and(|status| status.ready),
+            restarts: status.map_or(0, |status| status.restart_count),
+            since,
+        }
+    };
+    refs.iter().map(row).collect()
+}
+
+/// The open problem, else the newest warning.
+fn last_error(view: &PodView) -> Option<LastError> {
+    let open = view.problem.as_ref().map(|problem| LastError {
+        reason: problem.reason.clone(),
+        message: problem.message.clone(),
+        container: problem.container.clone(),
+        at: problem.at,
+    });
+    open.or_else(|| {
+        let warnings = view.events.iter().filter(|event| event.event_type == EventType::Warning);
+        let newest = warnings.max_by_key(|event| event.last_seen)?;
+        let container = newest.field_path.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
+        Some(LastError {
+            reason: newest.reason.clone(),
+            message: newest.message.clone(),
+            container: container.unwrap_or_default().to_owned(),
+            at: newest.last_seen,
+        })
+    })
+}
