@@ -1,4 +1,5 @@
-//! Lengths of time as Go writes them (`1m0s`, `100ms`), the form of every duration in flags and configuration.
+//! Lengths of time as Go writes them (`1m0s`, `100ms`), the form of every duration in flags and
+//! configuration.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! Why a configuration cannot be started with: all reasons together, each told with its file, line and field.
+//! Why a configuration cannot be started with: all reasons together, each told with its file, line and
+//! field.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
 //! Feature gates: what exists, what is on, and what may be changed (CONTRACT 8).
 //!
-//! `--feature-gates` and the file's `featureGates` are one map of names to switches; [`FeatureSet::resolve`] makes
-//! it a value that is passed to whoever needs it. No gate is ever global. Gates that matter to other components
-//! only are accepted, since one map is often shared by a cluster, and change nothing here.
+//! `--feature-gates` and the file's `featureGates` are one map of names to switches;
+//! [`FeatureSet::resolve`] makes it a value that is passed to whoever needs it. No gate is ever global.
+//! Gates that matter to other components only are accepted, since one map is often shared by a cluster,
+//! and change nothing here.
 
 mod table;
 
@@ -164,8 +165,8 @@ impl FeatureSet {
     }
 
     /// The set that a map of names to switches asks for, with what the user should know about it; or every
-    /// reason why not. `AllAlpha` and `AllBeta` switch the free gates of their stage that are not named; on, only those
-    /// that are implemented here.
+    /// reason why not. `AllAlpha` and `AllBeta` switch the free gates of their stage that are not named;
+    /// on, only those that are implemented here.
     pub fn resolve(gates: &BTreeMap<String, bool>) -> Result<(FeatureSet, Vec<Notice>), Vec<FeatureError>> {
         let mut set = FeatureSet::default();
         let mut notices = Vec::new();

@@ -5,9 +5,9 @@
 //! args --parse--> ParsedFlags (which flag, which text) --apply--> a Target: configuration and options
 //! ```
 //!
-//! A flag is one item of a table: name, default, help, and a function that sets what it stands for. Flags are
-//! applied twice, as upstream does: once over the defaults, which also finds bad values, and again over what files
-//! said, so that flags win.
+//! A flag is one item of a table: name, default, help, and a function that sets what it stands for. Flags
+//! are applied twice, as upstream does: once over the defaults, which also finds bad values, and again
+//! over what files said, so that flags win.
 //!
 //! Left out: flags that vanished before v1.37 other than those named above; they are unknown.
 

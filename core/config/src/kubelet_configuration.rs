@@ -1,11 +1,12 @@
-//! `KubeletConfiguration` of `kubelet.config.k8s.io/v1beta1`: all 126 fields, as upstream's file and `/configz` have
-//! them, with upstream's defaults filled in (CONTRACT 1.5).
+//! `KubeletConfiguration` of `kubelet.config.k8s.io/v1beta1`: all 126 fields, as upstream's file and
+//! `/configz` have them, with upstream's defaults filled in (CONTRACT 1.5).
 //!
 //! Reading takes two steps: `read_fields` (a missing field or null gets its default), then
-//! [`KubeletConfiguration::fill_defaults`] (a zero counts as missing where upstream says so, and some defaults follow
-//! from other fields or feature gates). Writing leaves out what upstream leaves out.
+//! [`KubeletConfiguration::fill_defaults`] (a zero counts as missing where upstream says so, and some
+//! defaults follow from other fields or feature gates). Writing leaves out what upstream leaves out.
 //!
-//! Left out: what the values may be ([`crate::validate`]), and `kind` and `apiVersion`, which the loader checks.
+//! Left out: what the values may be ([`crate::validate`]), and `kind` and `apiVersion`, which the loader
+//! checks.
 
 mod defaults;
 mod parts;
@@ -421,13 +422,14 @@ pub struct KubeletConfiguration {
 }
 
 impl KubeletConfiguration {
-    /// The body of `/configz`: the configuration in effect under `kubeletconfig`. It holds the headers of the
-    /// manifest URL as they are, like upstream's.
+    /// The body of `/configz`: the configuration in effect under `kubeletconfig`. It holds the headers of
+    /// the manifest URL as they are, like upstream's.
     pub fn to_configz(&self) -> Value {
         json!({ "kubeletconfig": self.to_document() })
     }
 
-    /// The configuration in effect for the log: as in `/configz`, with the headers of the manifest URL masked.
+    /// The configuration in effect for the log: as in `/configz`, with the headers of the manifest URL
+    /// masked.
     pub fn to_log(&self) -> Value {
         let mut masked = self.clone();
         for values in masked.static_pod_url_header.values_mut() {
@@ -458,8 +460,8 @@ impl fmt::Debug for KubeletConfiguration {
     }
 }
 
-/// Reads the fields of a document (without kind and version), with the fields it does not know. The defaults that
-/// depend on feature gates are still to be filled in.
+/// Reads the fields of a document (without kind and version), with the fields it does not know. The
+/// defaults that depend on feature gates are still to be filled in.
 pub(crate) fn read_fields(
     mut document: Value,
 ) -> Result<(KubeletConfiguration, Vec<UnknownField>), FieldError> {

@@ -1,4 +1,5 @@
-//! Flags, `KubeletConfiguration` and drop-ins, merged into one validated configuration (CONTRACT 1.1-1.6 and 8).
+//! Flags, `KubeletConfiguration` and drop-ins, merged into one validated configuration (CONTRACT 1.1-1.6
+//! and 8).
 //!
 //! Three steps, each a type:
 //!
@@ -10,12 +11,14 @@
 //! meaningful    Config { kubelet, options, features, notices }
 //! ```
 //!
-//! [`assemble`] keeps upstream's order: defaults, file (strict, then lenient with notices), paths made absolute,
-//! eviction defaults, drop-ins merged as JSON merge patches, defaults again, flags over all of it, feature gates
-//! merged key by key, validation. All errors are reported at once, one line each; unknown fields are notices.
+//! [`assemble`] keeps upstream's order: defaults, file (strict, then lenient with notices), paths made
+//! absolute, eviction defaults, drop-ins merged as JSON merge patches, defaults again, flags over all of
+//! it, feature gates merged key by key, validation. All errors are reported at once, one line each;
+//! unknown fields are notices.
 //!
-//! - [`flags`]: one item a flag. [`kubelet_configuration`]: the file's type and its defaults. [`features`]: gates as a
-//!   value. [`validate`]: the rules. [`options`]: what only flags say. [`duration`]: Go's durations.
+//! - [`flags`]: one item a flag. [`kubelet_configuration`]: the file's type and its defaults.
+//!   [`features`]: gates as a value. [`validate`]: the rules. [`options`]: what only flags say.
+//!   [`duration`]: Go's durations.
 //!
 //! Nothing here reads files, the environment or the host: [`HostFacts`] come as an argument.
 

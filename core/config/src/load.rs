@@ -1,4 +1,5 @@
-//! From parsed flags and the bytes of files to one validated [`Config`], in upstream's order (CONTRACT 1.3 and 1.4).
+//! From parsed flags and the bytes of files to one validated [`Config`], in upstream's order (CONTRACT 1.3
+//! and 1.4).
 //!
 //! ```text
 //! --config given?  yes: file > nulls out > defaults > absolute paths > eviction defaults
@@ -8,8 +9,8 @@
 //! meaning          features, validation, notices
 //! ```
 //!
-//! As upstream does: `evictionHard` gets its default map from a `--config` file only, and before drop-ins, which
-//! therefore add to it; relative paths are resolved in the `--config` file only.
+//! As upstream does: `evictionHard` gets its default map from a `--config` file only, and before drop-ins,
+//! which therefore add to it; relative paths are resolved in the `--config` file only.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -56,8 +57,8 @@ pub fn is_drop_in(path: &Path) -> bool {
 
 /// Puts a configuration together, or says everything that is wrong with it.
 ///
-/// `config_file` is the file of `--config`; `drop_ins` are all files below `--config-dir`, in any order: those whose
-/// name does not end in `.conf` are skipped.
+/// `config_file` is the file of `--config`; `drop_ins` are all files below `--config-dir`, in any order:
+/// those whose name does not end in `.conf` are skipped.
 pub fn assemble(
     flags: &ParsedFlags,
     config_file: Option<InputFile>,
@@ -160,9 +161,12 @@ impl Assembly<'_> {
             merge_patch(&mut merged, patch);
         }
         let (mut config, unknown) = read_fields(merged).map_err(|source| blame(&drop_ins, source))?;
-        for file in &drop_ins {
-            let here = |field: &&UnknownField| stands_in(file, &field.path);
-            self.note_unknown(file, &unknown.iter().filter(here).cloned().collect::<Vec<_>>());
+        if !unknown.is_empty() {
+            for file in &drop_ins {
+                let document = core_yaml::decode(&file.bytes, Limits::default()).unwrap_or_default();
+                let here = |field: &&UnknownField| stands_in(&document, &field.path);
+                self.note_unknown(file, &unknown.iter().filter(here).cloned().collect::<Vec<_>>());
+            }
         }
         let features = self.features(&config);
         config.fill_defaults(&features);
@@ -297,7 +301,12 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
+/// The line of a field for a notice. Each costs a pass over the file, so large files go without.
 fn locate(file: &InputFile, path: &FieldPath) -> Option<usize> {
+    const MAX_BYTES: usize = 256 << 10;
+    if file.bytes.len() > MAX_BYTES {
+        return None;
+    }
     core_yaml::locate(&file.bytes, 0, path, Limits::default()).map(|at| at.line)
 }
 
@@ -308,18 +317,21 @@ fn field_error(file: &InputFile, source: core_yaml::FieldError) -> ConfigError {
 
 /// The last drop-in that has the field is the one to mend.
 fn blame(drop_ins: &[InputFile], source: core_yaml::FieldError) -> ConfigError {
-    match drop_ins.iter().rev().find(|file| stands_in(file, &source.path)).or(drop_ins.last()) {
+    let has_it = |file: &&InputFile| {
+        core_yaml::decode(&file.bytes, Limits::default())
+            .is_ok_and(|document| stands_in(&document, &source.path))
+    };
+    match drop_ins.iter().rev().find(has_it).or(drop_ins.last()) {
         Some(file) => field_error(file, source),
         None => ConfigError::Field { path: PathBuf::new(), position: None, source },
     }
 }
 
-/// Whether the file holds the field itself, not only something around it.
-fn stands_in(file: &InputFile, path: &FieldPath) -> bool {
-    let Ok(document) = core_yaml::decode(&file.bytes, Limits::default()) else { return false };
+/// Whether a document holds the field itself, not only something around it.
+fn stands_in(document: &Value, path: &FieldPath) -> bool {
     path.0
         .iter()
-        .try_fold(&document, |value, segment| match segment {
+        .try_fold(document, |value, segment| match segment {
             core_yaml::Segment::Key(key) => value.get(key),
             core_yaml::Segment::Index(index) => value.get(index),
         })

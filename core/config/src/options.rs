@@ -54,7 +54,8 @@ pub struct Options {
     pub maximum_dead_containers_per_container: i32,
     /// `--maximum-dead-containers`: dead instances kept in all; negative for no limit.
     pub maximum_dead_containers: i32,
-    /// `--experimental-allocatable-ignore-eviction`: do not subtract hard eviction thresholds from allocatable.
+    /// `--experimental-allocatable-ignore-eviction`: do not subtract hard eviction thresholds from
+    /// allocatable.
     pub allocatable_ignores_eviction: bool,
     /// `--seccomp-default`: like the field `seccompDefault`; either one switches it on.
     pub seccomp_default: bool,

@@ -1,7 +1,7 @@
 //! The rules a configuration must keep (CONTRACT 1.6), all of them checked, every violation reported.
 //!
-//! Beside upstream's validation these are the checks that upstream makes a little later and dies of: policies by
-//! name, reserved resources, eviction thresholds, TLS settings, node labels, the lock file.
+//! Beside upstream's validation these are the checks that upstream makes a little later and dies of:
+//! policies by name, reserved resources, eviction thresholds, TLS settings, node labels, the lock file.
 //!
 //! Rules about the host take [`HostFacts`]; nothing is looked up here.
 

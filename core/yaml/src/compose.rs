@@ -1,7 +1,7 @@
 //! From bytes to JSON values: the parser's events put together, with every bound of [`Limits`] kept.
 //!
-//! Memory stays within the input's size, what aliases add (bounded), and the parser's own state. Recursion is
-//! bounded by [`Limits::max_depth`].
+//! Memory stays within the input's size, what aliases add (bounded), and the parser's own state. Recursion
+//! is bounded by [`Limits::max_depth`].
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -365,7 +365,8 @@ impl<'a> Composer<'a> {
         })
     }
 
-    /// libyaml refuses tabs as indentation, our parser lets some pass. Within `[]` and `{}` they are white space.
+    /// libyaml refuses tabs as indentation, our parser lets some pass. Within `[]` and `{}` they are white
+    /// space.
     fn refuse_tab_indent(&self, event: &Event<'a>, start: Marker) -> Result<(), DecodeError> {
         let starts_node = matches!(
             event,

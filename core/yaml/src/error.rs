@@ -1,4 +1,5 @@
-//! What can be wrong with bytes that should be YAML or JSON, told so that the author of the file can mend it.
+//! What can be wrong with bytes that should be YAML or JSON, told so that the author of the file can mend
+//! it.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Where in a file a field stands, for reports about fields of a value that came from it.
 //!
-//! Exact for block and flow style. A field that is not in the file (left out, or brought in by an alias or a
-//! merge key) is placed at its nearest ancestor that is.
+//! Exact for block and flow style. A field that is not in the file (left out, or brought in by an alias or
+//! a merge key) is placed at its nearest ancestor that is.
 
 use granit_parser::{Event, Marker, ScalarStyle};
 
@@ -19,8 +19,8 @@ enum Frame {
     Opaque,
 }
 
-/// The place of `path` in document `document` (from 0) of the file `bytes`: a map entry's key, or a list item's
-/// start. `None` when the file cannot be read that far.
+/// The place of `path` in document `document` (from 0) of the file `bytes`: a map entry's key, or a list
+/// item's start. `None` when the file cannot be read that far.
 pub fn locate(bytes: &[u8], document: usize, path: &FieldPath, limits: Limits) -> Option<Position> {
     let text = text_of(bytes, limits.max_bytes).ok()?;
     let mut search = Search { path: &path.0, frames: Vec::new(), key_at: None, best: None };
@@ -132,7 +132,9 @@ fn key_text(text: &str, style: ScalarStyle) -> String {
 mod tests {
     use super::*;
 
-    const POD: &str = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: a\n    image: x\n  - name: b\n    ports: [{containerPort: 80}, {containerPort: no}]\n---\nspec: 1\n";
+    const POD: &str = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n\
+        \x20 - name: a\n    image: x\n\
+        \x20 - name: b\n    ports: [{containerPort: 80}, {containerPort: no}]\n---\nspec: 1\n";
 
     fn at(document: usize, path: &str) -> Option<(usize, usize)> {
         locate(POD.as_bytes(), document, &FieldPath::parse(path), Limits::default())

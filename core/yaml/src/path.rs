@@ -16,8 +16,8 @@ pub enum Segment {
 pub struct FieldPath(pub Vec<Segment>);
 
 impl FieldPath {
-    /// Reads `spec.containers[0].image` or `metadata.annotations[example.com/key]`: a bracket holds an index when
-    /// it is a number, else a key.
+    /// Reads `spec.containers[0].image` or `metadata.annotations[example.com/key]`: a bracket holds an
+    /// index when it is a number, else a key.
     pub fn parse(text: &str) -> FieldPath {
         let mut segments = Vec::new();
         let mut rest = text;

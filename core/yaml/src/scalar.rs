@@ -1,4 +1,5 @@
-//! What an unquoted YAML word means: the rules of go-yaml v2 (YAML 1.1 with its exceptions), as JSON values.
+//! What an unquoted YAML word means: the rules of go-yaml v2 (YAML 1.1 with its exceptions), as JSON
+//! values.
 //!
 //! Left out: base-60 numbers (go-yaml reads them as text too) and dates as anything but text.
 
@@ -48,7 +49,8 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
-    /// The JSON value; whole floats become integers, as Go's JSON printing makes them. `Err` for NaN and infinities.
+    /// The JSON value; whole floats become integers, as Go's JSON printing makes them. `Err` for NaN and
+    /// infinities.
     pub(crate) fn into_value(self) -> Result<Value, String> {
         Ok(match self {
             Scalar::Null => Value::Null,
@@ -147,7 +149,8 @@ fn resolve_implicit(text: &str) -> Scalar {
     }
 }
 
-/// Go's `ParseInt(text, 0, 64)`, then `ParseUint`: a sign, then decimal, `0x`, `0o`, `0b` or a legacy octal `0`.
+/// Go's `ParseInt(text, 0, 64)`, then `ParseUint`: a sign, then decimal, `0x`, `0o`, `0b` or a legacy
+/// octal `0`.
 fn integer(text: &str) -> Option<Number> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),

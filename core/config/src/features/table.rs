@@ -1,7 +1,8 @@
 //! Every feature gate that upstream's kubelet knows at v1.37, one line each:
 //! `Name: stage, default, lock, where it matters, [gates it depends on];`
 //!
-//! Recorded from upstream's registry; `testdata/feature_gates.json` is the same record and a test compares them.
+//! Recorded from upstream's registry; `testdata/feature_gates.json` is the same record and a test compares
+//! them.
 
 use super::{Lock, Scope, Spec, Stage};
 

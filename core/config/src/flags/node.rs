@@ -8,13 +8,15 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value(
         "config",
         "",
-        "Configuration file (KubeletConfiguration); without it flags and defaults are all there is. Flags win over the file.",
+        "Configuration file (KubeletConfiguration); without it flags and defaults are all there is. \
+         Flags win over the file.",
         |t, v, _| optional_path(&mut t.options.config, v),
     ),
     Flag::value(
         "config-dir",
         "",
-        "Directory of drop-ins (*.conf, read in lexical order, sub-directories too) that are merged over the configuration.",
+        "Directory of drop-ins (*.conf, read in lexical order, sub-directories too) that are merged \
+         over the configuration.",
         |t, v, _| optional_path(&mut t.options.config_dir, v),
     ),
     Flag::value(
@@ -26,7 +28,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value(
         "bootstrap-kubeconfig",
         "",
-        "Credentials used once to get a client certificate, when the file of --kubeconfig does not exist.",
+        "Credentials used once to get a client certificate, when the file of --kubeconfig does not \
+         exist.",
         |t, v, _| optional_path(&mut t.options.bootstrap_kubeconfig, v),
     ),
     Flag::value("hostname-override", "", "Name of the node, instead of the host's.", |t, v, _| {
@@ -62,7 +65,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value(
         "node-labels",
         "",
-        "Labels of the node at registration, as key=value pairs. Of Kubernetes' own keys only those meant for kubelets are allowed.",
+        "Labels of the node at registration, as key=value pairs. Of Kubernetes' own keys only those \
+         meant for kubelets are allowed.",
         |t, v, turn| map(&mut t.options.node_labels, v, turn),
     ),
     Flag::value("lock-file", "", "File to lock before start.", |t, v, _| {
@@ -110,7 +114,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value(
         "container-runtime",
         "",
-        "Accepted for old command lines: only \"remote\" is left, which means --container-runtime-endpoint.",
+        "Accepted for old command lines: only \"remote\" is left, which means \
+         --container-runtime-endpoint.",
         |_, v, _| container_runtime(v),
     )
     .without_effect(),

@@ -296,7 +296,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_arguments_never_panic(args in proptest::collection::vec("\\PC{0,12}|--?[a-z_-]{0,20}(=\\PC{0,12})?", 0..6)) {
+        fn arbitrary_arguments_never_panic(
+            args in proptest::collection::vec("\\PC{0,12}|--?[a-z_-]{0,20}(=\\PC{0,12})?", 0..6)
+        ) {
             let _ = parse(args);
         }
 

@@ -1,7 +1,7 @@
 //! How the text of a flag becomes a value: the syntaxes of pflag and of Kubernetes' own flag types.
 //!
-//! Each function sets its target or says what the text should have been. Lists and maps are replaced by a flag's
-//! first occurrence ([`Turn::First`]) and added to by the next ones.
+//! Each function sets its target or says what the text should have been. Lists and maps are replaced by a
+//! flag's first occurrence ([`Turn::First`]) and added to by the next ones.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

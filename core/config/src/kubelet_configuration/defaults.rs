@@ -1,4 +1,5 @@
-//! Upstream's defaults of `KubeletConfiguration` v1beta1, and the older ones of a command line without a file.
+//! Upstream's defaults of `KubeletConfiguration` v1beta1, and the older ones of a command line without a
+//! file.
 
 use std::collections::BTreeMap;
 
@@ -125,8 +126,8 @@ macro_rules! refill {
 }
 
 impl KubeletConfiguration {
-    /// Applies the defaults that serde cannot: where a zero counts as missing, and where a default follows from
-    /// other fields or from feature gates.
+    /// Applies the defaults that serde cannot: where a zero counts as missing, and where a default follows
+    /// from other fields or from feature gates.
     pub(crate) fn fill_defaults(&mut self, features: &FeatureSet) {
         if self.node_status_report_frequency.is_zero() {
             self.node_status_report_frequency = if self.node_status_update_frequency.is_zero() {
@@ -216,8 +217,8 @@ impl KubeletConfiguration {
     }
 }
 
-/// A file that allows parallel pulls means them: `serializeImagePulls` then defaults to false. Done on the document,
-/// where "not there" can still be told from "true".
+/// A file that allows parallel pulls means them: `serializeImagePulls` then defaults to false. Done on the
+/// document, where "not there" can still be told from "true".
 pub(super) fn fill_pull_mode(document: &mut Map<String, Value>) {
     let parallel = document.get("maxParallelImagePulls").and_then(Value::as_i64).unwrap_or(0);
     if parallel >= 2 && !document.contains_key("serializeImagePulls") {

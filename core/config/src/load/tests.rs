@@ -67,10 +67,11 @@ fn drop_ins_apply_in_the_order_of_a_walk() {
 
 #[test]
 fn a_drop_in_merges_objects_replaces_lists_and_deletes_with_null() {
-    let base = "clusterDNS: [10.0.0.1, 10.0.0.2]\nsystemReserved: {cpu: 1, memory: 1Gi}\nmaxPods: 5\nauthentication: {x509: {clientCAFile: /ca}}";
-    let base = base.replace("cpu: 1", "cpu: \"1\"");
-    let patch = "clusterDNS: [10.0.0.3]\nsystemReserved: {cpu: null, pid: \"10\"}\nmaxPods: null\nauthentication: {anonymous: {enabled: true}}";
-    let kubelet = run(&[], Some(&base), &[("/d/1.conf", patch)]).unwrap().kubelet;
+    let base = "clusterDNS: [10.0.0.1, 10.0.0.2]\nsystemReserved: {cpu: \"1\", memory: 1Gi}\n\
+                maxPods: 5\nauthentication: {x509: {clientCAFile: /ca}}";
+    let patch = "clusterDNS: [10.0.0.3]\nsystemReserved: {cpu: null, pid: \"10\"}\n\
+                 maxPods: null\nauthentication: {anonymous: {enabled: true}}";
+    let kubelet = run(&[], Some(base), &[("/d/1.conf", patch)]).unwrap().kubelet;
     assert_eq!(kubelet.cluster_dns, ["10.0.0.3"]);
     assert_eq!(kubelet.system_reserved.keys().collect::<Vec<_>>(), ["memory", "pid"]);
     assert_eq!(kubelet.max_pods, 110);
@@ -140,7 +141,8 @@ fn lists_and_maps_of_flags_replace_those_of_the_file() {
 
 #[test]
 fn relative_paths_belong_to_the_files_directory() {
-    let fields = "staticPodPath: manifests\npodLogsDir: ../logs/./x\nresolvConf: \"\"\ntlsCertFile: /abs\nauthentication: {x509: {clientCAFile: ca.crt}}";
+    let fields = "staticPodPath: manifests\npodLogsDir: ../logs/./x\nresolvConf: \"\"\n\
+                  tlsCertFile: /abs\nauthentication: {x509: {clientCAFile: ca.crt}}";
     let kubelet =
         run(&["--tls-private-key-file=rel.key"], Some(fields), &[("/d/1.conf", "volumePluginDir: plug")])
             .unwrap()
@@ -285,7 +287,10 @@ fn a_merge_patch_follows_rfc_7386() {
 
 proptest! {
     #[test]
-    fn arbitrary_files_never_panic(fields in "([a-zA-Z]{1,12}: ?[-a-z0-9\"{}\\[\\],: ]{0,20}\n){0,4}", raw in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn arbitrary_files_never_panic(
+        fields in "([a-zA-Z]{1,12}: ?[-a-z0-9\"{}\\[\\],: ]{0,20}\n){0,4}",
+        raw in proptest::collection::vec(any::<u8>(), 0..64),
+    ) {
         let _ = run(&[], Some(&fields), &[("/d/1.conf", &fields)]);
         let flags = parse([]).unwrap();
         let _ = assemble(&flags, Some(InputFile { path: "/c".into(), bytes: raw }), Vec::new(), HOST);

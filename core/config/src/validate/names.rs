@@ -1,4 +1,5 @@
-//! The shapes of Kubernetes names that configuration holds: label keys and values, sysctls, huge pages, CPU lists.
+//! The shapes of Kubernetes names that configuration holds: label keys and values, sysctls, huge pages,
+//! CPU lists.
 
 /// A label key or taint key: `[prefix/]name`.
 pub(crate) fn qualified_name(key: &str) -> Result<(), String> {
@@ -15,7 +16,8 @@ pub(crate) fn qualified_name(key: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the name {name:?} must be 1 to 63 letters, digits, '-', '_' or '.', with a letter or digit at each end"
+        "the name {name:?} must be 1 to 63 letters, digits, '-', '_' or '.', \
+         with a letter or digit at each end"
     ))
 }
 
@@ -25,7 +27,8 @@ pub(crate) fn label_value(value: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the value {value:?} must be at most 63 letters, digits, '-', '_' or '.', with a letter or digit at each end"
+        "the value {value:?} must be at most 63 letters, digits, '-', '_' or '.', \
+         with a letter or digit at each end"
     ))
 }
 

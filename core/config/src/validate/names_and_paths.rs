@@ -83,7 +83,8 @@ fn node_labels(check: &mut Check<'_>) {
     for (key, value) in &check.options.node_labels {
         if is_kubernetes_label(key) && !may_set(key) {
             let message = format!(
-                "{key:?} belongs to Kubernetes: below kubernetes.io and k8s.io only the namespaces {} and the keys {} are allowed",
+                "{key:?} belongs to Kubernetes: below kubernetes.io and k8s.io only the namespaces {} and the keys {} \
+                 are allowed",
                 NODE_LABEL_NAMESPACES.join(", "),
                 NODE_LABELS.join(", ")
             );

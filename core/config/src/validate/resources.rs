@@ -1,4 +1,5 @@
-//! Rules about resources: what is enforced and kept for the system, reserved memory and CPUs, memory QoS, eviction.
+//! Rules about resources: what is enforced and kept for the system, reserved memory and CPUs, memory QoS,
+//! eviction.
 
 use std::collections::{BTreeMap, BTreeSet};
 

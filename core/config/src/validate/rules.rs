@@ -135,7 +135,8 @@ fn host(check: &mut Check<'_>) {
     let c = check.config;
     let cgroup_v1 = check.host.cgroup_version == CgroupVersion::V1;
     if cgroup_v1 && c.fail_cgroup_v1 {
-        let message = "this host has cgroup v1, which is no longer developed: move it to cgroup v2, or set this to false";
+        let message = "this host has cgroup v1, which is no longer developed: \
+                       move it to cgroup v2, or set this to false";
         check.fail("failCgroupV1 (--fail-cgroupv1)", message);
     } else if cgroup_v1 && c.single_process_oom_kill == Some(false) {
         check.fail("singleProcessOOMKill", "must not be false on a host with cgroup v1");

@@ -37,8 +37,8 @@ fn names_field(recorded: &str, field: &str) -> bool {
     recorded.contains(&plain(last)) || recorded.contains(&plain(root))
 }
 
-/// Upstream's validation, recorded over one file for each rule: the same files are refused, for as many reasons,
-/// on the same fields. Recorded on a host with cgroup v1 and `failCgroupV1: false`.
+/// Upstream's validation, recorded over one file for each rule: the same files are refused, for as many
+/// reasons, on the same fields. Recorded on a host with cgroup v1 and `failCgroupV1: false`.
 #[test]
 fn the_same_files_are_refused_as_upstream_refuses() {
     let recorded: Vec<Value> = serde_json::from_str(include_str!("../../testdata/validation.json")).unwrap();
@@ -50,7 +50,8 @@ fn the_same_files_are_refused_as_upstream_refuses() {
             case["errors"].as_array().unwrap().iter().map(|e| e.as_str().unwrap()).collect();
         let ours = errors(fields, &["--fail-cgroupv1=false"], V1);
         let dies_early = want.iter().any(|error| error.starts_with("decode:") || *error == "panic");
-        // We refuse every threshold and taint field for itself where upstream names only the first or the whole.
+        // We refuse every threshold and taint field for itself where upstream names only the first or the
+        // whole.
         let same = if dies_early {
             !ours.is_empty()
         } else {

@@ -39,11 +39,12 @@ fn documents_mean_what_go_makes_of_them() {
     }
 }
 
-/// Recorded from Go: `sigs.k8s.io/yaml` v1.6.0 `YAMLToJSON` over short texts, its JSON or its error for each.
+/// Recorded from Go: `sigs.k8s.io/yaml` v1.6.0 `YAMLToJSON` over short texts, its JSON or its error for
+/// each.
 #[test]
 fn the_recorded_answers_of_go_are_ours() {
-    /// Texts that we read and sigs.k8s.io/yaml refuses: JSON's own escapes and white space (upstream has another
-    /// decoder for JSON), YAML 1.2, and a tab before a comment.
+    /// Texts that we read and sigs.k8s.io/yaml refuses: JSON's own escapes and white space (upstream has
+    /// another decoder for JSON), YAML 1.2, and a tab before a comment.
     const ONLY_WE_READ: &[&str] = &[
         "a: 1\n\t# c\nb: 2",
         "\t{\"a\": 1}",
@@ -51,7 +52,8 @@ fn the_recorded_answers_of_go_are_ours() {
         "%YAML 1.2\n---\na: 1",
         "a: \"\\ud83d\\ude00\"",
     ];
-    /// Texts that Go reads and we refuse: a tab as white space within a flow collection of a block document.
+    /// Texts that Go reads and we refuse: a tab as white space within a flow collection of a block
+    /// document.
     const ONLY_GO_READS: &[&str] = &["a: {\n\tb: 1\n}"];
     let recorded: Vec<Value> = serde_json::from_str(include_str!("../../testdata/go_yaml.json")).unwrap();
     let mut wrong = Vec::new();
@@ -190,7 +192,8 @@ fn aliases_cannot_blow_a_document_up() {
 
 #[test]
 fn a_document_cut_anywhere_reads_or_fails_cleanly() {
-    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: \"a\", labels: {x: y}}\nspec:\n  containers:\n  - name: c\n    args: [\"a\", 'b']\n";
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: \"a\", labels: {x: y}}\n\
+                spec:\n  containers:\n  - name: c\n    args: [\"a\", 'b']\n";
     for end in 0..text.len() {
         let _ = read(&text[..end]);
     }
