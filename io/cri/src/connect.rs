@@ -50,11 +50,13 @@ pub(crate) fn channel(endpoint: &Endpoint) -> Channel {
         .connect_with_connector_lazy(connector)
 }
 
+/// Looks at the socket file without leaving the thread: `connect(2)` walks the same path in the same way. So an attempt
+/// is over when it is first polled, and the channel never keeps one whose call was given up for a later call to fail by.
 async fn connect(path: Arc<Path>, backoff: Arc<Mutex<Backoff>>) -> io::Result<TokioIo<UnixStream>> {
-    let socket = SocketId::of(&path).await;
+    let socket = SocketId::of(&path);
     lock(&backoff).check(Instant::now(), socket)?;
-    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(&path)).await;
-    let connected = attempt.unwrap_or_else(|_| {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(&path)).await;
+    let connected = connecting.unwrap_or_else(|_| {
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT_TIMEOUT:?}")))
     });
     match connected {
@@ -82,8 +84,8 @@ struct SocketId {
 }
 
 impl SocketId {
-    async fn of(path: &Path) -> Option<Self> {
-        let found = tokio::fs::metadata(path).await.ok()?;
+    fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
         Some(Self { device: found.dev(), inode: found.ino(), changed: (found.ctime(), found.ctime_nsec()) })
     }
 }

@@ -7,6 +7,7 @@ use core_types::runtime::{ImageSpec, RuntimeEventKind, SandboxConfig};
 use futures_util::StreamExt;
 use ports::runtime::RuntimeError;
 use ports::{ContainerRuntime, ImageService};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -46,6 +47,24 @@ async fn a_runtime_that_is_down_fails_calls_at_once_and_is_used_when_it_comes_up
         "fake",
         "the first call after the start works"
     );
+}
+
+#[tokio::test]
+async fn a_call_given_up_while_connecting_leaves_no_stale_failure() {
+    for polls in 0..20 {
+        let mut bench = Bench::stopped(PATIENCE * 100);
+        soon(bench.client.version()).await.unwrap_err();
+        let mut given_up = bench.client.version();
+        for _ in 0..polls {
+            if futures_util::poll!(&mut given_up).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(given_up);
+        bench.start();
+        assert_eq!(soon(bench.client.version()).await.unwrap().name, "fake");
+    }
 }
 
 #[tokio::test]
@@ -240,4 +259,23 @@ async fn the_runtimes_own_unavailable_is_unavailable() {
     let error = bench.client.version().await.unwrap_err();
     assert!(matches!(error, RuntimeError::Unavailable { .. }), "{error:?}");
     assert!(error.to_string().contains("server is not initialized yet"), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_no_runtime_gives_errors_and_no_hang() {
+    for words in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[0xff; 64]] {
+        let bench = Bench::stopped(PATIENCE * 100);
+        let listener = tokio::net::UnixListener::bind(bench.socket()).unwrap();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(words).await.unwrap();
+            }
+        });
+        for _ in 0..3 {
+            let error = soon(bench.client.version()).await.unwrap_err();
+            assert!(matches!(error, RuntimeError::Unavailable { .. }), "{words:?}: {error:?}");
+        }
+        server.abort();
+    }
 }
