@@ -1,2 +1,15 @@
-//! Which pods the node should run, and the life of each: sources, static pods, pod workers
+//! Which pods the node should run, and the life of each: sources, static pods, pod workers.
+//!
+//! ```text
+//! bytes --> manifest / manifest_set --> merge --> worker        admission: may this pod run here?
+//!               |
+//!               +-- validation, unsupported
+//! ```
+
+pub mod admission;
+pub mod manifest;
+pub mod manifest_set;
+pub mod merge;
+pub mod unsupported;
+pub mod validation;
 pub mod worker;

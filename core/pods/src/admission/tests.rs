@@ -1,0 +1,189 @@
+//! Pods and node facts in, the answer out.
+
+use super::*;
+use serde_json::{Value, json};
+
+fn pod(uid: &str, spec: Value) -> Pod {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": uid, "namespace": "ns", "uid": uid}, "spec": spec});
+    serde_json::from_value(pod).unwrap()
+}
+
+fn allocatable() -> NodeAllocatable {
+    NodeAllocatable {
+        cpu_milli: 2000,
+        memory_bytes: 1 << 30,
+        ephemeral_storage_bytes: 1 << 30,
+        pods: 3,
+        others: [("x.com/gpu".to_owned(), 1)].into(),
+    }
+}
+
+fn answer(pod: &Pod, others: &[Pod]) -> Result<(), (String, String)> {
+    let labels = [("zone".to_owned(), "a".to_owned()), ("size".to_owned(), "5".to_owned())].into();
+    let sysctls =
+        SysctlAllowList::new(KernelVersion { major: 4, minor: 10 }, &["net.core.*".to_owned()]).unwrap();
+    let others: Vec<Arc<Pod>> = others.iter().cloned().map(Arc::new).collect();
+    let node = NodeFacts { name: "n", labels: &labels, allocatable: &allocatable(), sysctls: &sysctls };
+    match admit(pod, &others, &node) {
+        Admission::Admit => Ok(()),
+        Admission::Reject { reason, message } => Err((reason.as_str().into_owned(), message)),
+    }
+}
+
+fn requests(list: Value) -> Value {
+    json!({"containers": [{"name": "c", "resources": {"requests": list}}]})
+}
+
+fn rejected(spec: Value, others: &[Pod]) -> (String, String) {
+    answer(&pod("new", spec), others).unwrap_err()
+}
+
+#[test]
+fn resources_that_do_not_fit_are_named_with_their_numbers() {
+    let other = pod("old", requests(json!({"cpu": "1500m", "memory": "512Mi", "x.com/gpu": "1"})));
+    let others = std::slice::from_ref(&other);
+    assert_eq!(answer(&pod("new", requests(json!({"cpu": "500m", "memory": "512Mi"}))), others), Ok(()));
+    assert_eq!(
+        rejected(requests(json!({"cpu": "501m", "memory": "2Gi"})), others),
+        (
+            "OutOfcpu".to_owned(),
+            "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000".to_owned()
+        )
+    );
+    assert_eq!(
+        rejected(requests(json!({"memory": "513Mi"})), others).1,
+        "Node didn't have enough resource: memory, requested: 537919488, used: 536870912, capacity: 1073741824"
+    );
+    assert_eq!(rejected(requests(json!({"x.com/gpu": "1"})), others).0, "OutOfx.com/gpu");
+    assert_eq!(rejected(requests(json!({"hugepages-2Mi": "2Mi"})), others).0, "OutOfhugepages-2Mi");
+    assert_eq!(answer(&pod("new", requests(json!({"elsewhere.com/x": "9"}))), others), Ok(()));
+    let full: Vec<Pod> = ["1", "2", "3"].map(|uid| pod(uid, requests(json!({})))).to_vec();
+    assert_eq!(
+        rejected(requests(json!({})), &full),
+        (
+            "OutOfpods".to_owned(),
+            "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3".to_owned()
+        )
+    );
+    assert_eq!(answer(&full[0], &full), Ok(()), "a pod does not count against itself");
+}
+
+#[test]
+fn init_containers_count_as_the_most_that_runs_at_once() {
+    let cpu = |name: &str, cpu: &str, sidecar: bool| {
+        let mut container = json!({"name": name, "resources": {"requests": {"cpu": cpu}}});
+        if sidecar {
+            container["restartPolicy"] = "Always".into();
+        }
+        container
+    };
+    let cases = [
+        (vec![cpu("i", "3", false)], vec![cpu("a", "1", false)], "3"),
+        (vec![cpu("s", "1", true)], vec![cpu("a", "1", false)], "2"),
+        (vec![cpu("s", "1", true), cpu("i", "2", false)], vec![cpu("a", "1", false)], "3"),
+        (vec![cpu("i", "2", false), cpu("s", "1", true)], vec![cpu("a", "1500m", false)], "2500m"),
+    ];
+    for (init, containers, expected) in cases {
+        let pod = pod("p", json!({"initContainers": init, "containers": containers}));
+        let total = pod_requests(pod.spec.as_ref().unwrap());
+        assert_eq!(total["cpu"].to_string(), expected);
+    }
+}
+
+#[test]
+fn a_host_port_is_given_once() {
+    let ports = |port: Value| json!({"containers": [{"name": "c", "ports": [port]}]});
+    let other = pod("old", ports(json!({"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"})));
+    let others = std::slice::from_ref(&other);
+    let cases = [
+        (json!({"containerPort": 80, "hostPort": 80}), false),
+        (json!({"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"}), false),
+        (json!({"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.2"}), true),
+        (json!({"containerPort": 80, "hostPort": 80, "protocol": "UDP"}), true),
+        (json!({"containerPort": 80, "hostPort": 81}), true),
+        (json!({"containerPort": 80}), true),
+    ];
+    for (port, fits) in cases {
+        assert_eq!(answer(&pod("new", ports(port.clone())), others).is_ok(), fits, "{port}");
+    }
+    assert_eq!(
+        rejected(ports(json!({"containerPort": 80, "hostPort": 80})), others),
+        (
+            "NodePorts".to_owned(),
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: TCP 0.0.0.0:80 is taken by pod ns/old".to_owned()
+        )
+    );
+}
+
+#[test]
+fn sysctls_must_be_on_the_list_and_in_a_namespace_of_the_pod() {
+    let sysctl = |name: &str, more: Value| {
+        let mut spec =
+            json!({"containers": [], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
+        spec.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        spec
+    };
+    for name in [
+        "kernel.shm_rmid_forced",
+        "net/ipv4/tcp_syncookies",
+        "net.ipv4.tcp_fin_timeout",
+        "net.core.somaxconn",
+    ] {
+        assert_eq!(answer(&pod("p", sysctl(name, json!({}))), &[]), Ok(()), "{name}");
+    }
+    for (name, more, message) in [
+        ("kernel.sem", json!({}), "forbidden sysctl: \"kernel.sem\" not allowlisted"),
+        ("net.ipv4.tcp_rmem", json!({}), "forbidden sysctl: \"net.ipv4.tcp_rmem\" not allowlisted"),
+        (
+            "net/core/somaxconn",
+            json!({"hostNetwork": true}),
+            "forbidden sysctl: \"net.core.somaxconn\" not allowed with host Net enabled",
+        ),
+        (
+            "kernel.shm_rmid_forced",
+            json!({"hostIPC": true}),
+            "forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled",
+        ),
+    ] {
+        assert_eq!(rejected(sysctl(name, more), &[]), ("SysctlForbidden".to_owned(), message.to_owned()));
+    }
+    for pattern in ["*", "kernel.*", "vm.swappiness", "net*"] {
+        assert!(
+            SysctlAllowList::new(KernelVersion { major: 6, minor: 0 }, &[pattern.to_owned()]).is_err(),
+            "{pattern}"
+        );
+    }
+}
+
+#[test]
+fn node_and_operating_system_must_match() {
+    let affinity = |terms: Value| json!({"containers": [], "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}});
+    let rule = |key: &str, operator: &str, values: Value| json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]);
+    let cases = [
+        (json!({"containers": [], "nodeName": "n"}), None),
+        (json!({"containers": [], "nodeName": "m"}), Some("NodeName")),
+        (json!({"containers": [], "nodeSelector": {"zone": "a"}}), None),
+        (json!({"containers": [], "nodeSelector": {"zone": "b"}}), Some("NodeAffinity")),
+        (affinity(rule("zone", "In", json!(["b", "a"]))), None),
+        (affinity(rule("zone", "NotIn", json!(["a"]))), Some("NodeAffinity")),
+        (affinity(rule("other", "NotIn", json!(["a"]))), None),
+        (affinity(rule("zone", "Exists", json!([]))), None),
+        (affinity(rule("zone", "DoesNotExist", json!([]))), Some("NodeAffinity")),
+        (affinity(rule("size", "Gt", json!(["4"]))), None),
+        (affinity(rule("size", "Lt", json!(["5"]))), Some("NodeAffinity")),
+        (affinity(json!([{}])), Some("NodeAffinity")),
+        (
+            affinity(json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}])),
+            None,
+        ),
+        (json!({"containers": [], "os": {"name": "linux"}}), None),
+        (json!({"containers": [], "os": {"name": "windows"}}), Some("PodOSNotSupported")),
+    ];
+    for (spec, expected) in cases {
+        let reason = answer(&pod("p", spec.clone()), &[]).err().map(|(reason, _)| reason);
+        assert_eq!(reason.as_deref(), expected, "{spec}");
+    }
+    let mut windows = pod("p", json!({"containers": []}));
+    windows.metadata.labels = Some([(OS_LABEL.to_owned(), "windows".to_owned())].into());
+    assert_eq!(answer(&windows, &[]).unwrap_err().0, "PodOSSelectorNodeLabelDoesNotMatch");
+}

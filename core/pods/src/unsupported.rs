@@ -1,0 +1,143 @@
+//! What this agent does not do yet. A pod that asks for it is refused with the field named, instead of run as if the
+//! field were not there.
+//!
+//! The tables below are the whole list: work that adds a feature deletes its row. Fields that upstream ignores on the
+//! node, and those that the agent supports, have none.
+
+use core_types::api::{Container, PodSpec, Volume};
+
+use crate::validation::{Errors, FieldError, Path, volume_sources};
+
+/// A field of the pod spec: its name, whether the pod uses it, what is missing, and the way out.
+type PodRow = (&'static str, fn(&PodSpec) -> bool, &'static str, &'static str);
+
+const POD_ROWS: &[PodRow] = &[
+    ("ephemeralContainers", |spec| filled(&spec.ephemeral_containers), "ephemeral containers are", REMOVE),
+    ("readinessGates", |spec| filled(&spec.readiness_gates), "readiness gates are", REMOVE),
+    ("resourceClaims", |spec| filled(&spec.resource_claims), "resource claims are", REMOVE),
+    ("resources", |spec| spec.resources.is_some(), "pod-level resources are", "set them on the containers"),
+    (
+        "runtimeClassName",
+        |spec| spec.runtime_class_name.as_ref().is_some_and(|name| !name.is_empty()),
+        "runtime classes are",
+        "remove the field, the pod then runs with the default runtime",
+    ),
+    ("hostUsers", |spec| spec.host_users == Some(false), "user namespaces are", REMOVE),
+    ("overhead", |spec| spec.overhead.as_ref().is_some_and(|map| !map.is_empty()), "pod overhead is", REMOVE),
+];
+
+/// A field of a container, as [`PodRow`].
+type ContainerRow = (&'static str, fn(&Container) -> bool, &'static str, &'static str);
+
+const CONTAINER_ROWS: &[ContainerRow] = &[
+    ("livenessProbe", |container| container.liveness_probe.is_some(), "probes are", REMOVE),
+    ("readinessProbe", |container| container.readiness_probe.is_some(), "probes are", REMOVE),
+    ("startupProbe", |container| container.startup_probe.is_some(), "probes are", REMOVE),
+    ("lifecycle", |container| container.lifecycle.is_some(), "lifecycle hooks are", REMOVE),
+    ("volumeDevices", |container| filled(&container.volume_devices), "block volumes are", REMOVE),
+    ("restartPolicyRules", |container| filled(&container.restart_policy_rules), "restart rules are", REMOVE),
+    (
+        "resources.claims",
+        |container| container.resources.as_ref().is_some_and(|resources| filled(&resources.claims)),
+        "resource claims are",
+        REMOVE,
+    ),
+];
+
+/// Volume sources that work. Of projected volumes, only downward API projections do.
+const VOLUME_SOURCES: &[&str] = &["emptyDir", "hostPath", "downwardAPI", "projected"];
+
+const REMOVE: &str = "remove the field";
+
+fn filled<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+/// Every use of something that the agent does not do yet.
+pub fn unsupported_fields(spec: &PodSpec) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let path = Path::root("spec");
+    for (field, _, what, way_out) in POD_ROWS.iter().filter(|(_, used, ..)| used(spec)) {
+        refuse(&mut errors, &path.child(field), what, way_out);
+    }
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+        let path = path.child("initContainers").index(index);
+        refuse_in_container(container, &path, &mut errors);
+        if container.restart_policy.as_deref().is_some_and(|policy| policy != "Always") {
+            refuse(
+                &mut errors,
+                &path.child("restartPolicy"),
+                "restart policies of init containers other than Always are",
+                REMOVE,
+            );
+        }
+    }
+    for (index, container) in spec.containers.iter().enumerate() {
+        let path = path.child("containers").index(index);
+        refuse_in_container(container, &path, &mut errors);
+        if container.restart_policy.is_some() {
+            let way_out = "set the pod's spec.restartPolicy";
+            refuse(
+                &mut errors,
+                &path.child("restartPolicy"),
+                "restart policies of single containers are",
+                way_out,
+            );
+        }
+    }
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        refuse_in_volume(volume, &path.child("volumes").index(index), &mut errors);
+    }
+    errors.into_vec()
+}
+
+fn refuse(errors: &mut Errors, path: &Path, what: &str, way_out: &str) {
+    errors.forbidden(path, format!("{what} not implemented yet: {way_out}"));
+}
+
+fn refuse_in_container(container: &Container, path: &Path, errors: &mut Errors) {
+    for (field, _, what, way_out) in CONTAINER_ROWS.iter().filter(|(_, used, ..)| used(container)) {
+        refuse(errors, &path.child(field), what, way_out);
+    }
+    for (index, var) in container.env.iter().flatten().enumerate() {
+        if var.value_from.as_ref().is_some_and(|source| source.file_key_ref.is_some()) {
+            let path = path.child("env").index(index).child("valueFrom").child("fileKeyRef");
+            refuse(errors, &path, "variables from files are", REMOVE);
+        }
+    }
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        if filled(&mount.bind_mount_options) {
+            let path = path.child("volumeMounts").index(index).child("bindMountOptions");
+            refuse(errors, &path, "bind mount options are", REMOVE);
+        }
+    }
+}
+
+fn refuse_in_volume(volume: &Volume, path: &Path, errors: &mut Errors) {
+    for source in volume_sources(volume) {
+        if !VOLUME_SOURCES.contains(&source) {
+            let what = format!("{source} volumes are");
+            refuse(errors, &path.child(source), &what, "use an emptyDir, hostPath or downwardAPI volume");
+        }
+    }
+    if let Some(medium) = volume.empty_dir.as_ref().and_then(|source| source.medium.as_deref())
+        && !matches!(medium, "" | "Memory")
+    {
+        let what = format!("emptyDir volumes on medium {medium:?} are");
+        refuse(errors, &path.child("emptyDir").child("medium"), &what, "use \"Memory\" or leave it out");
+    }
+    let projections = volume.projected.iter().filter_map(|source| source.sources.as_ref()).flatten();
+    for (index, projection) in projections.enumerate() {
+        let path = path.child("projected").child("sources").index(index);
+        let sources = [
+            ("secret", projection.secret.is_some()),
+            ("configMap", projection.config_map.is_some()),
+            ("serviceAccountToken", projection.service_account_token.is_some()),
+            ("clusterTrustBundle", projection.cluster_trust_bundle.is_some()),
+            ("podCertificate", projection.pod_certificate.is_some()),
+        ];
+        for (source, _) in sources.into_iter().filter(|(_, used)| *used) {
+            refuse(errors, &path.child(source), &format!("{source} projections are"), REMOVE);
+        }
+    }
+}

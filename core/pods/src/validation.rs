@@ -1,0 +1,42 @@
+//! Validation of a pod as the API server would do it (upstream's `pkg/apis/core/validation`), for pods that never pass
+//! an API server: static pods and pods run locally.
+//!
+//! Reads a pod with static and API defaults applied; gives every error at once, each with the path of its field and
+//! upstream's wording, so that a search for the text finds upstream's answers.
+//!
+//! Guarantees: total (no input makes it panic), the same errors in the same order for the same pod, at most
+//! [`MAX_ERRORS`] of them.
+//!
+//! Left out: fields that no node reads (affinity terms, topology spread, scheduling and readiness gates), Windows
+//! options, and the insides of everything that [`crate::unsupported`] refuses as a whole.
+
+mod container;
+mod env;
+mod error;
+mod metadata;
+mod names;
+mod network;
+mod resources;
+mod security;
+mod spec;
+mod volumes;
+
+pub(crate) use error::{Errors, Path};
+pub use error::{FieldError, FieldErrorKind, MAX_ERRORS};
+pub(crate) use resources::is_extended as is_extended_resource;
+pub(crate) use security::{SysctlNamespace, normalize_sysctl, sysctl_namespace};
+pub(crate) use volumes::volume_sources;
+
+use core_types::api::Pod;
+
+/// Every error of a pod on its creation (upstream's `ValidatePodCreate`).
+pub fn validate_pod(pod: &Pod) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let spec = pod.spec.clone().unwrap_or_default();
+    metadata::validate(&pod.metadata, &spec, &mut errors);
+    spec::validate(&spec, &mut errors);
+    errors.into_vec()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! A spec in, the errors in upstream's words out.
+
+use super::*;
+use crate::manifest::apply_api_defaults;
+use serde_json::{Value, json};
+
+fn errors(spec: Value) -> Vec<String> {
+    errors_of(json!({"metadata": {"name": "a", "namespace": "default"}, "spec": spec}))
+}
+
+fn errors_of(mut pod: Value) -> Vec<String> {
+    pod["apiVersion"] = "v1".into();
+    pod["kind"] = "Pod".into();
+    let mut pod: Pod = serde_json::from_value(pod).unwrap();
+    apply_api_defaults(&mut pod);
+    validate_pod(&pod).iter().map(ToString::to_string).collect()
+}
+
+fn container(fields: Value) -> Value {
+    let mut container = json!({"name": "c", "image": "i"});
+    container.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+    json!({"containers": [container]})
+}
+
+fn spec(fields: Value) -> Value {
+    let mut spec = container(json!({}));
+    spec.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+    spec
+}
+
+/// Every input gives exactly the one error.
+fn table(cases: Vec<(Value, &str)>) {
+    for (spec, expected) in cases {
+        assert_eq!(errors(spec.clone()), [expected], "{spec}");
+    }
+}
+
+#[test]
+fn a_good_pod_has_no_errors() {
+    let good = json!({
+        "hostname": "h", "subdomain": "s", "activeDeadlineSeconds": 1, "nodeSelector": {"a": "b"},
+        "dnsPolicy": "None", "dnsConfig": {"nameservers": ["10.0.0.1"], "searches": ["a.b.", "."], "options": [{"name": "x"}]},
+        "hostAliases": [{"ip": "::1", "hostnames": ["a.b"]}],
+        "securityContext": {"runAsUser": 0, "fsGroup": 5, "sysctls": [{"name": "net/ipv4/x", "value": "1"}]},
+        "tolerations": [{"key": "a", "operator": "Exists"}, {"operator": "Exists"}, {"key": "b", "value": "c", "effect": "NoExecute", "tolerationSeconds": 1}],
+        "volumes": [
+            {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "h", "hostPath": {"path": "/a", "type": "Directory"}},
+            {"name": "d", "downwardAPI": {"items": [{"path": "a/b", "fieldRef": {"fieldPath": "metadata.labels['x']"}}, {"path": "c", "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu", "divisor": "1m"}}]}},
+        ],
+        "initContainers": [{"name": "i", "image": "i"}, {"name": "s", "image": "i", "restartPolicy": "Always"}],
+        "containers": [{
+            "name": "c", "image": "i",
+            "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080}, {"containerPort": 80, "protocol": "UDP"}],
+            "env": [{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "requests.memory", "divisor": "1Mi"}}}],
+            "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "1Gi", "hugepages-2Mi": "4Mi", "x.com/gpu": "1"}},
+            "volumeMounts": [{"name": "e", "mountPath": "/e", "subPath": "a/b"}, {"name": "h", "mountPath": "/h", "readOnly": true, "recursiveReadOnly": "Enabled"}],
+            "securityContext": {"privileged": true, "seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"}},
+        }],
+    });
+    assert_eq!(errors(good), Vec::<String>::new());
+}
+
+#[test]
+fn metadata_is_checked() {
+    let name_error = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    let key_error = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+    let cases = [
+        (json!({"name": "A"}), format!("metadata.name: Invalid value: \"A\": {name_error}")),
+        (json!({"labels": {"-a": "x"}}), format!("metadata.labels: Invalid value: \"-a\": {key_error}")),
+        (json!({"annotations": {"-A": "x"}}), format!("metadata.annotations: Invalid value: \"-A\": {key_error}")),
+        (json!({"annotations": {"a": "x".repeat(256 << 10)}}), "metadata.annotations: Too long: may not be more than 262144 bytes".to_owned()),
+        (
+            json!({"uid": "../../etc"}),
+            "metadata.uid: Invalid value: \"../../etc\": must be at most 63 letters, digits, '-', '_' or '.', not starting with '.': leave it out to have it derived from the manifest".to_owned(),
+        ),
+    ];
+    for (meta, expected) in cases {
+        let mut all = json!({"name": "a", "namespace": "default"});
+        all.as_object_mut().unwrap().append(&mut meta.as_object().unwrap().clone());
+        assert_eq!(errors_of(json!({"metadata": all, "spec": container(json!({}))})), [expected]);
+    }
+}
+
+#[test]
+fn containers_are_checked() {
+    table(vec![
+        (json!({"containers": []}), "spec.containers: Required value"),
+        (json!({"containers": [{"name": "a"}]}), "spec.containers[0].image: Required value"),
+        (json!({"containers": [{"image": "a"}]}), "spec.containers[0].name: Required value"),
+        (
+            json!({"containers": [{"name": "a.b", "image": "i"}]}),
+            "spec.containers[0].name: Invalid value: \"a.b\": must not contain dots",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "i"}, {"name": "a", "image": "i"}]}),
+            "spec.containers[1].name: Duplicate value: \"a\"",
+        ),
+        (
+            spec(json!({"initContainers": [{"name": "c", "image": "i"}]})),
+            "spec.initContainers[0].name: Duplicate value: \"c\"",
+        ),
+        (
+            container(json!({"image": " i"})),
+            "spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace",
+        ),
+        (
+            container(json!({"imagePullPolicy": "Sometimes"})),
+            "spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+        ),
+        (
+            container(json!({"terminationMessagePolicy": "X"})),
+            "spec.containers[0].terminationMessagePolicy: Unsupported value: \"X\": supported values: \"File\", \"FallbackToLogsOnError\"",
+        ),
+        (
+            spec(json!({"initContainers": [{"name": "i", "image": "i", "livenessProbe": {}}]})),
+            "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+        ),
+    ]);
+}
+
+#[test]
+fn ports_are_checked() {
+    table(vec![
+        (
+            container(json!({"ports": [{"hostPort": 1}]})),
+            "spec.containers[0].ports[0].containerPort: Required value",
+        ),
+        (
+            container(json!({"ports": [{"containerPort": 70000}]})),
+            "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ),
+        (
+            container(
+                json!({"ports": [{"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}]}),
+            ),
+            "spec.containers[0].ports[1].name: Duplicate value: \"a\"",
+        ),
+        (
+            container(json!({"ports": [{"containerPort": 1, "protocol": "tcp"}]})),
+            "spec.containers[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+        ),
+        (
+            container(
+                json!({"ports": [{"containerPort": 1, "hostPort": 5}, {"containerPort": 2, "hostPort": 5}]}),
+            ),
+            "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//5\"",
+        ),
+        (
+            json!({"hostNetwork": true, "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 1, "hostPort": 2}]}]}),
+            "spec.containers[0].ports[0].hostPort: Invalid value: 2: must match `containerPort` when `hostNetwork` is true",
+        ),
+    ]);
+}
+
+#[test]
+fn environments_are_checked() {
+    let from = |source: Value| container(json!({"env": [{"name": "A", "valueFrom": source}]}));
+    table(vec![
+        (container(json!({"env": [{"value": "x"}]})), "spec.containers[0].env[0].name: Required value"),
+        (
+            container(json!({"env": [{"name": "A=B"}]})),
+            "spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+        ),
+        (
+            from(json!({})),
+            "spec.containers[0].env[0].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        ),
+        (
+            container(
+                json!({"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
+            ),
+            "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+        ),
+        (
+            from(json!({"fieldRef": {"fieldPath": "metadata.nome"}})),
+            "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"metadata.nome\": error converting fieldPath: field label not supported: metadata.nome",
+        ),
+        (
+            from(json!({"fieldRef": {"fieldPath": "status.phase"}})),
+            "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", \"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"",
+        ),
+        (
+            from(json!({"resourceFieldRef": {"resource": "limits.gpu"}})),
+            "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource: Unsupported value: \"limits.gpu\": supported values: \"limits.cpu\", \"limits.ephemeral-storage\", \"limits.memory\", \"requests.cpu\", \"requests.ephemeral-storage\", \"requests.memory\"",
+        ),
+        (
+            from(json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": "2"}})),
+            "spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.cpu\": only divisor's values 1m and 1 are supported with the cpu resource",
+        ),
+    ]);
+}
+
+#[test]
+fn resources_are_checked() {
+    let resources = |value: Value| container(json!({"resources": value}));
+    table(vec![
+        (
+            resources(json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}})),
+            "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+        ),
+        (
+            resources(json!({"requests": {"memory": "-1"}})),
+            "spec.containers[0].resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0",
+        ),
+        (
+            resources(json!({"requests": {"x.com/gpu": "1"}, "limits": {"x.com/gpu": "2"}})),
+            "spec.containers[0].resources.requests: Invalid value: \"1\": must be equal to x.com/gpu limit of 2",
+        ),
+        (
+            resources(json!({"requests": {"x.com/gpu": "1"}})),
+            "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+        ),
+    ]);
+    let texts = errors(resources(json!({"limits": {"memory": "lots"}})));
+    assert_eq!(texts.len(), 2, "limit and the request taken from it: {texts:?}");
+    assert!(
+        texts[0].starts_with("spec.containers[0].resources.limits[memory]: Invalid value: \"lots\": "),
+        "{texts:?}"
+    );
+    let texts = errors(resources(json!({"requests": {"cpus": "1"}})));
+    assert_eq!(
+        texts,
+        [
+            "spec.containers[0].resources.requests[cpus]: Invalid value: \"cpus\": must be a standard resource type or fully qualified",
+            "spec.containers[0].resources.requests[cpus]: Invalid value: \"cpus\": must be a standard resource for containers",
+        ]
+    );
+}
+
+#[test]
+fn volumes_and_mounts_are_checked() {
+    let volumes = |value: Value| spec(json!({"volumes": value}));
+    let mounts = |value: Value| {
+        let mut spec = container(json!({"volumeMounts": value}));
+        spec["volumes"] = json!([{"name": "v"}]);
+        spec
+    };
+    table(vec![
+        (volumes(json!([{"name": "a"}, {"name": "a"}])), "spec.volumes[1].name: Duplicate value: \"a\""),
+        (volumes(json!([{"emptyDir": {}}])), "spec.volumes[0].name: Required value"),
+        (
+            volumes(json!([{"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}])),
+            "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+        ),
+        (
+            volumes(json!([{"name": "a", "hostPath": {"path": ""}}])),
+            "spec.volumes[0].hostPath.path: Required value",
+        ),
+        (
+            volumes(json!([{"name": "a", "hostPath": {"path": "/a/../b"}}])),
+            "spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
+        ),
+        (
+            volumes(json!([{"name": "a", "hostPath": {"path": "/a", "type": "Disk"}}])),
+            "spec.volumes[0].hostPath.type: Unsupported value: \"Disk\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
+        ),
+        (
+            volumes(
+                json!([{"name": "a", "downwardAPI": {"items": [{"path": "/x", "fieldRef": {"fieldPath": "metadata.name"}}]}}]),
+            ),
+            "spec.volumes[0].downwardAPI.items[0].path: Invalid value: \"/x\": must be a relative path",
+        ),
+        (
+            volumes(json!([{"name": "a", "downwardAPI": {"defaultMode": 512}}])),
+            "spec.volumes[0].downwardAPI.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive",
+        ),
+        (
+            mounts(json!([{"name": "w", "mountPath": "/a"}])),
+            "spec.containers[0].volumeMounts[0].name: Not found: \"w\"",
+        ),
+        (mounts(json!([{"name": "v"}])), "spec.containers[0].volumeMounts[0].mountPath: Required value"),
+        (
+            mounts(json!([{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/a"}])),
+            "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/a\": must be unique",
+        ),
+        (
+            mounts(json!([{"name": "v", "mountPath": "/a", "subPath": "a/../../b"}])),
+            "spec.containers[0].volumeMounts[0].subPath: Invalid value: \"a/../../b\": must not contain '..'",
+        ),
+        (
+            mounts(json!([{"name": "v", "mountPath": "/a", "mountPropagation": "Bidirectional"}])),
+            "spec.containers[0].volumeMounts[0].mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers",
+        ),
+    ]);
+}
+
+#[test]
+fn the_rest_of_the_spec_is_checked() {
+    table(vec![
+        (
+            spec(json!({"restartPolicy": "Sometimes"})),
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+        ),
+        (
+            spec(json!({"dnsPolicy": "X"})),
+            "spec.dnsPolicy: Unsupported value: \"X\": supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\"",
+        ),
+        (
+            spec(json!({"dnsPolicy": "None"})),
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+        ),
+        (
+            spec(json!({"dnsConfig": {"nameservers": ["x"]}})),
+            "spec.dnsConfig.nameservers[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ),
+        (
+            spec(json!({"activeDeadlineSeconds": 0})),
+            "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
+        ),
+        (
+            spec(json!({"securityContext": {"runAsUser": -1}})),
+            "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            spec(
+                json!({"securityContext": {"sysctls": [{"name": "kernel.sem", "value": ""}, {"name": "kernel.sem", "value": ""}]}}),
+            ),
+            "spec.securityContext.sysctls[1].name: Duplicate value: \"kernel.sem\"",
+        ),
+        (
+            spec(
+                json!({"hostNetwork": true, "securityContext": {"sysctls": [{"name": "net/core/somaxconn", "value": ""}]}}),
+            ),
+            "spec.securityContext.sysctls[0].name: Invalid value: \"net/core/somaxconn\": may not be specified when 'hostNetwork' is true",
+        ),
+        (
+            container(json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}})),
+            "spec.containers[0].securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
+        ),
+        (
+            spec(json!({"hostAliases": [{"ip": "1.2.3"}]})),
+            "spec.hostAliases[0].ip: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ),
+        (
+            spec(json!({"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]})),
+            "spec.tolerations[0].operator: Invalid value: \"x\": value must be empty when `operator` is 'Exists'",
+        ),
+        (
+            spec(json!({"hostnameOverride": "a", "setHostnameAsFQDN": true})),
+            "spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true",
+        ),
+        (
+            spec(json!({"os": {"name": "plan9"}})),
+            "spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\"",
+        ),
+        (
+            spec(json!({"ephemeralContainers": [{"name": "e"}]})),
+            "spec.ephemeralContainers: Forbidden: cannot be set on create",
+        ),
+    ]);
+}
