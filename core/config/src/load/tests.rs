@@ -23,6 +23,36 @@ fn messages(config: &Config) -> Vec<&str> {
     config.notices.iter().map(|notice| notice.message.as_str()).collect()
 }
 
+/// Upstream's effective configuration, recorded for flags, file and drop-ins together.
+#[test]
+fn the_effective_configuration_is_upstreams() {
+    let recorded: Vec<Value> = serde_json::from_str(include_str!("../../testdata/merge.json")).unwrap();
+    for case in &recorded {
+        let args = case["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned());
+        let flags = parse(args).unwrap();
+        let config = case["config"].as_str();
+        let config = config.map(|fields| file("/etc/kubelet/config.yaml", &format!("{HEAD}{fields}")));
+        let drop_ins = case["dropins"].as_object().unwrap().iter();
+        let drop_ins = drop_ins.map(|(name, fields)| {
+            file(&format!("/d/{name}"), &format!("{HEAD}{}", fields.as_str().unwrap()))
+        });
+        let mut assembly = Assembly { flags: &flags, notices: Vec::new() };
+        let kubelet = assembly.configuration(config, drop_ins.collect()).unwrap();
+        let differ = difference(&case["effective"], &kubelet.to_document());
+        assert_eq!(differ, [""; 0], "{} {} {}", case["args"], case["config"], case["dropins"]);
+    }
+    assert!(recorded.len() > 30);
+}
+
+fn difference(want: &Value, got: &Value) -> Vec<String> {
+    let (want, got) = (want.as_object().unwrap(), got.as_object().unwrap());
+    let keys: std::collections::BTreeSet<&String> = want.keys().chain(got.keys()).collect();
+    keys.into_iter()
+        .filter(|key| want.get(*key) != got.get(*key))
+        .map(|key| format!("{key}: want {:?}, got {:?}", want.get(key), got.get(key)))
+        .collect()
+}
+
 #[test]
 fn without_a_file_the_defaults_of_old_apply() {
     let kubelet = run(&[], None, &[]).unwrap().kubelet;
