@@ -119,8 +119,8 @@ impl Calls {
         }
     }
 
-    /// Makes a call within its deadline, reads the answer with `read`, and counts it. When the deadline passes the
-    /// request is cancelled.
+    /// Makes a call within its deadline, reads the answer with `read`, and counts it. When the deadline
+    /// passes the request is cancelled.
     pub(crate) async fn run<P, T>(
         &self,
         call: Call,
@@ -173,7 +173,8 @@ impl Calls {
             (Code::DeadlineExceeded, Deadline::After(after)) => {
                 RuntimeError::Timeout { call: call.name, after }
             }
-            // Without a deadline of ours these codes speak of something behind the runtime, e.g. of a registry.
+            // Without a deadline of ours these codes speak of something behind the runtime, e.g. of a
+            // registry.
             (code, _) => RuntimeError::Failed { call: call.name, code: code_name(code), message },
         }
     }

@@ -53,8 +53,8 @@ pub struct CriClient {
 }
 
 impl CriClient {
-    /// Prepares the connections. They are opened by the first call, so a runtime that is down is that call's error, not
-    /// this one's. Must be called inside a tokio runtime.
+    /// Prepares the connections. They are opened by the first call, so a runtime that is down is that call's
+    /// error, not this one's. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// When an endpoint is not a unix socket with an absolute path.

@@ -6,8 +6,9 @@
 //!                               +------------------+ 100 ms growing to 3 s
 //! ```
 //!
-//! While the delay runs, calls fail at once with the last cause. A new socket file ends the delay: a runtime that has
-//! just started is used by the very next call. There is no timer and no task: nothing happens without a call.
+//! While the delay runs, calls fail at once with the last cause. A new socket file ends the delay: a runtime
+//! that has just started is used by the very next call. There is no timer and no task: nothing happens
+//! without a call.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -32,26 +33,27 @@ const DELAY_FACTOR: f64 = 1.6;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Unread bytes that one call may have under way.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// The same for the connection: many times a call's, so that an event stream that nobody reads for a while holds up no
-/// other call.
+/// The same for the connection: many times a call's, so that an event stream that nobody reads for a while
+/// holds up no other call.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * STREAM_WINDOW_BYTES;
 
-/// A channel to the socket that connects when first used. Must be called inside a tokio runtime, which then drives the
-/// connection.
+/// A channel to the socket that connects when first used. Must be called inside a tokio runtime, which then
+/// drives the connection.
 pub(crate) fn channel(endpoint: &Endpoint) -> Channel {
     let path: Arc<Path> = endpoint.path().into();
     let backoff = Arc::new(Mutex::new(Backoff::default()));
     let connector = tower::service_fn(move |_: Uri| connect(Arc::clone(&path), Arc::clone(&backoff)));
-    // The URI never leaves this machine; its host is what the server sees as `:authority`, and servers insist on a
-    // valid one, which a path is not.
+    // The URI never leaves this machine; its host is what the server sees as `:authority`, and servers insist
+    // on a valid one, which a path is not.
     Transport::from_static("http://localhost")
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .connect_with_connector_lazy(connector)
 }
 
-/// Looks at the socket file without leaving the thread: `connect(2)` walks the same path in the same way. So an attempt
-/// is over when it is first polled, and the channel never keeps one whose call was given up for a later call to fail by.
+/// Looks at the socket file without leaving the thread: `connect(2)` walks the same path in the same way. So
+/// an attempt is over when it is first polled, and the channel never keeps one whose call was given up for a
+/// later call to fail by.
 async fn connect(path: Arc<Path>, backoff: Arc<Mutex<Backoff>>) -> io::Result<TokioIo<UnixStream>> {
     let socket = SocketId::of(&path);
     lock(&backoff).check(Instant::now(), socket)?;

@@ -1,4 +1,5 @@
-//! The address of a runtime's socket: `unix:///run/containerd/containerd.sock`, or the bare path as upstream still accepts.
+//! The address of a runtime's socket: `unix:///run/containerd/containerd.sock`, or the bare path as upstream
+//! still accepts.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ pub enum EndpointError {
     Empty,
     /// Not a unix socket.
     #[error(
-        "container runtime endpoint {endpoint:?}: only unix sockets work here; give one like unix:///run/containerd/containerd.sock"
+        "container runtime endpoint {endpoint:?}: only unix sockets work here; give one like \
+         unix:///run/containerd/containerd.sock"
     )]
     NotUnix {
         /// The endpoint as given.
@@ -19,7 +21,8 @@ pub enum EndpointError {
     },
     /// Not an absolute path.
     #[error(
-        "container runtime endpoint {endpoint:?}: the path of the socket must be absolute, as in unix:///run/containerd/containerd.sock"
+        "container runtime endpoint {endpoint:?}: the path of the socket must be absolute, as in \
+         unix:///run/containerd/containerd.sock"
     )]
     NotAbsolute {
         /// The endpoint as given.

@@ -1,9 +1,9 @@
 //! The runtime's event stream (`GetContainerEvents`).
 //!
-//! A gRPC server in Go sends the first bytes of a streaming answer with the first event, so an idle runtime that has
-//! accepted the call and a runtime that has not looked at it yet look the same. [`open`] therefore asks `Version` on the
-//! same connection right after: its answer shows that the runtime works on requests, and a refusal of the stream is then
-//! there or a moment away.
+//! A gRPC server in Go sends the first bytes of a streaming answer with the first event, so an idle runtime
+//! that has accepted the call and a runtime that has not looked at it yet look the same. [`open`] therefore
+//! asks `Version` on the same connection right after: its answer shows that the runtime works on requests,
+//! and a refusal of the stream is then there or a moment away.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Generated CRI v1 messages, client and server (see `build.rs`). Nothing outside this crate sees them: the port speaks
-//! `core_types::runtime`. The server half serves the tests' fake runtime.
+//! Generated CRI v1 messages, client and server (see `build.rs`). Nothing outside this crate sees them: the
+//! port speaks `core_types::runtime`. The server half serves the tests' fake runtime.
 
 use std::fmt;
 

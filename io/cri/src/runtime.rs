@@ -267,7 +267,8 @@ impl ContainerRuntime for CriClient {
             Ok(ExecOutput { stdout: reply.stdout, stderr: reply.stderr, exit_code: reply.exit_code })
         };
         match self.runtime_calls.run(EXEC_SYNC, deadline, call, read).await {
-            // Either the runtime ended the command at its time limit or it did not answer: the command ran out of time.
+            // Either the runtime ended the command at its time limit or it did not answer: the command ran
+            // out of time.
             Err(RuntimeError::Timeout { call, .. }) => Err(RuntimeError::Timeout { call, after: timeout }),
             answer => answer,
         }

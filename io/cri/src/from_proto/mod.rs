@@ -1,5 +1,6 @@
-//! Replies as plain data. A field that a reply must have and has not makes the reply [`Malformed`], as upstream's client
-//! checks it; in a list an entry without an ID is left out, because nothing can be done with it.
+//! Replies as plain data. A field that a reply must have and has not makes the reply [`Malformed`], as
+//! upstream's client checks it; in a list an entry without an ID is left out, because nothing can be done
+//! with it.
 
 pub(crate) mod image;
 pub(crate) mod info;

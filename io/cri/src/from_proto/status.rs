@@ -115,7 +115,8 @@ fn container_state(state: i32) -> ContainerState {
     }
 }
 
-/// Reply of `ContainerStatus`. Runtimes older than Kubernetes 1.30 have no image ID of its own: the reference stands in.
+/// Reply of `ContainerStatus`. Runtimes older than Kubernetes 1.30 have no image ID of its own: the reference
+/// stands in.
 pub(crate) fn container_reply(reply: proto::ContainerStatusResponse) -> Result<ContainerStatus, Malformed> {
     let status = required(reply.status, "status")?;
     let metadata = required(status.metadata, "status.metadata")?;

@@ -73,7 +73,8 @@ async fn a_restarted_runtime_is_used_again_at_once() {
     for _ in 0..3 {
         soon(bench.client.version()).await.unwrap();
         bench.stop();
-        // The kernel tells this side of the broken connection a moment later: until then a call may still be sent.
+        // The kernel tells this side of the broken connection a moment later: until then a call may still be
+        // sent.
         let down = async {
             loop {
                 match bench.client.version().await {

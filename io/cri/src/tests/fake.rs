@@ -1,5 +1,5 @@
-//! A CRI server on a temporary socket that answers as it is told. It runs on a runtime of its own, so that stopping it
-//! cuts every connection at once, as the death of a real runtime does.
+//! A CRI server on a temporary socket that answers as it is told. It runs on a runtime of its own, so that
+//! stopping it cuts every connection at once, as the death of a real runtime does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixListener as StdListener;
