@@ -41,6 +41,11 @@ use crate::validation::{Errors, FieldError, validate_pod};
 /// Pods that one manifest may hold. A node runs 110 pods unless configured otherwise.
 pub const MAX_PODS: usize = 1024;
 
+/// Errors of one manifest that are kept, and as many warnings.
+pub const MAX_ISSUES: usize = 100;
+/// Characters of a field path or message that are kept: a name in them may be as long as the file.
+const MAX_TEXT_CHARS: usize = 1000;
+
 /// Issues of a manifest whose line is looked up; each look-up reads the file again.
 const MAX_LOCATED_ISSUES: usize = 20;
 /// Files above this size are reported without lines, to keep one bad file from costing seconds.
@@ -119,11 +124,11 @@ pub fn decode_manifest(
                 reader.read_document(index, document, &mut found);
             }
         }
-        Err(error) => found.errors.push(reader.decode_issue(&error)),
+        Err(error) => found.error(reader.decode_issue(&error)),
     }
     if found.errors.is_empty() && found.manifest.pods.is_empty() {
         let text = "there is no pod in it: write \"apiVersion: v1\" and \"kind: Pod\" and what follows";
-        found.errors.push(reader.issue(0, "", text));
+        found.error(reader.issue(0, "", text));
     }
     if found.errors.is_empty() { Ok(found.manifest) } else { Err(found.errors) }
 }
@@ -132,6 +137,31 @@ pub fn decode_manifest(
 struct Found {
     manifest: Manifest,
     errors: Vec<ManifestIssue>,
+}
+
+impl Found {
+    fn error(&mut self, issue: ManifestIssue) {
+        push_bounded(&mut self.errors, issue);
+    }
+
+    fn warning(&mut self, issue: ManifestIssue) {
+        push_bounded(&mut self.manifest.warnings, issue);
+    }
+}
+
+fn push_bounded(list: &mut Vec<ManifestIssue>, issue: ManifestIssue) {
+    if list.len() < MAX_ISSUES {
+        list.push(issue);
+    }
+}
+
+/// One line of bounded length.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(MAX_TEXT_CHARS).collect();
+    if line.len() < text.len() {
+        line.push('…');
+    }
+    line.replace(['\n', '\r'], " ")
 }
 
 struct Reader<'a> {
@@ -162,7 +192,7 @@ impl Reader<'_> {
             let message = "only the first document of this file is read: put every pod in a file of its own";
             let mut issue = self.issue(1, "", message);
             issue.line = Some(second.start.line);
-            found.manifest.warnings.push(issue);
+            found.warning(issue);
         }
         documents.truncate(1);
         Ok(documents)
@@ -176,17 +206,17 @@ impl Reader<'_> {
             );
             let mut issue = self.issue(index, "", message);
             issue.line = Some(duplicate.at.line);
-            found.manifest.warnings.push(issue);
+            found.warning(issue);
         }
         match Kind::of(&document.value) {
             Ok(Kind::Nothing) => {}
             Ok(Kind::Pod) => self.read_pod(index, "", document.value, found),
             Ok(Kind::List) if self.mode == ManifestMode::OnePod => {
                 let text = "a list of pods is not taken here: put every pod in a file of its own";
-                found.errors.push(self.issue(index, "kind", text));
+                found.error(self.issue(index, "kind", text));
             }
             Ok(Kind::List) => self.read_list(index, document.value, found),
-            Err((field, message)) => found.errors.push(self.issue(index, field, message)),
+            Err((field, message)) => found.error(self.issue(index, field, message)),
         }
     }
 
@@ -196,7 +226,7 @@ impl Reader<'_> {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(items)) => items,
             Some(_) => {
-                found.errors.push(self.issue(index, "items", "this must be a list of pods"));
+                found.error(self.issue(index, "items", "this must be a list of pods"));
                 return;
             }
         };
@@ -212,15 +242,11 @@ impl Reader<'_> {
             match Kind::of(&item) {
                 Ok(Kind::Pod) => self.read_pod(index, &format!("{prefix}."), item, found),
                 Ok(Kind::Nothing | Kind::List) => {
-                    found.errors.push(self.issue(
-                        index,
-                        &prefix,
-                        "this item is not a Pod: a list holds pods only",
-                    ));
+                    found.error(self.issue(index, &prefix, "this item is not a Pod: a list holds pods only"));
                 }
                 Err((field, message)) => {
                     let field = if field.is_empty() { prefix } else { format!("{prefix}.{field}") };
-                    found.errors.push(self.issue(index, &field, message));
+                    found.error(self.issue(index, &field, message));
                 }
             }
         }
@@ -231,7 +257,7 @@ impl Reader<'_> {
         if found.manifest.pods.len() >= MAX_PODS {
             if found.errors.is_empty() {
                 let text = format!("more than {MAX_PODS} pods in one manifest: split it");
-                found.errors.push(self.issue(index, prefix.trim_end_matches('.'), text));
+                found.error(self.issue(index, prefix.trim_end_matches('.'), text));
             }
             return;
         }
@@ -241,20 +267,20 @@ impl Reader<'_> {
                 let field = format!("{prefix}{}", error.path);
                 let quote = error.message.contains("expected a string");
                 let hint = if quote { ": put the value in quotes" } else { "" };
-                found.errors.push(self.issue(index, &field, format!("{}{hint}", error.message)));
+                found.error(self.issue(index, &field, format!("{}{hint}", error.message)));
                 return;
             }
         };
         for field in unknown {
             let path = format!("{prefix}{}", field.path);
-            found.manifest.warnings.push(self.issue(index, &path, "unknown field, it is ignored"));
+            found.warning(self.issue(index, &path, "unknown field, it is ignored"));
         }
         static_pod::strip_server_fields(&mut pod);
         static_pod::apply_static_defaults(&mut pod, self.context, self.seen);
         apply_api_defaults(&mut pod);
         for error in pod_errors(&pod) {
             let field = format!("{prefix}{}", error.field);
-            found.errors.push(self.issue(index, &field, error.body()));
+            found.error(self.issue(index, &field, error.body()));
         }
         found.manifest.pods.push(Arc::new(pod));
     }
@@ -269,8 +295,8 @@ impl Reader<'_> {
             }
             false => None,
         };
-        let message = message.into().replace(['\n', '\r'], " ");
-        ManifestIssue { origin: self.context.origin.to_owned(), line, field: field.to_owned(), message }
+        let (field, message) = (one_line(field), one_line(&message.into()));
+        ManifestIssue { origin: self.context.origin.to_owned(), line, field, message }
     }
 
     fn decode_issue(&self, error: &DecodeError) -> ManifestIssue {
@@ -281,7 +307,7 @@ impl Reader<'_> {
             origin: self.context.origin.to_owned(),
             line: position.map(|position| position.line),
             field: String::new(),
-            message: text.strip_prefix(&place).unwrap_or(&text).replace(['\n', '\r'], " "),
+            message: one_line(text.strip_prefix(&place).unwrap_or(&text)),
         }
     }
 }

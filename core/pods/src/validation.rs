@@ -27,14 +27,15 @@ pub(crate) use resources::is_extended as is_extended_resource;
 pub(crate) use security::{SysctlNamespace, normalize_sysctl, sysctl_namespace};
 pub(crate) use volumes::volume_sources;
 
-use core_types::api::Pod;
+use core_types::api::{Pod, PodSpec};
 
 /// Every error of a pod on its creation (upstream's `ValidatePodCreate`).
 pub fn validate_pod(pod: &Pod) -> Vec<FieldError> {
     let mut errors = Errors::default();
-    let spec = pod.spec.clone().unwrap_or_default();
-    metadata::validate(&pod.metadata, &spec, &mut errors);
-    spec::validate(&spec, &mut errors);
+    let empty = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&empty);
+    metadata::validate(&pod.metadata, spec, &mut errors);
+    spec::validate(spec, &mut errors);
     errors.into_vec()
 }
 

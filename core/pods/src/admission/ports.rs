@@ -1,23 +1,17 @@
 //! Host ports: two pods may not have the same one.
 
+use std::collections::BTreeMap;
+
 use core_types::PodExt;
 use core_types::api::{ContainerPort, Pod, PodSpec};
 
 const ANY_ADDRESS: &str = "0.0.0.0";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct HostPort<'a> {
     address: &'a str,
     protocol: &'a str,
     port: i32,
-}
-
-impl HostPort<'_> {
-    fn collides_with(&self, other: &HostPort<'_>) -> bool {
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (self.address == other.address || self.address == ANY_ADDRESS || other.address == ANY_ADDRESS)
-    }
 }
 
 /// Host ports of the containers and sidecars of a pod.
@@ -38,13 +32,18 @@ fn non_empty(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }
 
-/// A message when a host port of the pod is taken.
+/// A message when a host port of the pod is taken. An address takes the port from itself and from "any address".
 pub(super) fn conflict(spec: &PodSpec, others: &[&Pod]) -> Option<String> {
+    let mut taken: BTreeMap<(&str, i32), Vec<(&str, &Pod)>> = BTreeMap::new();
+    for other in others {
+        for port in other.spec.iter().flat_map(host_ports) {
+            taken.entry((port.protocol, port.port)).or_default().push((port.address, other));
+        }
+    }
     host_ports(spec).find_map(|wanted| {
-        let holds = |other: &&&Pod| {
-            other.spec.as_ref().is_some_and(|spec| host_ports(spec).any(|port| port.collides_with(&wanted)))
-        };
-        let holder = others.iter().find(holds)?;
+        let collides = |address: &str| [wanted.address, ANY_ADDRESS].contains(&address) || wanted.address == ANY_ADDRESS;
+        let holders = taken.get(&(wanted.protocol, wanted.port))?;
+        let (_, holder) = holders.iter().find(|(address, _)| collides(address))?;
         Some(format!(
             "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: {} {}:{} is taken by pod {}",
             wanted.protocol,

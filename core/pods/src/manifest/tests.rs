@@ -430,8 +430,35 @@ fn many_errors_are_bounded() {
     let labels: String = (0..500).map(|n| format!("    \"-{n}\": x\n")).collect();
     let text = WEB.replace("  labels: {app: web}\n", &format!("  labels:\n{labels}"));
     let issues = file(&text).unwrap_err();
-    assert_eq!(issues.len(), crate::validation::MAX_ERRORS);
+    assert_eq!(issues.len(), MAX_ISSUES);
     assert_eq!(issues.iter().filter(|issue| issue.line.is_some()).count(), MAX_LOCATED_ISSUES);
+}
+
+#[test]
+fn a_large_manifest_is_judged_in_bounded_time_and_space() {
+    let fill = |head: &str, item: &str| {
+        let mut text = head.to_owned();
+        while text.len() + item.len() < 2 << 20 {
+            text.push_str(item);
+        }
+        text
+    };
+    let head =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    image: i\n";
+    for text in [
+        fill(&format!("{head}    resizePolicy:\n"), "    - {resourceName: x}\n"),
+        fill(&format!("{head}    ports:\n"), "    - {containerPort: -1}\n"),
+        fill(&format!("{head}    resources: {{limits: {{"), "a"),
+        format!("{}: 1}}}}\n", fill(&format!("{head}    resources: {{limits: {{"), "a")),
+        fill(head, "    xxxxxxxx"),
+        fill("apiVersion: v1\nkind: List\nitems:\n", "- {kind: Pod, apiVersion: v1, unknown: 1}\n"),
+    ] {
+        let issues =
+            decode_manifest(text.as_bytes(), ManifestMode::Everything, &context(PodSource::Local), SEEN)
+                .unwrap_err();
+        assert!(issues.len() <= MAX_ISSUES);
+        assert!(issues.iter().all(|issue| issue.to_string().len() < 10_000));
+    }
 }
 
 proptest! {

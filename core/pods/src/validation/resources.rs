@@ -1,5 +1,7 @@
 //! Requests and limits of a container, and its resize policy.
 
+use std::collections::BTreeSet;
+
 use core_types::Quantity;
 use core_types::api::{Container, PodSpec, QuantityText, ResourceRequirements};
 
@@ -131,12 +133,11 @@ pub(super) fn validate_resize_policy(
     path: &Path,
     errors: &mut Errors,
 ) {
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, policy) in container.resize_policy.iter().flatten().enumerate() {
-        if seen.contains(&&policy.resource_name) {
+        if !seen.insert(policy.resource_name.as_str()) {
             errors.duplicate(&path.index(index), &policy.resource_name);
         }
-        seen.push(&policy.resource_name);
         errors.one_of(path, &policy.resource_name, &["cpu", "memory"]);
         errors.one_of(path, &policy.restart_policy, &["NotRequired", "RestartContainer"]);
         if spec.restart_policy.as_deref() == Some("Never") && policy.restart_policy != "NotRequired" {
