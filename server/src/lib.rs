@@ -1,1 +1,35 @@
-//! What the node answers over HTTP: 10250, 10255, 10248, 4194 and the local socket
+//! What the node answers over HTTP (CONTRACT 2): one entry per listener.
+//!
+//! | entry | where | what |
+//! |---|---|---|
+//! | [`healthz::start`] | 10248 | `/healthz` from a thread of its own |
+//! | [`read_only::start`] | 10255 | pods, health, metrics and machine facts, without authentication |
+//! | [`https::start`] | 10250 | the same and the debugging paths, over TLS, with authentication and authorization |
+//! | [`local::start`] | unix socket | what `podwright` asks |
+//!
+//! Reads the snapshots that the agent publishes (`ports::Control`), log files through `ports::ContainerLogs`, and keeps
+//! certificates in the certificate directory. Decides nothing about pods. Each entry binds before it returns, so that
+//! an address in use is an error at the start, and gives a [`ServerHandle`] that stops it.
+
+mod body;
+mod container_logs;
+mod context;
+mod error;
+pub mod health;
+pub mod healthz;
+pub mod https;
+mod listener;
+pub mod local;
+mod metrics;
+mod pods;
+mod proxy;
+mod query;
+pub mod read_only;
+mod routes;
+
+pub use context::{NodeFacts, ServerContext};
+pub use error::ServeError;
+pub use listener::ServerHandle;
+
+#[cfg(test)]
+mod testing;

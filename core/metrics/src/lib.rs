@@ -81,6 +81,11 @@ impl Counter {
     pub fn add(&self, labels: &[&str], amount: f64) {
         self.0.update(labels, |series| series.value += amount.max(0.0));
     }
+
+    /// Sets the series to a total that is counted elsewhere (the kernel's CPU time of a process); never lets it fall.
+    pub fn set_total(&self, labels: &[&str], total: f64) {
+        self.0.update(labels, |series| series.value = series.value.max(total));
+    }
 }
 
 /// A family of values that go up and down.
@@ -91,6 +96,11 @@ impl Gauge {
     /// Sets the series with these label values.
     pub fn set(&self, labels: &[&str], value: f64) {
         self.0.update(labels, |series| series.value = value);
+    }
+
+    /// Adds `amount`, which may be negative, to the series with these label values.
+    pub fn add(&self, labels: &[&str], amount: f64) {
+        self.0.update(labels, |series| series.value += amount);
     }
 
     /// Removes every series, for families that are written anew as a whole.

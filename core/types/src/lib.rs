@@ -9,6 +9,7 @@ pub mod event;
 pub mod ids;
 pub mod invariant;
 pub mod keys;
+pub mod local;
 pub mod observed;
 pub mod pod;
 pub mod qos;

@@ -1,0 +1,94 @@
+//! What the local socket carries between the agent and `podwright`, as JSON in camelCase.
+//!
+//! `E` is the explanation of a pod's state (`core_status::Explanation`, which lies above this crate).
+//! It is an interface of this product: fields are added, never changed or removed, within one version of the path (`/v1`).
+
+use crate::api::Pod;
+use crate::view::{Activity, Lifecycle, PodSource, Problem, SourceProblem};
+use crate::{PodEvent, PodUid, WallTime};
+
+/// Where the agent listens for `podwright` unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/podwright/agent.sock";
+
+/// One pod as the agent sees it.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodReport<E> {
+    /// The pod, with its current status.
+    pub pod: Pod,
+    /// Life of this incarnation.
+    pub lifecycle: Lifecycle,
+    /// Where it came from; absent for a pod that only the runtime knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<PodSource>,
+    /// What the agent does for it right now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub activity: Option<Activity>,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<Problem>,
+    /// When the agent tries again by itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_retry: Option<WallTime>,
+    /// Latest events, oldest first.
+    #[serde(default)]
+    pub events: Vec<PodEvent>,
+    /// Its state explained.
+    pub explanation: E,
+}
+
+/// Answer to `GET /v1/pods`.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodReports<E> {
+    /// All pods, by namespace and name.
+    pub pods: Vec<PodReport<E>>,
+}
+
+/// One line of `GET /v1/watch`. The first holds every pod.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchLine<E> {
+    /// Pods that are new or changed.
+    pub pods: Vec<PodReport<E>>,
+    /// UIDs of pods that are gone.
+    pub removed: Vec<PodUid>,
+}
+
+/// Answer to `GET /v1/node`.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeReport {
+    /// Name of the node.
+    pub node_name: String,
+    /// Version of the agent, e.g. `v1.37.2`.
+    pub version: String,
+    /// The container runtime.
+    pub runtime: RuntimeReport,
+    /// Manifests and sources that cannot be used.
+    pub source_problems: Vec<SourceProblem>,
+}
+
+/// The container runtime as the agent sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuntimeReport {
+    /// Name, e.g. `containerd`; empty before it has answered.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// True when pods can be run.
+    pub ready: bool,
+    /// True when pods get a network.
+    pub network_ready: bool,
+    /// Why one of the two is not so.
+    pub message: String,
+}
+
+/// Answer that goes with every status of 400 and above.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ErrorReport {
+    /// What failed, on what, why.
+    pub message: String,
+}

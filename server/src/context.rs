@@ -1,0 +1,39 @@
+//! What all listeners share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_metrics::Registry;
+use ports::{Clock, ContainerLogs, Control, OwnProcess};
+
+/// Facts of the node that do not change while the agent runs.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Name of the node.
+    pub node_name: String,
+    /// Kubernetes version served, e.g. `v1.37.2`.
+    pub version: String,
+    /// `syncFrequency`; the sync loop counts as stuck after twice this, but not before 5 minutes (CONTRACT 1.10).
+    pub sync_frequency: Duration,
+    /// Answer to `/spec/`: the machine's facts.
+    pub machine_info: serde_json::Value,
+    /// Answer to `/configz`, inside `kubeletconfig`.
+    pub configuration: serde_json::Value,
+}
+
+/// What all listeners share.
+#[derive(Clone)]
+pub struct ServerContext {
+    /// The agent.
+    pub control: Arc<dyn Control>,
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Log files.
+    pub logs: Arc<dyn ContainerLogs>,
+    /// The agent's own use of resources.
+    pub process: Arc<dyn OwnProcess>,
+    /// Metrics.
+    pub registry: Registry,
+    /// Facts.
+    pub facts: Arc<NodeFacts>,
+}

@@ -1,0 +1,241 @@
+//! 10250: everything, over TLS, for those who may (CONTRACT 2.1-2.5).
+//!
+//! ```text
+//! path known? -no-> 404      who? -nobody-> 401      may? -no-> 403      method right? -no-> 405      handler
+//! ```
+//! Reads the snapshots, the serving certificate, the client authority. Exec, attach, port-forward, run, checkpoint and
+//! node logs are not served yet: their paths are unknown here.
+
+pub mod authentication;
+pub mod authorization;
+mod certificate;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use self::authentication::{AnonymousAccess, Authenticator, User, WebhookAuthentication};
+use self::authorization::{Attributes, AuthorizationMode, Authorizer, Decision};
+pub use self::tls::TlsSettings;
+use crate::body::{self, Body};
+use crate::container_logs;
+use crate::listener::{Protocols, ServerHandle, Tasks, accept_loop, bind, serve_connection};
+use crate::metrics::ServerType;
+use crate::pods;
+use crate::query::Query;
+use crate::read_only::{Public, debug_disabled};
+use crate::routes::{self, DebugRoute, Match, PublicRoute};
+use crate::{ServeError, ServerContext};
+
+/// Connections at once: the API server holds one for each log or exec stream, for up to 110 pods several each.
+const MAX_CONNECTIONS: usize = 1024;
+/// Time for a TLS handshake; a slow or silent client must not hold one of the connections.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `enableDebuggingHandlers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugHandlers {
+    /// Container logs, running pods and configuration are served.
+    Enabled,
+    /// Their paths answer 405.
+    Disabled,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// `tlsCertFile` and `tlsPrivateKeyFile`.
+    Files {
+        /// Certificate chain, PEM.
+        certificate: PathBuf,
+        /// Private key, PEM.
+        key: PathBuf,
+    },
+    /// Self-signed, kept as `kubelet.crt` and `kubelet.key` in the certificate directory (CONTRACT 7.2).
+    SelfSigned {
+        /// `--cert-dir`.
+        directory: PathBuf,
+        /// Host name in the certificate.
+        host_name: String,
+    },
+}
+
+/// Settings of the listener.
+#[derive(Clone, Debug)]
+pub struct HttpsOptions {
+    /// `address` and `port`.
+    pub address: SocketAddr,
+    /// Serving certificate.
+    pub certificate: CertificateSource,
+    /// TLS versions and cipher suites.
+    pub tls: TlsSettings,
+    /// `authentication.x509.clientCAFile`.
+    pub client_ca_file: Option<PathBuf>,
+    /// `authentication.anonymous.enabled`.
+    pub anonymous: AnonymousAccess,
+    /// `authentication.webhook.enabled`.
+    pub webhook: WebhookAuthentication,
+    /// `authorization.mode`.
+    pub authorization: AuthorizationMode,
+    /// `enableDebuggingHandlers`.
+    pub debugging: DebugHandlers,
+}
+
+/// Starts the listener.
+pub async fn start(options: HttpsOptions, context: ServerContext) -> Result<ServerHandle, ServeError> {
+    let authenticator = Authenticator::new(&options, Arc::clone(&context.clock))?;
+    let authorizer = authorization::build(options.authorization)?;
+    let certificate = certificate::load(&options.certificate, context.clock.wall())?;
+    let acceptor =
+        TlsAcceptor::from(Arc::new(tls::server_config(&options.tls, certificate, &authenticator)?));
+    let (listener, bound) = bind("HTTPS port", options.address).await?;
+    let tasks = Tasks::default();
+    let node = Arc::new(Node {
+        public: Public::new(context, ServerType::ReadWrite),
+        authenticator,
+        authorizer,
+        debugging: options.debugging,
+        tasks: tasks.clone(),
+    });
+    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
+        connection(acceptor.clone(), stream, Arc::clone(&node))
+    }));
+    Ok(ServerHandle::new(bound.to_string(), Some(bound), tasks))
+}
+
+async fn connection(acceptor: TlsAcceptor, stream: TcpStream, node: Arc<Node>) {
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_elapsed) => return tracing::debug!("TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
+    };
+    let certificates: Arc<[CertificateDer<'static>]> =
+        stream.get_ref().1.peer_certificates().unwrap_or_default().into();
+    let tasks = node.tasks.clone();
+    serve_connection(stream, Protocols::Http1And2, tasks, move |request| {
+        let (node, certificates) = (Arc::clone(&node), Arc::clone(&certificates));
+        async move {
+            let running =
+                node.public.requests.begin(&node.public.context, request.method(), request.uri().path());
+            running.attach(node.answer(&request, &certificates).await)
+        }
+    })
+    .await;
+}
+
+struct Node {
+    public: Public,
+    authenticator: Authenticator,
+    authorizer: Arc<dyn Authorizer>,
+    debugging: DebugHandlers,
+    tasks: Tasks,
+}
+
+/// What a request on 10250 leads to, before it is known whether it may.
+enum Target {
+    Public(PublicRoute),
+    Debug(DebugRoute),
+    DebugDisabled,
+    WrongMethod(&'static str),
+    NoRoute,
+}
+
+impl Node {
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        certificates: &[CertificateDer<'static>],
+    ) -> Response<Body> {
+        let Some(target) = self.target(request.method(), request.uri().path()) else {
+            return body::unknown_path();
+        };
+        let user = match self.authenticator.authenticate(certificates) {
+            Ok(user) => user,
+            Err(reason) => {
+                tracing::debug!(reason, path = request.uri().path(), "unauthorized");
+                return body::text(StatusCode::UNAUTHORIZED, "Unauthorized");
+            }
+        };
+        if let Err(refused) = self.authorize(&user, request.method(), request.uri().path()).await {
+            return refused;
+        }
+        let query = request.uri().query();
+        match target {
+            Target::Public(route) => self.public.answer(&route, query),
+            Target::Debug(route) => self.debug(&route, query).await,
+            Target::DebugDisabled => debug_disabled(),
+            Target::WrongMethod(allow) => body::method_not_allowed(allow),
+            Target::NoRoute => body::unknown_route(),
+        }
+    }
+
+    fn target(&self, method: &Method, path: &str) -> Option<Target> {
+        match routes::public(method, path) {
+            Match::Route(route) => return self.public.knows(&route).then_some(Target::Public(route)),
+            Match::WrongMethod(allow) => return Some(Target::WrongMethod(allow)),
+            Match::NoRoute => return Some(Target::NoRoute),
+            Match::Unknown => {}
+        }
+        if self.debugging == DebugHandlers::Disabled {
+            return routes::is_disabled_debug(path).then_some(Target::DebugDisabled);
+        }
+        match routes::debug(method, path) {
+            Match::Route(route) => Some(Target::Debug(route)),
+            Match::WrongMethod(allow) => Some(Target::WrongMethod(allow)),
+            Match::NoRoute => Some(Target::NoRoute),
+            Match::Unknown => None,
+        }
+    }
+
+    /// Asks for each subresource in turn; the first that is allowed wins.
+    async fn authorize(&self, user: &User, method: &Method, path: &str) -> Result<(), Response<Body>> {
+        let attributes = Attributes::of_request(&self.public.context.facts.node_name, method, path);
+        for subresource in &attributes.subresources {
+            match self.authorizer.authorize(user, &attributes, subresource).await {
+                Ok(Decision::Allow) => return Ok(()),
+                Ok(Decision::Deny) => {}
+                Err(problem) => {
+                    let Attributes { verb, .. } = attributes;
+                    let message = format!(
+                        "Authorization error (user={}, verb={verb}, resource=nodes, subresource={subresource})",
+                        user.name
+                    );
+                    tracing::warn!(problem, message, "authorization failed");
+                    return Err(body::text(StatusCode::INTERNAL_SERVER_ERROR, message));
+                }
+            }
+        }
+        let message = format!(
+            "Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[{}])\n",
+            user.name,
+            attributes.verb,
+            attributes.subresources.join(" ")
+        );
+        Err(body::text(StatusCode::FORBIDDEN, message))
+    }
+
+    async fn debug(&self, route: &DebugRoute, query: Option<&str>) -> Response<Body> {
+        let context = &self.public.context;
+        match route {
+            DebugRoute::ContainerLogs(path) => {
+                container_logs::answer(context, path, &Query::parse(query), self.tasks.stop.clone()).await
+            }
+            DebugRoute::RunningPods => body::json(StatusCode::OK, &pods::running(&context.control.view())),
+            DebugRoute::Configz => body::json(
+                StatusCode::OK,
+                &serde_json::json!({ "kubeletconfig": context.facts.configuration }),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

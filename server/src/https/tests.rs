@@ -1,0 +1,354 @@
+use std::path::Path;
+
+use core_types::view::NodeView;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+use crate::testing::{ANY_PORT, Answer, FakeAgent, ask, pod_view, view_of};
+
+/// A client authority and what it has signed.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("key");
+        let pem = params.self_signed(&key).expect("certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn sign(&self, name: &str, group: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("key");
+        (certificate.der().clone(), key)
+    }
+}
+
+#[derive(Debug)]
+struct TrustAnything;
+
+impl ServerCertVerifier for TrustAnything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn options(directory: &Path) -> HttpsOptions {
+    HttpsOptions {
+        address: ANY_PORT,
+        certificate: CertificateSource::SelfSigned {
+            directory: directory.to_owned(),
+            host_name: "node-1".into(),
+        },
+        tls: TlsSettings::default(),
+        client_ca_file: None,
+        anonymous: AnonymousAccess::Enabled,
+        webhook: WebhookAuthentication::Disabled,
+        authorization: AuthorizationMode::AlwaysAllow,
+        debugging: DebugHandlers::Enabled,
+    }
+}
+
+type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
+async fn connect(address: SocketAddr, identity: Option<Identity>) -> TlsStream<TcpStream> {
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustAnything));
+    let config = match identity {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).expect("identity"),
+    };
+    let stream = TcpStream::connect(address).await.expect("connect");
+    let name = ServerName::try_from("node-1").expect("name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("handshake")
+}
+
+struct Running {
+    agent: Arc<FakeAgent>,
+    handle: ServerHandle,
+}
+
+impl Running {
+    async fn new(options: HttpsOptions) -> Self {
+        let agent = FakeAgent::new();
+        let handle = start(options, agent.context()).await.expect("starts");
+        Self { agent, handle }
+    }
+
+    async fn ask_as(&self, identity: Option<Identity>, method: &str, path: &str) -> Answer {
+        let address = self.handle.socket_address().expect("bound");
+        ask(connect(address, identity).await, method, path, "").await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask_as(None, "GET", path).await
+    }
+}
+
+#[tokio::test]
+async fn who_shows_nothing_is_anonymous_or_unauthorized() {
+    let directory = tempfile::tempdir().expect("directory");
+    let open = Running::new(options(directory.path())).await;
+    assert_eq!(open.get("/healthz").await.body, "ok");
+    let closed =
+        Running::new(HttpsOptions { anonymous: AnonymousAccess::Disabled, ..options(directory.path()) })
+            .await;
+    for path in ["/healthz", "/pods", "/containerLogs/a/b/c", "/pods/x"] {
+        let answer = closed.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (401, "Unauthorized"), "{path}");
+    }
+    assert_eq!(
+        closed.get("/nothing").await.status.as_u16(),
+        404,
+        "an unknown path is told before authentication"
+    );
+}
+
+#[tokio::test]
+async fn a_client_certificate_counts_when_our_authority_signed_it() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (ours, other) = (Authority::new(), Authority::new());
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, &ours.pem).expect("write");
+    let closed = HttpsOptions {
+        client_ca_file: Some(ca),
+        anonymous: AnonymousAccess::Disabled,
+        ..options(directory.path())
+    };
+    let running = Running::new(closed.clone()).await;
+    let good = running.ask_as(Some(ours.sign("admin", "system:masters")), "GET", "/healthz").await;
+    assert_eq!((good.status.as_u16(), good.body.as_str()), (200, "ok"));
+    let bad = running.ask_as(Some(other.sign("admin", "system:masters")), "GET", "/healthz").await;
+    assert_eq!((bad.status.as_u16(), bad.body.as_str()), (401, "Unauthorized"));
+
+    let open = Running::new(HttpsOptions { anonymous: AnonymousAccess::Enabled, ..closed.clone() }).await;
+    let bad = open.ask_as(Some(other.sign("admin", "x")), "GET", "/healthz").await;
+    assert_eq!(bad.status.as_u16(), 401, "a bad certificate is no anonymous user");
+
+    let authenticator = Authenticator::new(&closed, running.agent.clone()).expect("authenticator");
+    let (certificate, _) = ours.sign("admin", "system:masters");
+    let user = authenticator.authenticate(&[certificate]).expect("known");
+    assert_eq!(user.name, "admin");
+    assert_eq!(user.groups, ["system:masters", "system:authenticated"]);
+}
+
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Authorizer for Nobody {
+    async fn authorize(
+        &self,
+        _: &User,
+        attributes: &Attributes,
+        subresource: &str,
+    ) -> Result<Decision, String> {
+        assert_eq!(attributes.node_name, "node-1");
+        if subresource == "metrics" { Err("the API server is away".into()) } else { Ok(Decision::Deny) }
+    }
+}
+
+#[tokio::test]
+async fn refusals_name_user_verb_and_subresources() {
+    let directory = tempfile::tempdir().expect("directory");
+    let agent = FakeAgent::new();
+    let node = Node {
+        public: Public::new(agent.context(), ServerType::ReadWrite),
+        authenticator: Authenticator::new(&options(directory.path()), agent.clone()).expect("authenticator"),
+        authorizer: Arc::new(Nobody),
+        debugging: DebugHandlers::Enabled,
+        tasks: Tasks::default(),
+    };
+    let user = node.authenticator.authenticate(&[]).expect("anonymous");
+    let refused = async |method: Method, path: &str| {
+        use http_body_util::BodyExt;
+        let response = node.authorize(&user, &method, path).await.expect_err("refused");
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    };
+    assert_eq!(
+        refused(Method::GET, "/pods").await,
+        (
+            403,
+            "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
+                .into()
+        )
+    );
+    assert_eq!(
+        refused(Method::POST, "/metrics").await,
+        (
+            500,
+            "Authorization error (user=system:anonymous, verb=create, resource=nodes, subresource=metrics)"
+                .into()
+        )
+    );
+}
+
+#[tokio::test]
+async fn what_needs_an_api_server_is_a_start_error() {
+    let directory = tempfile::tempdir().expect("directory");
+    let start =
+        async |options| start(options, FakeAgent::new().context()).await.expect_err("refused").to_string();
+    let webhook = HttpsOptions { authorization: AuthorizationMode::Webhook, ..options(directory.path()) };
+    assert_eq!(start(webhook).await, "no client provided, cannot use webhook authorization");
+    let tokens = HttpsOptions { webhook: WebhookAuthentication::Enabled, ..options(directory.path()) };
+    assert_eq!(start(tokens).await, "no client provided, cannot use webhook authentication");
+    let missing =
+        HttpsOptions { client_ca_file: Some("/no/such/ca.crt".into()), ..options(directory.path()) };
+    assert!(start(missing).await.starts_with("client CA file /no/such/ca.crt: "));
+}
+
+#[tokio::test]
+async fn debugging_routes_and_their_switch() {
+    let directory = tempfile::tempdir().expect("directory");
+    let on = Running::new(options(directory.path())).await;
+    assert_eq!(on.get("/configz").await.body, r#"{"kubeletconfig":{"kind":"KubeletConfiguration"}}"#);
+    let running = on.get("/runningpods/").await.json();
+    assert_eq!(
+        running["items"][0]["spec"]["containers"],
+        serde_json::json!([
+            { "name": "main", "image": "app:1", "resources": {} }
+        ])
+    );
+    assert_eq!(on.get("/exec/default/web/main").await.status.as_u16(), 404);
+    let wrong = on.ask_as(None, "POST", "/containerLogs/default/web/main").await;
+    assert_eq!((wrong.status.as_u16(), wrong.header("allow")), (405, "GET"));
+
+    let off =
+        Running::new(HttpsOptions { debugging: DebugHandlers::Disabled, ..options(directory.path()) }).await;
+    let answer = off.get("/containerLogs/default/web/main").await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (405, "Debug endpoints are disabled.\n"));
+    assert_eq!(off.get("/configz").await.status.as_u16(), 404);
+    assert_eq!(off.get("/pods").await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn container_logs_answer_with_upstreams_codes_and_texts() {
+    let directory = tempfile::tempdir().expect("directory");
+    let running = Running::new(options(directory.path())).await;
+    let table = [
+        ("default/web/main", 200, "hello\n"),
+        ("default/web/main?previous=true", 200, "hello\n"),
+        ("default/gone/main", 404, "pod \"gone\" does not exist"),
+        ("default/web/gone", 404, "container \"gone\" not found in pod \"web\""),
+        (
+            "default/web/waiting",
+            400,
+            "container \"waiting\" in pod \"web\" is waiting to start: trying and failing to pull image",
+        ),
+        (
+            "default/web/waiting?previous=1",
+            400,
+            "previous terminated container \"waiting\" in pod \"web\" not found",
+        ),
+        ("default/web/main?tailLines=x", 400, "{\"message\": \"Unable to decode query.\"}"),
+        ("default/web/main?limitBytes=0", 422, "{\"message\": \"Invalid request.\"}"),
+        ("default/web", 404, "404: Page Not Found"),
+    ];
+    for (path, status, body) in table {
+        let answer = running.get(&format!("/containerLogs/{path}")).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (status, body), "{path}");
+    }
+    running
+        .get("/containerLogs/default/web/main?tailLines=5&sinceSeconds=60&timestamps=true&limitBytes=9")
+        .await;
+    let asked = running.agent.log_requests.lock().expect("lock").clone();
+    assert_eq!(asked[0].path, Path::new("/logs/c1.log"));
+    assert_eq!(asked[1].path, Path::new("/logs/c0.log"));
+    let last = asked.last().expect("asked");
+    assert_eq!((last.tail_lines, last.limit_bytes), (Some(5), Some(9)));
+    assert_eq!(last.since, Some(core_types::WallTime::from_unix_secs(1_800_000_000 - 60)));
+}
+
+#[tokio::test]
+async fn a_log_file_that_is_gone_is_a_400_with_its_cause() {
+    let directory = tempfile::tempdir().expect("directory");
+    let running = Running::new(options(directory.path())).await;
+    let (pod, mut observed) = pod_view("default", "web");
+    observed.containers[0].status.log_path = "/logs/missing.log".into();
+    running.agent.view.send_replace(Arc::new(view_of(vec![(pod, observed)])));
+    let answer = running.get("/containerLogs/default/web/main").await;
+    assert_eq!(answer.status.as_u16(), 400);
+    assert!(answer.body.starts_with("failed to try resolving symlinks in path \"/logs/missing.log\""));
+}
+
+async fn until_asked_for_a_log(agent: &FakeAgent) {
+    while agent.log_requests.lock().expect("lock").is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_with_its_container() {
+    let directory = tempfile::tempdir().expect("directory");
+    let running = Running::new(options(directory.path())).await;
+    let stop_container = async {
+        until_asked_for_a_log(&running.agent).await;
+        let pods = running.agent.view.borrow().pods.clone();
+        running.agent.view.send_replace(Arc::new(NodeView { pods, ..NodeView::default() }));
+    };
+    let follow = running.get("/containerLogs/default/web/main?follow=true");
+    let both = async { tokio::join!(follow, stop_container).0.body };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(10), both).await.expect("ends"), "hello\n");
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_with_the_listener() {
+    let directory = tempfile::tempdir().expect("directory");
+    let Running { agent, handle } = Running::new(options(directory.path())).await;
+    let stream = connect(handle.socket_address().expect("bound"), None).await;
+    let follow = ask(stream, "GET", "/containerLogs/default/web/main?follow=true", "");
+    let shutdown = async {
+        until_asked_for_a_log(&agent).await;
+        handle.shutdown(Duration::from_secs(10)).await;
+    };
+    let both = async { tokio::join!(follow, shutdown).0.body };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), both).await.expect("ends"), "hello\n");
+}

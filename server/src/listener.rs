@@ -1,0 +1,262 @@
+//! The accept loop, one connection, and the bounds of both.
+//!
+//! ```text
+//! bind -> accept loop -> connection task (hyper) -> handler
+//!              |               |
+//!            stop: no more   stop: finishes its requests; abort: dropped
+//! ```
+//! Every task belongs to the tracker of its [`ServerHandle`]; [`ServerHandle::shutdown`] waits for them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ServeError;
+use crate::body::{Body, guarded};
+
+/// A connection without a request is closed after this, as upstream does. It also bounds the time for one head.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Size of a request head, as upstream; only a connection that sends so much uses so much.
+const MAX_HEADER_BYTES: usize = 1 << 20;
+/// Header fields of a request. Browsers and Go clients send fewer than 30.
+const MAX_HEADERS: usize = 128;
+/// Concurrent HTTP/2 streams of one connection; Go's default.
+const MAX_HTTP2_STREAMS: u32 = 250;
+/// Pause after the system refused a connection (no descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// HTTP versions of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    /// HTTP/1.1 alone: without TLS there is nobody who speaks HTTP/2.
+    Http1,
+    /// Both, the client chooses.
+    Http1And2,
+}
+
+/// A running listener. Dropping it does not stop the listener; [`ServerHandle::shutdown`] does.
+#[derive(Debug)]
+pub struct ServerHandle {
+    address: String,
+    socket_address: Option<SocketAddr>,
+    tasks: Tasks,
+}
+
+impl ServerHandle {
+    pub(crate) fn new(address: String, socket_address: Option<SocketAddr>, tasks: Tasks) -> Self {
+        Self { address, socket_address, tasks }
+    }
+
+    /// Where it listens: `address:port` or a path.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The bound TCP address; tells the port when port 0 was asked for. `None` for a unix socket.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        self.socket_address
+    }
+
+    /// Stops accepting, lets open requests finish for at most `grace`, then drops them.
+    pub async fn shutdown(self, grace: Duration) {
+        self.tasks.stop.cancel();
+        self.tasks.tracker.close();
+        if tokio::time::timeout(grace, self.tasks.tracker.wait()).await.is_err() {
+            self.tasks.abort.cancel();
+            self.tasks.tracker.wait().await;
+        }
+    }
+}
+
+/// The tasks of one listener and the two signals that end them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    /// Runs what the listener has started.
+    pub(crate) tracker: TaskTracker,
+    /// Finish.
+    pub(crate) stop: CancellationToken,
+    /// End at once.
+    pub(crate) abort: CancellationToken,
+}
+
+impl Tasks {
+    /// Starts a task that ends with the listener.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let abort = self.abort.clone();
+        self.tracker.spawn(async move {
+            abort.run_until_cancelled(task).await;
+        });
+    }
+}
+
+/// Something that gives connections.
+pub(crate) trait Accept: Send + 'static {
+    /// A connection.
+    type Io: Send + 'static;
+    /// The next connection.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Io = TcpStream;
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+impl Accept for UnixListener {
+    type Io = UnixStream;
+    async fn accept(&self) -> io::Result<UnixStream> {
+        UnixListener::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
+/// Binds a TCP address.
+pub(crate) async fn bind(
+    purpose: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Bind { purpose, address: address.to_string(), source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Accepts until the stop signal, with at most `max_connections` at once; more wait in the kernel's queue.
+pub(crate) async fn accept_loop<L, F, C>(listener: L, max_connections: usize, tasks: Tasks, connection: F)
+where
+    L: Accept,
+    F: Fn(L::Io) -> C + Send + 'static,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(max_connections));
+    while let Some(Ok(slot)) = tasks.stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
+        match tasks.stop.run_until_cancelled(listener.accept()).await {
+            None => return,
+            Some(Ok(io)) => {
+                let running = connection(io);
+                tasks.spawn(async move {
+                    running.await;
+                    drop(slot);
+                });
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "cannot accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection until it ends, is idle too long, or the listener stops.
+pub(crate) async fn serve_connection<I, H, F>(io: I, protocols: Protocols, tasks: Tasks, handler: H)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let usage = Arc::new(Usage::new());
+    let counted = Arc::clone(&usage);
+    let service = hyper::service::service_fn(move |request| {
+        let in_flight = InFlight::new(&counted);
+        let answer = handler(request);
+        async move { Ok::<_, std::convert::Infallible>(guarded(answer.await, in_flight)) }
+    });
+    let builder = builder(protocols);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    tokio::pin!(connection);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(error, "connection ended");
+                }
+                return;
+            }
+            () = tasks.stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = tokio::time::sleep_until(usage.idle_at()), if !stopping => {
+                if usage.is_idle() {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn builder(protocols: Protocols) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    if protocols == Protocols::Http1 {
+        builder = builder.http1_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .max_concurrent_streams(MAX_HTTP2_STREAMS);
+    builder
+}
+
+/// Requests in flight on one connection, and when the last one ended.
+struct Usage {
+    in_flight: AtomicUsize,
+    last_end: Mutex<Instant>,
+}
+
+impl Usage {
+    fn new() -> Self {
+        Self { in_flight: AtomicUsize::new(0), last_end: Mutex::new(Instant::now()) }
+    }
+
+    fn idle_at(&self) -> Instant {
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            return Instant::now() + IDLE_TIMEOUT;
+        }
+        *self.last_end.lock().unwrap_or_else(PoisonError::into_inner) + IDLE_TIMEOUT
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0 && self.idle_at() <= Instant::now()
+    }
+}
+
+struct InFlight(Arc<Usage>);
+
+impl InFlight {
+    fn new(usage: &Arc<Usage>) -> Self {
+        usage.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(usage))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        *self.0.last_end.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

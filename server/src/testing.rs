@@ -1,0 +1,298 @@
+//! A fake agent behind the real listeners, and a small HTTP client, for this crate's tests.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use core_metrics::Registry;
+use core_types::api::{Pod, PodStatus};
+use core_types::runtime::{
+    ContainerState, ContainerStatus, SandboxState, SandboxStatus, SandboxSummary, StreamRequest,
+};
+use core_types::view::{Lifecycle, NodeView, PodSource, PodView};
+use core_types::{
+    ContainerId, MonoTime, ObservedContainer, ObservedPod, ObservedSandbox, PodKey, PodUid, SandboxId,
+    WallTime,
+};
+use futures_util::StreamExt;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use ports::control::AppliedPod;
+use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
+use ports::process::ProcessStats;
+use ports::{Clock, ContainerLogs, Control, ControlError, OwnProcess};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::{NodeFacts, ServerContext};
+
+/// Loopback, any port.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The fake clock's wall time.
+pub(crate) const NOW: WallTime = WallTime::from_unix_secs(1_800_000_000);
+
+/// The fake agent.
+pub(crate) struct FakeAgent {
+    pub(crate) view: watch::Sender<Arc<NodeView>>,
+    pub(crate) stream_url: Mutex<String>,
+    pub(crate) applied: Mutex<Vec<Bytes>>,
+    pub(crate) mono_secs: AtomicU64,
+    pub(crate) log_requests: Mutex<Vec<LogRequest>>,
+}
+
+impl FakeAgent {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            view: watch::Sender::new(Arc::new(view_of(vec![pod_view("default", "web")]))),
+            stream_url: Mutex::default(),
+            applied: Mutex::default(),
+            mono_secs: AtomicU64::new(1_000),
+            log_requests: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn context(self: &Arc<Self>) -> ServerContext {
+        ServerContext {
+            control: self.clone(),
+            clock: self.clone(),
+            logs: self.clone(),
+            process: self.clone(),
+            registry: Registry::new(),
+            facts: Arc::new(NodeFacts {
+                node_name: "node-1".into(),
+                version: "v1.37.2".into(),
+                sync_frequency: Duration::from_secs(60),
+                machine_info: serde_json::json!({ "num_cores": 2 }),
+                configuration: serde_json::json!({ "kind": "KubeletConfiguration" }),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Control for FakeAgent {
+    fn view(&self) -> Arc<NodeView> {
+        self.view.borrow().clone()
+    }
+
+    async fn changed(&self) {
+        let _ = self.view.subscribe().changed().await;
+    }
+
+    async fn apply(&self, manifests: Bytes) -> Result<Vec<AppliedPod>, ControlError> {
+        if manifests.starts_with(b"bad") {
+            return Err(ControlError::Invalid("line 1: not a pod".into()));
+        }
+        self.applied.lock().expect("lock").push(manifests);
+        let key = PodKey::new("default", "web");
+        Ok(vec![AppliedPod { key, uid: "uid-web".into(), outcome: "created".into() }])
+    }
+
+    async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError> {
+        match &*key.name {
+            "web" => Ok("uid-web".into()),
+            _ => Err(ControlError::NotFound(format!("pod {key} does not exist"))),
+        }
+    }
+
+    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError> {
+        assert_eq!(id.as_str(), "c1");
+        assert!(!request.command.is_empty());
+        Ok(self.stream_url.lock().expect("lock").clone())
+    }
+
+    async fn attach_url(&self, _: &ContainerId, _: &StreamRequest) -> Result<String, ControlError> {
+        Ok(self.stream_url.lock().expect("lock").clone())
+    }
+
+    async fn port_forward_url(&self, _: &SandboxId, _: &[i32]) -> Result<String, ControlError> {
+        Err(ControlError::Failed("not in this fake".into()))
+    }
+}
+
+impl Clock for FakeAgent {
+    fn now(&self) -> MonoTime {
+        MonoTime::from_secs(self.mono_secs.load(Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> WallTime {
+        NOW
+    }
+}
+
+impl OwnProcess for FakeAgent {
+    fn stats(&self) -> Option<ProcessStats> {
+        Some(ProcessStats {
+            cpu_seconds: 1.5,
+            resident_memory_bytes: 4096,
+            open_fds: 7,
+            ..ProcessStats::default()
+        })
+    }
+}
+
+/// One line; a follower gets a second one and then waits until the container does not run.
+#[async_trait]
+impl ContainerLogs for FakeAgent {
+    async fn open(&self, request: LogRequest) -> Result<LogChunks, LogError> {
+        self.log_requests.lock().expect("lock").push(request.clone());
+        if request.path.ends_with("missing.log") {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(LogError::Resolve { path: request.path, source });
+        }
+        let first = futures_util::stream::iter([Ok(Bytes::from_static(b"hello\n"))]);
+        Ok(match request.follow {
+            LogFollow::No => first.boxed(),
+            LogFollow::WhileRunning(running) => {
+                let more = futures_util::stream::unfold(running, |running| async move {
+                    while running() {
+                        tokio::task::yield_now().await;
+                    }
+                    None
+                });
+                first.chain(more).boxed()
+            }
+        })
+    }
+}
+
+/// A view of these pods.
+pub(crate) fn view_of(pods: Vec<(PodView, ObservedPod)>) -> NodeView {
+    let mut view = NodeView { sync_loop_alive: MonoTime::from_secs(1_000), ..NodeView::default() };
+    for (pod, observed) in pods {
+        let uid = observed.uid.clone();
+        view.pods.insert(uid.clone(), Arc::new(pod));
+        view.observed.insert(uid, Arc::new(observed));
+    }
+    view
+}
+
+/// A running pod with one container `main` (instance `c1`, log `/logs/c1.log`) whose last instance was `c0`.
+pub(crate) fn pod_view(namespace: &str, name: &str) -> (PodView, ObservedPod) {
+    let uid = format!("uid-{name}");
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": { "namespace": namespace, "name": name, "uid": uid },
+        "spec": { "containers": [{ "name": "main", "image": "app:1" }, { "name": "waiting", "image": "app:2" }] },
+    }))
+    .expect("pod");
+    let status: PodStatus = serde_json::from_value(serde_json::json!({
+        "phase": "Running",
+        "containerStatuses": [
+            {
+                "name": "main", "ready": true, "restartCount": 1, "image": "app:1", "imageID": "",
+                "containerID": "containerd://c1", "state": { "running": {} },
+                "lastState": { "terminated": { "exitCode": 1, "containerID": "containerd://c0" } },
+            },
+            {
+                "name": "waiting", "ready": false, "restartCount": 0, "image": "app:2", "imageID": "",
+                "state": { "waiting": { "reason": "ImagePullBackOff" } },
+            },
+        ],
+    }))
+    .expect("status");
+    let view = PodView {
+        pod: Arc::new(pod),
+        status: Arc::new(status),
+        source: Some(PodSource::File),
+        lifecycle: Lifecycle::Syncing,
+        activity: None,
+        problem: None,
+        next_retry: None,
+        events: Arc::new([]),
+    };
+    (view, observed(namespace, name, &uid))
+}
+
+fn observed(namespace: &str, name: &str, uid: &str) -> ObservedPod {
+    let mut pod = ObservedPod::empty(uid.into(), PodKey::new(namespace, name), MonoTime::from_secs(1));
+    pod.sandboxes.push(ObservedSandbox(SandboxStatus {
+        summary: SandboxSummary {
+            id: "s1".into(),
+            name: name.into(),
+            namespace: namespace.into(),
+            uid: uid.into(),
+            attempt: 0,
+            state: SandboxState::Ready,
+            created_at: NOW,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            runtime_handler: String::new(),
+        },
+        ips: vec!["10.0.0.2".into()],
+        host_network: false,
+    }));
+    pod.containers.push(observed_container("c1", ContainerState::Running));
+    pod.containers.push(observed_container("c0", ContainerState::Exited));
+    pod
+}
+
+fn observed_container(id: &str, state: ContainerState) -> ObservedContainer {
+    ObservedContainer {
+        sandbox_id: "s1".into(),
+        termination_message: String::new(),
+        status: ContainerStatus {
+            id: id.into(),
+            name: "main".into(),
+            attempt: 0,
+            state,
+            created_at: NOW,
+            started_at: NOW,
+            finished_at: WallTime::default(),
+            exit_code: 0,
+            image: "app:1".into(),
+            image_ref: String::new(),
+            image_id: String::new(),
+            reason: String::new(),
+            message: String::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            mounts: Vec::new(),
+            log_path: format!("/logs/{id}.log"),
+            resources: None,
+            user: None,
+        },
+    }
+}
+
+/// An answer read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().expect("text")).unwrap_or_default()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+}
+
+/// Sends one request over a connection.
+pub(crate) async fn ask<I>(io: I, method: &str, path: &str, body: impl Into<Bytes>) -> Answer
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(io)).await.expect("handshake");
+    tokio::spawn(connection);
+    let request =
+        Request::builder().method(method).uri(path).header("host", "node").body(Full::new(body.into()));
+    let response = sender.send_request(request.expect("request")).await.expect("answer");
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("body").to_bytes();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).expect("text"),
+    }
+}
