@@ -28,6 +28,7 @@ use core_types::api::{Pod, PodStatus};
 use core_types::view::Lifecycle;
 use core_types::{ContainerId, ObservedPod, QosClass, WallTime};
 
+pub use core_types::runtime::RecursiveReadOnly;
 pub use explain::{Cause, ContainerRow, Explanation, LastError, State, explain};
 
 /// Everything that a pod's status depends on.
@@ -65,16 +66,6 @@ pub struct NodeFacts {
     pub runtime_name: String,
     /// What the pod's runtime handler can do.
     pub recursive_read_only: RecursiveReadOnly,
-}
-
-/// Whether a runtime handler mounts read-only also below a mount.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RecursiveReadOnly {
-    /// It does.
-    Supported,
-    /// It does not.
-    #[default]
-    Unsupported,
 }
 
 /// Why a container does not run (CONTRACT 3.13).

@@ -1,7 +1,29 @@
-//! Which volumes a pod needs, what they contain, and the order to set them up and take them down.
+//! Which volumes a pod needs, what they contain, and how its containers mount them (CONTRACT 3.20, 6.1-6.8).
+//!
+//! Three planners without memory: [`plan_volumes`] says how to make each volume, [`payload`] what the agent writes into
+//! it, [`mounts`] where a container gets it. They read the pod and a few facts of the node; the order is the pod's.
+//!
+//! Guarantees: no payload path leaves its volume, and none is both a file and a directory; a sub path is relative and
+//! has no `..`.
+//!
+//! Left out: volumes whose content comes from the API server (configMap, secret, service account tokens), CSI and other
+//! drivers, images, huge pages: each is refused by name. Resolving a sub path against the real directory is the host
+//! adapter's, because only it can do so safely (CONTRACT 6.6).
+
+mod error;
+mod mounts;
+mod payload;
+mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use error::VolumeError;
+pub use mounts::{ResolvedMount, mounts};
+pub use payload::payload;
+pub use plan::{VolumeFacts, plan_volumes};
 
 /// How to make one volume of a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +62,35 @@ pub enum VolumePlugin {
     DownwardApi,
     /// `kubernetes.io~projected`.
     Projected,
+}
+
+impl VolumePlugin {
+    /// Its name, e.g. `kubernetes.io/empty-dir`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EmptyDir => "kubernetes.io/empty-dir",
+            Self::DownwardApi => "kubernetes.io/downward-api",
+            Self::Projected => "kubernetes.io/projected",
+        }
+    }
+
+    /// Name of its directories: the plugin's name with `~` for `/`.
+    pub const fn dir_name(self) -> &'static str {
+        match self {
+            Self::EmptyDir => "kubernetes.io~empty-dir",
+            Self::DownwardApi => "kubernetes.io~downward-api",
+            Self::Projected => "kubernetes.io~projected",
+        }
+    }
+}
+
+impl VolumeSetup {
+    /// Volume name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::EmptyDir { name } | Self::Tmpfs { name, .. } | Self::HostPath { name, .. } => name,
+        }
+    }
 }
 
 /// `hostPath.type`.

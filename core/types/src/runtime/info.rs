@@ -22,6 +22,16 @@ pub struct RuntimeCondition {
     pub message: String,
 }
 
+/// Whether a runtime handler makes a mount read-only together with every mount below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecursiveReadOnly {
+    /// It does.
+    Supported,
+    /// It does not.
+    #[default]
+    Unsupported,
+}
+
 /// A RuntimeClass handler and what it can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuntimeHandler {

@@ -11,17 +11,19 @@ mod stats;
 mod status;
 
 pub use config::{
-    ContainerConfig, Device, DnsConfig, HugepageLimit, ImageSpec, KeyValue, LinuxResources, Mount, MountPropagation,
-    PortMapping, PortProtocol, SandboxConfig, SandboxLinux,
+    ContainerConfig, Device, DnsConfig, HugepageLimit, ImageSpec, KeyValue, LinuxResources, Mount,
+    MountPropagation, PortMapping, PortProtocol, SandboxConfig, SandboxLinux,
 };
 pub use image::{Image, ImageAuth, ImageFilesystem};
-pub use info::{CgroupDriver, RuntimeCondition, RuntimeHandler, RuntimeStatus, RuntimeVersion};
+pub use info::{CgroupDriver, RecursiveReadOnly, RuntimeCondition, RuntimeHandler, RuntimeStatus, RuntimeVersion};
 pub use security::{
-    Capabilities, IdMapping, NamespaceMode, NamespaceOptions, SeccompProfile, SecurityContext, SelinuxOptions,
-    SupplementalGroupsPolicy, UserNamespace,
+    Capabilities, IdMapping, NamespaceMode, NamespaceOptions, SeccompProfile, SecurityContext,
+    SelinuxOptions, SupplementalGroupsPolicy, UserNamespace,
 };
-pub use stats::{ContainerStats, CpuUsage, FilesystemUsage, MemoryUsage, NetworkUsage, SandboxStats, SwapUsage};
+pub use stats::{
+    ContainerStats, CpuUsage, FilesystemUsage, MemoryUsage, NetworkUsage, SandboxStats, SwapUsage,
+};
 pub use status::{
-    ContainerState, ContainerStatus, ContainerSummary, ExecOutput, RuntimeEvent, RuntimeEventKind, SandboxState,
-    SandboxStatus, SandboxSummary, StreamRequest,
+    ContainerState, ContainerStatus, ContainerSummary, ExecOutput, RuntimeEvent, RuntimeEventKind,
+    SandboxState, SandboxStatus, SandboxSummary, StreamRequest,
 };

@@ -1,0 +1,136 @@
+//! What can be wrong with a pod's volumes, for the person who must correct the pod.
+
+use core_types::downward::DownwardError;
+
+/// Why a volume cannot be made, filled or mounted. The pod's containers wait until the pod is corrected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VolumeError {
+    /// This agent does not make volumes of that source.
+    #[error("volume {volume:?}: {source_name} is not supported by this agent")]
+    Unsupported {
+        /// Volume.
+        volume: String,
+        /// Field of the volume, e.g. `configMap`.
+        source_name: &'static str,
+    },
+    /// `emptyDir.medium` is unknown.
+    #[error("volume {volume:?}: emptyDir medium {medium:?} is not supported; use \"\" or Memory")]
+    Medium {
+        /// Volume.
+        volume: String,
+        /// Medium.
+        medium: String,
+    },
+    /// A quantity cannot be read.
+    #[error("volume {volume:?}: sizeLimit {text:?} is not a quantity")]
+    SizeLimit {
+        /// Volume.
+        volume: String,
+        /// What stands there.
+        text: String,
+    },
+    /// `hostPath.type` is unknown.
+    #[error("volume {volume:?}: hostPath type {kind:?} is unknown")]
+    HostPathType {
+        /// Volume.
+        volume: String,
+        /// Type.
+        kind: String,
+    },
+    /// A host path is not absolute, or goes back.
+    #[error("volume {volume:?}: hostPath {path:?} must be absolute and must not contain \"..\"")]
+    HostPath {
+        /// Volume.
+        volume: String,
+        /// Path.
+        path: String,
+    },
+    /// The downward API has no such value.
+    #[error("volume {volume:?}: file {path:?}: {source}")]
+    Downward {
+        /// Volume.
+        volume: String,
+        /// File in the volume.
+        path: String,
+        /// What is wrong with the reference.
+        source: DownwardError,
+    },
+    /// A file of the downward API refers to nothing.
+    #[error("volume {volume:?}: file {path:?} needs a fieldRef or a resourceFieldRef")]
+    NoReference {
+        /// Volume.
+        volume: String,
+        /// File in the volume.
+        path: String,
+    },
+    /// A path of a file in the volume is not allowed.
+    #[error("volume {volume:?}: file {path:?}: the path {rule}")]
+    Path {
+        /// Volume.
+        volume: String,
+        /// File in the volume.
+        path: String,
+        /// The rule that it breaks, e.g. `must be relative`.
+        rule: &'static str,
+    },
+    /// A permission mode is outside 0..=0777.
+    #[error("volume {volume:?}: file {path:?}: mode {mode:#o} must be between 0 and 0777")]
+    Mode {
+        /// Volume.
+        volume: String,
+        /// File in the volume.
+        path: String,
+        /// Mode.
+        mode: i32,
+    },
+    /// A container mounts a volume that the pod does not have.
+    #[error("cannot find volume {volume:?} to mount into container {container:?}")]
+    Missing {
+        /// Volume.
+        volume: String,
+        /// Container.
+        container: String,
+    },
+    /// `subPathExpr` uses variables that the container does not have.
+    #[error("container {container:?}: subPathExpr of volume {volume:?}: missing value for {names}")]
+    Variables {
+        /// Volume.
+        volume: String,
+        /// Container.
+        container: String,
+        /// Variables, sorted, comma separated.
+        names: String,
+    },
+    /// A sub path is not allowed.
+    #[error("container {container:?}: subPath {sub_path:?} of volume {volume:?} {rule}")]
+    SubPath {
+        /// Volume.
+        volume: String,
+        /// Container.
+        container: String,
+        /// Sub path after expansion.
+        sub_path: String,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// `mountPropagation` is unknown.
+    #[error("container {container:?}: mountPropagation {mode:?} of volume {volume:?} is unknown")]
+    Propagation {
+        /// Volume.
+        volume: String,
+        /// Container.
+        container: String,
+        /// Mode.
+        mode: String,
+    },
+    /// `recursiveReadOnly` cannot be had.
+    #[error("container {container:?}: volume {volume:?} requested recursive read-only mode, but {reason}")]
+    RecursiveReadOnly {
+        /// Volume.
+        volume: String,
+        /// Container.
+        container: String,
+        /// Why not.
+        reason: String,
+    },
+}
