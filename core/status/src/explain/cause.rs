@@ -57,7 +57,7 @@ pub enum Cause {
         /// The runtime's or registry's words.
         message: String,
     },
-    /// A container ends again and again.
+    /// A container ended and is to start again.
     CrashLoop {
         /// Container.
         container: String,
@@ -150,10 +150,7 @@ impl fmt::Display for Cause {
                 write!(f, "the pod network is not ready: {}", Words(message))
             }
             Self::SameName { other } => {
-                write!(
-                    f,
-                    "another pod of the same name (UID {other}) must be gone first; it is being stopped"
-                )
+                write!(f, "another pod of the same name (UID {other}) must be gone first")
             }
             Self::NotStartedYet => f.write_str("it is known, and its start has not begun"),
             Self::Busy { doing, container, for_secs } => {
@@ -167,7 +164,11 @@ impl fmt::Display for Cause {
             }
             Self::CrashLoop { container, exit_code, reason, message, restarts, next_start_in_secs } => {
                 write!(f, "container {container} {}", End(*exit_code, reason))?;
-                write!(f, " and was restarted {restarts} times")?;
+                match restarts {
+                    0 => {}
+                    1 => f.write_str(" and was restarted once")?,
+                    times => write!(f, " and was restarted {times} times")?,
+                }
                 match next_start_in_secs {
                     Some(0) => f.write_str("; it starts again now")?,
                     Some(secs) => write!(f, "; it starts again in {}", Span(*secs))?,

@@ -1,6 +1,7 @@
 //! Which cause explains a pod's state best.
 
-use core_types::api::{ContainerStatus, Time};
+use core_runtime::restart::restarts_after;
+use core_types::api::{ContainerStateTerminated, ContainerStatus, Time};
 use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{ContainerKind, PodExt, WallTime};
 
@@ -139,13 +140,16 @@ fn stuck_container(view: &PodView, now: WallTime) -> Option<Decision> {
         State::Starting
     };
     all_statuses(view).find_map(|status| {
+        if let Some(end) = ended(status).filter(|end| starts_again(view, status, end.exit_code)) {
+            return Some(because(state, crash_loop(view, status, end, now), api(&end.finished_at)));
+        }
         let why = waiting(status)?;
         let reason = why.reason.clone().unwrap_or_default();
         let message = why.message.clone().unwrap_or_default();
         let container = status.name.clone();
         let since = problem_time(view, &container);
         let cause = match reason.as_str() {
-            "CrashLoopBackOff" => crash_loop(view, status, now),
+            "CrashLoopBackOff" => crash_loop(view, status, last_end(status)?, now),
             "ErrImagePull"
             | "ImagePullBackOff"
             | "ImageInspectError"
@@ -168,13 +172,26 @@ fn stuck_container(view: &PodView, now: WallTime) -> Option<Decision> {
     })
 }
 
-fn crash_loop(view: &PodView, status: &ContainerStatus, now: WallTime) -> Cause {
-    let end = last_end(status);
+fn starts_again(view: &PodView, status: &ContainerStatus, exit_code: i32) -> bool {
+    let refs = view.pod.container_refs();
+    let found = refs.iter().find(|container| container.spec.name == status.name);
+    found.is_some_and(|container| {
+        let is_done = container.kind == ContainerKind::Init && exit_code == 0;
+        !is_done && restarts_after(&view.pod, container.spec, exit_code)
+    })
+}
+
+fn crash_loop(
+    view: &PodView,
+    status: &ContainerStatus,
+    end: &ContainerStateTerminated,
+    now: WallTime,
+) -> Cause {
     Cause::CrashLoop {
         container: status.name.clone(),
-        exit_code: end.map_or(0, |end| end.exit_code),
-        reason: end.and_then(|end| end.reason.clone()).unwrap_or_default(),
-        message: end.and_then(|end| end.message.clone()).unwrap_or_default(),
+        exit_code: end.exit_code,
+        reason: end.reason.clone().unwrap_or_default(),
+        message: end.message.clone().unwrap_or_default(),
         restarts: status.restart_count,
         next_start_in_secs: view.next_retry.map(|at| at.since(now).as_secs()),
     }

@@ -110,6 +110,11 @@ fn causes_have_plain_words() {
             "container main ended with exit code 1 (Error) and was restarted 3 times; it starts again in 28 s; its \
              last words: cannot open /data",
         ),
+        (
+            view(&Bench::new(simple_pod("Always")).see(vec![with_restarts(exited("main", 900, 1), 1)])),
+            State::Starting,
+            "container main ended with exit code 1 (Error) and was restarted once",
+        ),
         (broken, State::Starting, "cni: no address left (FailedCreatePodSandBox)"),
         (init, State::Starting, "init container i2 runs; 1 of 2 are done"),
         (unready, State::NotReady, "not ready: main"),
@@ -176,7 +181,7 @@ fn causes_outside_of_the_pod_come_first() {
     node.pods.insert(PodUid::from("u0"), Arc::new(other));
     node.pods.insert(PodUid::from("u1"), Arc::new(pod_view.clone()));
     let told = text(&pod_view, &node);
-    assert_eq!(told, "another pod of the same name (UID u0) must be gone first; it is being stopped");
+    assert_eq!(told, "another pod of the same name (UID u0) must be gone first");
 }
 
 #[test]
