@@ -4,16 +4,26 @@
 //! carries the plans out and makes no choice of its own.
 
 pub mod backoff;
+pub mod config;
+pub mod credentials;
+pub mod dns;
+pub mod env;
+pub mod events;
 pub mod hash;
+pub mod hostname;
+pub mod hosts;
+pub mod image;
 pub mod plan;
 pub mod reasons;
 pub mod restart;
+pub mod security;
 pub mod text;
 
 #[cfg(test)]
 mod testing;
 
 pub use backoff::{Backoff, CrashBackoff, Now};
+pub use events::RuntimeEventText;
 pub use hash::container_hash;
 pub use plan::{Action, PlanInput, PodPlan, plan, termination_plan};
 pub use reasons::WaitingReason;
