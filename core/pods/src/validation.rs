@@ -2,7 +2,8 @@
 //! an API server: static pods and pods run locally.
 //!
 //! Reads a pod with static and API defaults applied; gives every error at once, each with the path of its field and
-//! upstream's wording, so that a search for the text finds upstream's answers.
+//! upstream's wording, so that a search for the text finds upstream's answers. Where upstream's path leaves out an index
+//! (mounts, downward API items), ours has it.
 //!
 //! Guarantees: total (no input makes it panic), the same errors in the same order for the same pod, at most
 //! [`MAX_ERRORS`] of them.

@@ -79,6 +79,10 @@ fn default_container(container: &mut Container) {
             if let Some(field) = &mut source.field_ref {
                 default_text(&mut field.api_version, "v1");
             }
+            if let Some(divisor) = source.resource_field_ref.as_mut().and_then(|field| field.divisor.as_mut())
+            {
+                canonicalize(divisor);
+            }
             if let Some(file) = &mut source.file_key_ref {
                 file.optional.get_or_insert(false);
             }
@@ -95,7 +99,8 @@ fn default_container(container: &mut Container) {
     }
 }
 
-/// True when the image has the tag `latest`, or neither tag nor digest.
+/// True when the image has the tag `latest`, or neither tag nor digest. Upstream says false for a text that is no image
+/// reference at all; such an image is never pulled, so the difference shows only in the pull policy.
 fn pulls_latest(image: &str) -> bool {
     if image.is_empty() {
         return false;
@@ -115,17 +120,25 @@ fn pulls_latest(image: &str) -> bool {
 fn default_resources(resources: &mut ResourceRequirements) {
     if let Some(limits) = &resources.limits {
         let requests = resources.requests.get_or_insert_default();
-        for (name, limit) in limits {
+        // A limit that is no quantity is reported where it was written, and only there.
+        for (name, limit) in limits.iter().filter(|(_, limit)| Quantity::try_from(*limit).is_ok()) {
             requests.entry(name.clone()).or_insert_with(|| limit.clone());
         }
     }
     let lists = [&mut resources.limits, &mut resources.requests];
     for quantity in lists.into_iter().flatten().flat_map(|list| list.values_mut()) {
-        canonicalize(quantity);
+        round_up_to_milli(quantity);
     }
 }
 
+/// The text in canonical form, as it is after a passage through the API server.
 fn canonicalize(quantity: &mut QuantityText) {
+    if let Ok(value) = Quantity::try_from(&*quantity) {
+        *quantity = value.into();
+    }
+}
+
+fn round_up_to_milli(quantity: &mut QuantityText) {
     let Ok(exact) = Quantity::try_from(&*quantity) else { return };
     let milli = exact.milli_value();
     // A quantity beyond what thousandths can count has no fraction worth rounding.
@@ -168,6 +181,9 @@ fn default_volume(volume: &mut Volume) {
     if volume_sources(volume).is_empty() {
         volume.empty_dir = Some(EmptyDirVolumeSource::default());
     }
+    if let Some(limit) = volume.empty_dir.as_mut().and_then(|source| source.size_limit.as_mut()) {
+        canonicalize(limit);
+    }
     if let Some(source) = &mut volume.host_path {
         source.type_.get_or_insert_default();
     }
@@ -202,6 +218,9 @@ fn default_volume(volume: &mut Volume) {
 }
 
 fn default_downward_file(file: &mut DownwardAPIVolumeFile) {
+    if let Some(divisor) = file.resource_field_ref.as_mut().and_then(|field| field.divisor.as_mut()) {
+        canonicalize(divisor);
+    }
     if let Some(field) = &mut file.field_ref {
         default_text(&mut field.api_version, "v1");
     }

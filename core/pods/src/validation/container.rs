@@ -6,6 +6,8 @@ use core_types::api::{Container, ContainerPort, PodSpec, VolumeMount};
 
 use super::{Errors, Path, env, names, resources, security};
 
+const MOUNT_PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
+
 /// `spec.containers` and `spec.initContainers`.
 pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mut Errors) {
     let path = Path::root("spec").child("containers");
@@ -102,6 +104,13 @@ fn validate_init_only(container: &Container, path: &Path, errors: &mut Errors) {
         errors
             .forbidden(&path.child(field), "may not be set for init containers without restartPolicy=Always");
     }
+    for (index, policy) in container.resize_policy.iter().flatten().enumerate() {
+        if policy.restart_policy == "RestartContainer" {
+            let field = path.child("resizePolicy").index(index).child("restartPolicy");
+            let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+            errors.invalid(&field, &policy.restart_policy, detail);
+        }
+    }
 }
 
 fn validate_ports(ports: &[ContainerPort], path: &Path, errors: &mut Errors) {
@@ -172,7 +181,9 @@ fn validate_mounts(container: &Container, volumes: &BTreeSet<&str>, path: &Path,
         validate_sub_paths(mount, &path, errors);
         if let Some(mode) = &mount.mount_propagation {
             let field = path.child("mountPropagation");
-            errors.one_of(&field, mode, &["Bidirectional", "HostToContainer", "None"]);
+            if !MOUNT_PROPAGATIONS.contains(&mode.as_str()) {
+                errors.not_supported(&field, mode, MOUNT_PROPAGATIONS);
+            }
             if mode == "Bidirectional" && !privileged {
                 let detail = "Bidirectional mount propagation is available only to privileged containers";
                 errors.forbidden(&field, detail);

@@ -179,7 +179,8 @@ pub(super) fn validate_resource_field_ref(
     if value == Quantity::default() {
         return;
     }
-    let among = |texts: &[&str]| texts.iter().any(|text| text.parse() == Ok(value));
+    let written = value.to_string();
+    let among = |texts: &[&str]| texts.contains(&written.as_str());
     let sizes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
     let (fine, detail) = match resource.split_once('.').map(|(_, name)| name) {
         Some("cpu") => (

@@ -80,7 +80,7 @@ pub(super) fn dns1123_subdomain_with_underscore(text: &str) -> Vec<String> {
     if !text.split('.').all(label) {
         messages.push(regex_error(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
-            "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\.(_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?))*",
+            "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*",
             &["example.com"],
         ));
     }
@@ -201,8 +201,18 @@ pub(super) fn ip_address(text: &str) -> Vec<String> {
             vec!["must not be an IPv4-mapped IPv6 address".to_owned()]
         }
         Ok(_) => Vec::new(),
+        Err(_) if has_leading_zeros(text) => vec!["must not have leading 0s".to_owned()],
         Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
     }
+}
+
+/// An IPv4 address but for zeros at the start of its numbers, which some programs take for octal.
+fn has_leading_zeros(text: &str) -> bool {
+    let decimal: Vec<&str> = text
+        .split('.')
+        .map(|part| if part.trim_start_matches('0').is_empty() { "0" } else { part.trim_start_matches('0') })
+        .collect();
+    text.contains(".") && !text.split('.').any(str::is_empty) && decimal.join(".").parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]

@@ -96,7 +96,9 @@ fn validate_value(name: &str, text: &QuantityText, path: &Path, errors: &mut Err
     if value < Quantity::default() {
         errors.invalid(path, &text.0, "must be greater than or equal to 0");
     }
-    if is_extended(name) && value.milli_value().rem_euclid(1000) != 0 {
+    // Beyond what thousandths can count there are no fractions.
+    let milli = value.milli_value();
+    if is_extended(name) && milli != i64::MAX && milli.rem_euclid(1000) != 0 {
         errors.invalid(path, &text.0, "must be an integer");
     }
     if let Some(page_size) = name.strip_prefix("hugepages-") {

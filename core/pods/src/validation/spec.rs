@@ -125,6 +125,7 @@ fn validate_toleration(toleration: &Toleration, path: &Path, errors: &mut Errors
             errors.invalid(&operator_path, &value, "value must be empty when `operator` is 'Exists'");
         }
         "Exists" => {}
+        "Lt" | "Gt" => errors.not_supported(&operator_path, &operator, &["Equal", "Exists", "Lt", "Gt"]),
         other => errors.not_supported(&operator_path, other, &["Equal", "Exists"]),
     }
     if !effect.is_empty() {
