@@ -1,1 +1,140 @@
-//! The loops: sync loop, pod executor, PLEG, sources, snapshots
+//! The agent: the tasks that run pods. What a task decides, a planner or machine of `core/*` decides; what it does, it does
+//! through a port.
+//!
+//! | task | reads | publishes |
+//! |---|---|---|
+//! | source tasks ([`sources`]) | manifest files, URL | whole pod sets, to the sync loop |
+//! | runtime watch ([`runtime_watch`]) | `Version`, `Status`, `RuntimeConfig` | whether the runtime can be used |
+//! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
+//! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
+//! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
+//!
+//! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
+//! order: sources, loop, PLEG. Stopping the agent stops no container.
+
+mod control;
+mod events;
+mod executor;
+mod housekeeping;
+mod inspect;
+mod metrics;
+mod note;
+mod outside;
+mod pleg;
+mod record;
+mod runtime_watch;
+mod settings;
+mod sources;
+mod status;
+mod sync_loop;
+mod timer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_metrics::Registry;
+use core_pleg::Pleg;
+use core_types::view::{NodeView, PodSource};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use control::AgentControl;
+pub use outside::{CgroupsMaker, Outside};
+pub use settings::{HostSummary, PullSettings, RuntimeSettings, Settings, SettingsError};
+
+use pleg::{LookRequests, PlegTask};
+use runtime_watch::{RuntimePoke, RuntimeUp};
+use sources::SourceTask;
+use sync_loop::{Inputs, SyncLoop};
+
+/// Pod sets that may wait for the sync loop: sources are few and send whole sets.
+const SOURCE_QUEUE: usize = 16;
+/// Pictures that may wait for the sync loop (upstream's PLEG channel has 1000).
+const PLEG_QUEUE: usize = 1000;
+/// How long tasks may take to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A running agent.
+pub struct Agent {
+    control: Arc<AgentControl>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Agent {
+    /// The agent as its servers see it.
+    pub fn control(&self) -> Arc<AgentControl> {
+        Arc::clone(&self.control)
+    }
+
+    /// Ends every task; what does not end in time is dropped. Containers keep running.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_DEADLINE, all).await.is_err() {
+            tracing::warn!("some tasks did not end in {STOP_DEADLINE:?}; they are dropped");
+        }
+    }
+
+    /// Waits until a task ends although nobody stopped the agent; that is an error of the agent.
+    pub async fn failed(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "a task of the agent ended in an unforeseen way");
+        }
+    }
+}
+
+/// Starts the agent on the current tokio runtime.
+pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent {
+    let settings = Arc::new(settings);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let (view_sender, view) = watch::channel(Arc::new(NodeView::default()));
+    let (set_sender, sets) = mpsc::channel(SOURCE_QUEUE);
+    let (report_sender, reports) = mpsc::channel(PLEG_QUEUE);
+    let (up_sender, up) = watch::channel(RuntimeUp::default());
+    let (looks, poke) = (LookRequests::default(), RuntimePoke::default());
+
+    spawn_sources(&mut tasks, &outside, &settings, &set_sender, &stop);
+    tasks.spawn(runtime_watch::run(outside.clone(), poke.clone(), up_sender, stop.clone()));
+    let pleg = PlegTask::new(
+        outside.clone(),
+        Pleg::new(settings.pleg_policy),
+        looks.clone(),
+        report_sender,
+        metrics::PlegMetrics::new(metrics),
+    );
+    tasks.spawn(pleg.run(up.clone(), stop.clone()));
+    let inputs = Inputs { sources: sets, pleg: reports, runtime: up };
+    let sync_loop =
+        SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, (looks, poke), view_sender, metrics);
+    tasks.spawn(sync_loop.run(stop.clone()));
+
+    let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view));
+    Agent { control, stop, tasks }
+}
+
+fn spawn_sources(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    settings: &Settings,
+    sets: &mpsc::Sender<sources::SourceSet>,
+    stop: &CancellationToken,
+) {
+    let task = |source| SourceTask {
+        source,
+        node_name: settings.host.node_name.clone(),
+        clock: Arc::clone(&outside.clock),
+        sets: sets.clone(),
+        stop: stop.clone(),
+    };
+    let every = settings.file_check_interval;
+    if let Some(files) = &outside.static_manifests {
+        tasks.spawn(task(PodSource::File).follow_files(Arc::clone(files), every));
+    }
+    if let Some(url) = &outside.manifest_url {
+        tasks.spawn(task(PodSource::Http).follow_url(Arc::clone(url), settings.http_check_interval));
+    }
+    tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.local_manifests), every));
+}

@@ -18,7 +18,7 @@ mod one;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,15 +48,9 @@ pub enum Operation {
         grace_secs: i64,
     },
     /// Release what a stopped pod holds: volumes, cgroup. Its containers, logs and status stay readable.
-    Release {
-        /// The spec, as for `Terminate`.
-        pod: Option<Arc<Pod>>,
-    },
+    Release,
     /// Remove every trace: containers, sandboxes, directories, logs, cgroup.
-    Erase {
-        /// The spec, as for `Terminate`.
-        pod: Option<Arc<Pod>>,
-    },
+    Erase,
 }
 
 /// How an operation ended.
@@ -133,12 +127,14 @@ pub enum Event {
         /// What was seen.
         sighting: Sighting,
     },
-    /// All pods were looked at. Those that are not named here have nothing in the runtime.
+    /// All pods were listed. The runtime has nothing of those that are named in neither set.
     Relisted {
         /// When the runtime was asked.
         observed_at: MonoTime,
         /// What was seen.
         sightings: BTreeMap<PodUid, Sighting>,
+        /// Pods that the runtime has and whose details are not known yet.
+        unknown: BTreeSet<PodUid>,
     },
     /// Something outside the runtime asks for a sync, e.g. a back-off that a user cleared.
     Nudge {
@@ -297,10 +293,10 @@ impl PodWorkers {
                 }
                 Affected::One(uid)
             }
-            Event::Relisted { observed_at, sightings } => {
+            Event::Relisted { observed_at, sightings, unknown } => {
                 self.relisted_at.get_or_insert(observed_at);
                 let nothing = Sighting { observed_at, stopped: true, changed: false };
-                for (uid, worker) in &mut self.workers {
+                for (uid, worker) in self.workers.iter_mut().filter(|(uid, _)| !unknown.contains(*uid)) {
                     worker.see(now, sightings.get(uid).copied().unwrap_or(nothing));
                 }
                 Affected::All

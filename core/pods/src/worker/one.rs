@@ -302,9 +302,9 @@ impl PodWorker {
                 let grace_secs = stop.grace_secs.saturating_sub(elapsed_secs).max(LEAST_GRACE_SECS);
                 Some(Operation::Terminate { pod: self.pod.clone(), grace_secs })
             }
-            Lifecycle::Terminated if !self.released => Some(Operation::Release { pod: self.pod.clone() }),
+            Lifecycle::Terminated if !self.released => Some(Operation::Release),
             Lifecycle::Terminated if !self.wanted && !self.erased => {
-                Some(Operation::Erase { pod: self.pod.clone() })
+                Some(Operation::Erase)
             }
             Lifecycle::Terminated | Lifecycle::Waiting | Lifecycle::Finished => {
                 self.due_at = None;

@@ -1,0 +1,135 @@
+//! What `podwright` asks of the agent. Local pods are files: applying one writes its manifest, removing it deletes the
+//! file, and the local source does the rest. So they survive a restart of the agent, and there is no second way in.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use core_pods::manifest::{ManifestIssue, ManifestMode, StaticContext, decode_manifest};
+use core_types::runtime::StreamRequest;
+use core_types::view::{NodeView, PodSource};
+use core_types::{ContainerId, PodExt, PodKey, PodUid, SandboxId};
+use ports::control::AppliedPod;
+use ports::{Control, ControlError, RuntimeError};
+use tokio::sync::watch;
+
+use crate::outside::Outside;
+
+/// The agent as its servers see it.
+pub struct AgentControl {
+    outside: Outside,
+    node_name: String,
+    view: watch::Receiver<Arc<NodeView>>,
+}
+
+impl AgentControl {
+    pub(crate) fn new(outside: Outside, node_name: String, view: watch::Receiver<Arc<NodeView>>) -> Self {
+        Self { outside, node_name, view }
+    }
+
+    fn local_pods(&self, key: &PodKey) -> Vec<PodUid> {
+        let view = self.view.borrow();
+        let of_key = view.pods.iter().filter(|(_, pod)| pod.pod.key() == *key && pod.source == Some(PodSource::Local));
+        of_key.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Refuses a pod whose name another source already uses: it would never run.
+    fn check_name(&self, key: &PodKey) -> Result<(), ControlError> {
+        let view = self.view.borrow();
+        let taken = view.pods.values().find(|pod| {
+            pod.pod.key() == *key && pod.source.is_some_and(|source| source != PodSource::Local)
+        });
+        match taken.and_then(|pod| pod.source) {
+            Some(source) => Err(ControlError::Conflict(format!(
+                "pod {key} already exists, from source {}: choose another name or remove that one",
+                source.annotation()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn outcome(&self, key: &PodKey, uid: &PodUid) -> &'static str {
+        match self.local_pods(key) {
+            uids if uids.contains(uid) => "unchanged",
+            uids if uids.is_empty() => "created",
+            _ => "changed",
+        }
+    }
+}
+
+/// File of a local pod. Names and namespaces are DNS names, so the text is a plain file name.
+fn file_name(key: &PodKey) -> String {
+    format!("{}_{}.json", key.namespace, key.name)
+}
+
+fn from_runtime(error: RuntimeError) -> ControlError {
+    match error.is_not_found() {
+        true => ControlError::NotFound(error.to_string()),
+        false => ControlError::Failed(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Control for AgentControl {
+    fn view(&self) -> Arc<NodeView> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    async fn changed(&self) {
+        // An error means that the agent stops: the caller looks and finds its connection closed.
+        let _ = self.view.clone().changed().await;
+    }
+
+    async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError> {
+        let context = StaticContext { node_name: &self.node_name, source: PodSource::Local, origin: "manifest" };
+        let seen = self.outside.clock.wall();
+        let decoded = decode_manifest(&manifests, ManifestMode::Everything, &context, seen).map_err(|issues| {
+            let lines: Vec<String> = issues.iter().map(ManifestIssue::text).collect();
+            ControlError::Invalid(lines.join("\n"))
+        })?;
+        for pod in &decoded.pods {
+            self.check_name(&pod.key())?;
+        }
+        let mut applied = Vec::new();
+        for pod in decoded.pods {
+            let (key, uid) = (pod.key(), pod.uid());
+            let text = serde_json::to_vec_pretty(&pod)
+                .map_err(|error| ControlError::Failed(format!("pod {key} cannot be written as JSON: {error}")))?;
+            self.outside
+                .local_manifests
+                .write(&file_name(&key), &text)
+                .await
+                .map_err(|error| ControlError::Failed(format!("pod {key} cannot be kept: {error}")))?;
+            applied.push(AppliedPod { outcome: self.outcome(&key, &uid).to_owned(), key, uid });
+        }
+        Ok(applied)
+    }
+
+    async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError> {
+        let Some(uid) = self.local_pods(key).into_iter().next() else {
+            self.check_name(key).map_err(|_| {
+                ControlError::Conflict(format!(
+                    "pod {key} was not started with `podwright run`: delete its manifest where it comes from"
+                ))
+            })?;
+            return Err(ControlError::NotFound(format!("there is no pod {key}")));
+        };
+        self.outside
+            .local_manifests
+            .remove(&file_name(key))
+            .await
+            .map_err(|error| ControlError::Failed(format!("pod {key} cannot be removed: {error}")))?;
+        Ok(uid)
+    }
+
+    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError> {
+        self.outside.runtime.exec_url(id, request).await.map_err(from_runtime)
+    }
+
+    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError> {
+        self.outside.runtime.attach_url(id, request).await.map_err(from_runtime)
+    }
+
+    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> Result<String, ControlError> {
+        self.outside.runtime.port_forward_url(id, ports).await.map_err(from_runtime)
+    }
+}

@@ -1,0 +1,111 @@
+//! Carries out the operations of pods: what the machine decided and the planners laid out, step by step, through the ports.
+//!
+//! One [`Executor`] serves all pods; each operation is one task with its own [`OpInput`] and ends with one [`OpReport`].
+//! Operations share only the image puller. Every step can be repeated: an operation that was cut short by a crash is
+//! simply done again from what the runtime shows.
+
+mod containers;
+mod context;
+mod images;
+mod release;
+mod sync;
+mod terminate;
+mod volumes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use core_pods::worker::{Operation, Outcome};
+use core_runtime::backoff::{Backoff, CrashBackoff};
+use core_status::Waiting;
+use core_types::api::Pod;
+use core_types::runtime::CgroupDriver;
+use core_types::view::Problem;
+use core_types::{ObservedPod, PodKey, PodUid, Quantity};
+use ports::Cgroups;
+use tokio_util::sync::CancellationToken;
+
+use crate::note::Notes;
+use crate::outside::Outside;
+use crate::runtime_watch::RuntimeUp;
+use crate::settings::Settings;
+
+use context::Op;
+use images::ImagePuller;
+
+/// What is remembered of a pod between its operations: its back-offs. It travels with the operation, so it has one owner.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PodMemory {
+    /// Made from the settings at the first sync.
+    crash: Option<CrashBackoff>,
+    pull: Option<Backoff>,
+}
+
+/// Everything an operation starts from.
+pub(crate) struct OpInput {
+    pub(crate) uid: PodUid,
+    pub(crate) key: PodKey,
+    pub(crate) operation: Operation,
+    pub(crate) observed: Option<Arc<ObservedPod>>,
+    pub(crate) memory: PodMemory,
+    pub(crate) runtime: RuntimeUp,
+    /// Pods that count for the QoS cgroups.
+    pub(crate) active: Vec<Arc<Pod>>,
+    pub(crate) notes: Notes,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// How an operation ended.
+pub(crate) struct OpReport {
+    pub(crate) outcome: Outcome,
+    pub(crate) memory: PodMemory,
+    /// Why containers do not start, by name.
+    pub(crate) waiting: BTreeMap<String, Waiting>,
+    /// What went wrong last.
+    pub(crate) problem: Option<Problem>,
+}
+
+/// The executor.
+pub(crate) struct Executor {
+    outside: Outside,
+    settings: Arc<Settings>,
+    cgroups: Option<Arc<dyn Cgroups>>,
+    driver: CgroupDriver,
+    puller: ImagePuller,
+    /// What the node can give to pods, as the downward API reads it.
+    allocatable: BTreeMap<String, Quantity>,
+}
+
+impl Executor {
+    /// An executor for a runtime that is up.
+    ///
+    /// # Errors
+    /// The cgroup driver cannot be used on this node.
+    pub(crate) fn new(outside: Outside, settings: Arc<Settings>, runtime: &RuntimeUp) -> Result<Self, String> {
+        let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
+        let cgroups = match settings.runtime.cgroups_per_qos {
+            true => Some((outside.cgroups)(driver)?),
+            false => None,
+        };
+        let puller = ImagePuller::new(outside.clone(), settings.pulls.parallel);
+        let allocatable = volumes::allocatable_quantities(&settings.allocatable);
+        Ok(Self { outside, settings, cgroups, driver, puller, allocatable })
+    }
+
+    /// The cgroup tree; `None` when `cgroupsPerQOS` is off.
+    pub(crate) fn cgroups(&self) -> Option<&Arc<dyn Cgroups>> {
+        self.cgroups.as_ref()
+    }
+
+    /// Carries out one operation to its end.
+    pub(crate) async fn perform(&self, input: OpInput) -> OpReport {
+        let (mut op, operation) = Op::new(input);
+        let result = match operation {
+            Operation::Sync { pod } => self.sync(&mut op, &pod).await,
+            Operation::Terminate { pod, grace_secs } => self.terminate(&mut op, pod.as_deref(), grace_secs).await,
+            Operation::Release => self.release(&op).await,
+            Operation::Erase => self.erase(&op).await,
+        };
+        op.report(result)
+    }
+}

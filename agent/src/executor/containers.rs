@@ -1,0 +1,284 @@
+//! Creates sandboxes and containers (CONTRACT 3.9, 3.10).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use core_cm::cgroup::CgroupPath;
+use core_runtime::config::{ContainerInput, SandboxInput, container_config, sandbox_config};
+use core_runtime::dns::{DnsSettings, HostDns, ResolvConf, pod_dns};
+use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
+use core_runtime::hosts::{host_network_hosts, pod_hosts};
+use core_runtime::plan::RestartCount;
+use core_runtime::security::{ImageUser, NodeSecurity, container_security};
+use core_runtime::{RuntimeEventText, WaitingReason, env};
+use core_types::api::Pod;
+use core_types::downward::PodFacts;
+use core_types::runtime::{CgroupDriver, ContainerConfig, SandboxConfig};
+use core_types::{ContainerId, ContainerRef, ObservedPod, PodExt, SandboxId};
+use ports::pod_files::LogLink;
+
+use super::Executor;
+use super::context::{Op, StepError, StepResult};
+use super::images::ReadyImage;
+
+/// Largest host file that is read for a pod (CONTRACT 3.18).
+const MAX_HOST_FILE_BYTES: usize = 10 << 20;
+
+/// What the containers of one pod share while they are made.
+pub(crate) struct PodSetup<'a> {
+    pod: &'a Pod,
+    /// Host paths of volumes.
+    volumes: BTreeMap<String, PathBuf>,
+    sandbox: Option<SandboxId>,
+    attempt: u32,
+    ips: Vec<String>,
+}
+
+impl<'a> PodSetup<'a> {
+    /// The setup as the runtime shows it.
+    pub(crate) fn new(pod: &'a Pod, volumes: BTreeMap<String, PathBuf>, observed: &ObservedPod) -> Self {
+        let latest = observed.latest_sandbox();
+        Self {
+            pod,
+            volumes,
+            sandbox: latest.map(|sandbox| sandbox.id().clone()),
+            attempt: latest.map_or(0, |sandbox| sandbox.0.summary.attempt),
+            ips: observed.ips.clone(),
+        }
+    }
+}
+
+/// Why a container was not started, and which reason it waits with.
+struct StartFailure {
+    reason: WaitingReason,
+    message: String,
+}
+
+impl StartFailure {
+    fn config(error: impl ToString) -> Self {
+        Self { reason: WaitingReason::CreateContainerConfigError, message: error.to_string() }
+    }
+
+    fn create(error: impl ToString) -> Self {
+        Self { reason: WaitingReason::CreateContainerError, message: error.to_string() }
+    }
+}
+
+impl Executor {
+    /// Creates a sandbox and learns its addresses.
+    pub(super) async fn create_sandbox(&self, op: &Op, setup: &mut PodSetup<'_>, attempt: u32) -> StepResult<()> {
+        op.notes.doing("", "creating the sandbox").await;
+        setup.attempt = attempt;
+        let failed = |message: String| StepError::failed("FailedCreatePodSandBox", message);
+        let result = async {
+            let config = self.sandbox_config(op, setup).await?;
+            self.outside.runtime.run_sandbox(&config, "").await.map_err(|error| error.to_string())
+        };
+        let id = match result.await {
+            Ok(id) => id,
+            Err(message) => {
+                op.tell(RuntimeEventText::FailedCreatePodSandBox(message.clone()), "").await;
+                return Err(failed(message));
+            }
+        };
+        let status = self.outside.runtime.sandbox_status(&id).await.map_err(|error| {
+            StepError::failed("FailedPodSandBoxStatus", format!("cannot read the status of the new sandbox: {error}"))
+        })?;
+        setup.ips = status.ips;
+        setup.sandbox = Some(id);
+        Ok(())
+    }
+
+    async fn sandbox_config(&self, op: &Op, setup: &PodSetup<'_>) -> Result<SandboxConfig, String> {
+        let (pod, runtime) = (setup.pod, &self.settings.runtime);
+        let name = pod_hostname(pod, &runtime.cluster_domain).map_err(|error| error.to_string())?;
+        let hostname = kernel_hostname(pod, &name).map_err(|error| error.to_string())?;
+        let dns = pod_dns(pod, &self.dns_settings().await?);
+        for event in dns.events {
+            op.tell(event, "").await;
+        }
+        let node = &self.settings.node_facts;
+        sandbox_config(SandboxInput {
+            pod,
+            attempt: setup.attempt,
+            hostname: &hostname,
+            dns: dns.config,
+            pod_logs_dir: &runtime.pod_logs_dir,
+            cgroup_parent: &self.cgroup_parent(pod),
+            resources: core_cm::sandbox_resources(pod, node),
+            overhead: core_cm::sandbox_overhead(pod, node),
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    /// Parent cgroup of the pod's containers, as the runtime's driver wants it; empty without pod cgroups.
+    fn cgroup_parent(&self, pod: &Pod) -> String {
+        if self.cgroups.is_none() {
+            return String::new();
+        }
+        let path = CgroupPath::pod(core_cm::qos_class(pod), &pod.uid());
+        let path = path.below_root(&self.settings.runtime.cgroup_root);
+        match self.driver {
+            CgroupDriver::Cgroupfs => path.cgroupfs(),
+            CgroupDriver::Systemd => path.systemd_unit(),
+        }
+    }
+
+    async fn dns_settings(&self) -> Result<DnsSettings, String> {
+        let runtime = &self.settings.runtime;
+        let host = match runtime.resolv_conf.as_str() {
+            "" => HostDns::Disabled { node_ips: self.settings.host.node_ips.clone() },
+            path => {
+                let text = self.host_text(path).await?;
+                HostDns::File(ResolvConf::parse(&text).map_err(|error| format!("resolvConf {path}: {error}"))?)
+            }
+        };
+        let (cluster_dns, cluster_domain) = (runtime.cluster_dns.clone(), runtime.cluster_domain.clone());
+        Ok(DnsSettings { cluster_dns, cluster_domain, host })
+    }
+
+    /// A host file as text; empty when it is not there.
+    async fn host_text(&self, path: &str) -> Result<String, String> {
+        let content = self.outside.files.read_host_file(path, MAX_HOST_FILE_BYTES).await;
+        let content = content.map_err(|error| error.to_string())?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// Creates and starts one container. What goes wrong becomes its waiting reason.
+    pub(super) async fn start_container(
+        &self,
+        op: &mut Op,
+        setup: &PodSetup<'_>,
+        name: &str,
+        restart_count: RestartCount,
+    ) -> StepResult<()> {
+        let containers = setup.pod.container_refs();
+        let Some(container) = containers.into_iter().find(|container| container.spec.name == name) else {
+            return Ok(());
+        };
+        let Some(sandbox) = setup.sandbox.clone() else {
+            return Err(StepError::failed("FailedSync", "the plan starts a container without a sandbox"));
+        };
+        let sandbox_config =
+            self.sandbox_config(op, setup).await.map_err(|error| StepError::failed("FailedSync", error))?;
+        let image = self.ensure_image(op, &container, &sandbox_config).await?;
+        op.check_cancelled()?;
+        op.notes.doing(name, "creating the container").await;
+        let result = async {
+            let config = self.container_config(op, setup, &container, image, restart_count).await?;
+            let id = self.outside.runtime.create_container(&sandbox, &config, &sandbox_config).await;
+            let id = id.map_err(StartFailure::create)?;
+            op.tell(RuntimeEventText::Created, &container.field_path()).await;
+            self.run(op, &container, &id, &sandbox_config, &config).await
+        };
+        match result.await {
+            Ok(()) => Ok(()),
+            Err(StartFailure { reason, message }) => {
+                op.tell(RuntimeEventText::Failed(message.clone()), &container.field_path()).await;
+                op.container_waits(name, reason.as_str(), &message);
+                Err(StepError::failed(reason.as_str(), format!("failed to start container {name:?}: {message}")))
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        op: &Op,
+        container: &ContainerRef<'_>,
+        id: &ContainerId,
+        sandbox: &SandboxConfig,
+        config: &ContainerConfig,
+    ) -> Result<(), StartFailure> {
+        op.notes.doing(&container.spec.name, "starting the container").await;
+        self.outside.runtime.start_container(id).await.map_err(|error| {
+            StartFailure { reason: WaitingReason::RunContainerError, message: error.to_string() }
+        })?;
+        op.tell(RuntimeEventText::Started, &container.field_path()).await;
+        let link = LogLink {
+            key: op.key.clone(),
+            container: container.spec.name.clone(),
+            container_id: id.to_string(),
+            target: format!("{}/{}", sandbox.log_directory, config.log_path),
+        };
+        // Only tools that read the old directory miss it: not worth failing the container.
+        if let Err(error) = self.outside.files.link_container_log(&link).await {
+            tracing::warn!(pod = %op.key, container = container.spec.name, %error, "cannot link a container's log");
+        }
+        Ok(())
+    }
+
+    async fn container_config(
+        &self,
+        op: &Op,
+        setup: &PodSetup<'_>,
+        container: &ContainerRef<'_>,
+        image: ReadyImage,
+        restart_count: RestartCount,
+    ) -> Result<ContainerConfig, StartFailure> {
+        let (pod, spec, files) = (setup.pod, container.spec, &self.outside.files);
+        let facts = PodFacts {
+            pod,
+            host_ips: &self.settings.host.node_ips,
+            pod_ips: if pod.is_host_network() { &self.settings.host.node_ips } else { &setup.ips },
+        };
+        let envs = env::environment(spec, &facts, &self.allocatable).map_err(StartFailure::config)?;
+        let node = NodeSecurity {
+            seccomp_default: self.settings.runtime.seccomp_default,
+            seccomp_root: format!("{}/seccomp", self.settings.runtime.root_dir),
+            thermal_throttle_paths: Vec::new(),
+        };
+        let security = container_security(pod, spec, &ImageUser::of(&image.image), &node);
+        let security = security.map_err(StartFailure::config)?;
+        let last_log = files.ensure_log_dir(&op.key, &op.uid, &spec.name).await.map_err(StartFailure::config)?;
+        let restart_count = match restart_count {
+            RestartCount::Known(count) => count,
+            RestartCount::FromLogs => last_log.map_or(0, |last| last + 1),
+        };
+        let volume_mounts = self.volume_mounts(op, pod, spec, &envs, &setup.volumes).await;
+        let volume_mounts = volume_mounts.map_err(StartFailure::config)?;
+        let etc_hosts = self.write_etc_hosts(op, setup).await.map_err(StartFailure::config)?;
+        let termination = files.create_termination_log(&op.uid, &spec.name).await.map_err(StartFailure::config)?;
+        Ok(container_config(ContainerInput {
+            pod,
+            container: spec,
+            restart_count,
+            image_ref: &image.id,
+            envs,
+            volume_mounts,
+            etc_hosts: etc_hosts.as_deref(),
+            termination_log: Some(&termination.to_string_lossy()),
+            resources: core_cm::container_resources(pod, spec, &self.settings.node_facts),
+            security,
+        }))
+    }
+
+    /// Writes the pod's hosts file once its address is known, and gives its path.
+    async fn write_etc_hosts(&self, op: &Op, setup: &PodSetup<'_>) -> Result<Option<String>, String> {
+        let pod = setup.pod;
+        let content = if pod.is_host_network() {
+            host_network_hosts(pod, &self.host_text("/etc/hosts").await?)
+        } else if setup.ips.is_empty() {
+            return Ok(None);
+        } else {
+            let name: PodHostname =
+                pod_hostname(pod, &self.settings.runtime.cluster_domain).map_err(|error| error.to_string())?;
+            pod_hosts(pod, &setup.ips, &name)
+        };
+        let path = self.outside.files.write_etc_hosts(&op.uid, &content).await.map_err(|error| error.to_string())?;
+        Ok(Some(path.to_string_lossy().into_owned()))
+    }
+
+    /// Removes a dead container and its log.
+    pub(super) async fn remove_container(&self, op: &Op, id: &ContainerId) -> StepResult<()> {
+        let removed = self.outside.runtime.remove_container(id).await;
+        removed.map_err(|error| StepError::failed("FailedRemove", error))?;
+        let Some(container) = op.observed.containers.iter().find(|container| container.id() == id) else {
+            return Ok(());
+        };
+        let kept: Vec<u32> =
+            op.observed.instances(container.name()).filter(|c| c.id() != id).map(|c| c.restart_count()).collect();
+        let files = &self.outside.files;
+        let removed = files.remove_container_logs(&op.key, &op.uid, container.name(), &kept).await;
+        removed.map_err(|error| StepError::failed("FailedRemove", error))
+    }
+}

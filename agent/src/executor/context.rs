@@ -1,0 +1,136 @@
+//! One operation in progress: where its steps leave what the report will say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use core_pods::worker::Outcome;
+use core_runtime::RuntimeEventText;
+use core_runtime::backoff::Now;
+use core_status::Waiting;
+use core_types::api::Pod;
+use core_types::view::Problem;
+use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
+use tokio_util::sync::CancellationToken;
+
+use super::{OpInput, OpReport, PodMemory};
+use crate::events::Happening;
+use crate::note::Notes;
+use crate::runtime_watch::RuntimeUp;
+
+/// Why a step ended an operation.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// Something failed. It is shown as the pod's problem.
+    Failed {
+        /// CamelCase reason.
+        reason: &'static str,
+        /// Text for people.
+        message: String,
+        /// When to try again; `None` for the machine's back-off.
+        retry_at: Option<MonoTime>,
+    },
+    /// The operation was cancelled.
+    Cancelled,
+}
+
+impl StepError {
+    pub(crate) fn failed(reason: &'static str, message: impl ToString) -> Self {
+        Self::Failed { reason, message: message.to_string(), retry_at: None }
+    }
+}
+
+/// Result of a step.
+pub(crate) type StepResult<T> = Result<T, StepError>;
+
+/// State of one operation.
+pub(crate) struct Op {
+    pub(crate) uid: PodUid,
+    pub(crate) key: PodKey,
+    pub(crate) observed: Arc<ObservedPod>,
+    pub(crate) memory: PodMemory,
+    pub(crate) runtime: RuntimeUp,
+    pub(crate) active: Vec<Arc<Pod>>,
+    pub(crate) notes: Notes,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) waiting: BTreeMap<String, Waiting>,
+    pub(crate) problem: Option<Problem>,
+    /// The earliest time at which something is due by itself.
+    pub(crate) again_at: Option<MonoTime>,
+}
+
+impl Op {
+    pub(crate) fn new(input: OpInput) -> (Self, core_pods::worker::Operation) {
+        let OpInput { uid, key, operation, observed, memory, runtime, active, notes, cancel } = input;
+        let observed =
+            observed.unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
+        let op = Self {
+            uid,
+            key,
+            observed,
+            memory,
+            runtime,
+            active,
+            notes,
+            cancel,
+            waiting: BTreeMap::new(),
+            problem: None,
+            again_at: None,
+        };
+        (op, operation)
+    }
+
+    /// Both clocks now.
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: self.notes.clock.now(), wall: self.notes.clock.wall() }
+    }
+
+    /// Fails when the operation was cancelled: call it between steps.
+    pub(crate) fn check_cancelled(&self) -> StepResult<()> {
+        if self.cancel.is_cancelled() { Err(StepError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Has the operation run again at `at` or earlier.
+    pub(crate) fn again_at(&mut self, at: MonoTime) {
+        self.again_at = Some(self.again_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Notes that a container does not start, and why.
+    pub(crate) fn container_waits(&mut self, container: &str, reason: &str, message: &str) {
+        let waiting = Waiting { reason: reason.to_owned(), message: message.to_owned() };
+        self.waiting.insert(container.to_owned(), waiting);
+        self.problem = Some(Problem {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            container: container.to_owned(),
+            at: self.notes.wall(),
+        });
+    }
+
+    /// Records an event of the pod.
+    pub(crate) async fn happened(&self, happening: Happening) {
+        self.notes.happened(happening).await;
+    }
+
+    /// Records an event that a planner worded; empty place for the pod as a whole.
+    pub(crate) async fn tell(&self, event: RuntimeEventText, place: &str) {
+        let event_type = event.event_type();
+        let happening = Happening { event_type, ..Happening::normal(event.reason(), event.message()) };
+        self.notes.happened(happening.of(place)).await;
+    }
+
+    /// The report of this operation.
+    pub(crate) fn report(mut self, result: StepResult<()>) -> OpReport {
+        let outcome = match result {
+            Ok(()) => Outcome::Done { again_at: self.again_at },
+            Err(StepError::Cancelled) => Outcome::Cancelled,
+            Err(StepError::Failed { reason, message, retry_at }) => {
+                tracing::warn!(pod_uid = %self.uid, pod = %self.key, reason, "{message}; it is tried again");
+                let at = self.notes.wall();
+                self.problem =
+                    Some(Problem { reason: reason.to_owned(), message, container: String::new(), at });
+                Outcome::Failed { retry_at: retry_at.into_iter().chain(self.again_at).min() }
+            }
+        };
+        OpReport { outcome, memory: self.memory, waiting: self.waiting, problem: self.problem }
+    }
+}

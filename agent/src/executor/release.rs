@@ -1,0 +1,54 @@
+//! Gives back what a stopped pod holds, and in the end removes every trace of it (CONTRACT 3.7, 3.8).
+
+use core_cm::cgroup::CgroupPath;
+use core_types::QosClass;
+
+use super::Executor;
+use super::context::{Op, StepError, StepResult};
+
+impl Executor {
+    /// Releases volumes and cgroup of a pod of which nothing runs. Containers, logs and directory stay.
+    pub(super) async fn release(&self, op: &Op) -> StepResult<()> {
+        op.notes.doing("", "releasing volumes and cgroup").await;
+        self.outside
+            .files
+            .tear_down_volumes(&op.uid)
+            .await
+            .map_err(|error| StepError::failed("FailedUnmount", error))?;
+        self.destroy_cgroup(op).await
+    }
+
+    /// Removes containers, sandboxes, directories, logs and cgroup.
+    pub(super) async fn erase(&self, op: &Op) -> StepResult<()> {
+        op.notes.doing("", "removing containers and directories").await;
+        for sandbox in &op.observed.sandboxes {
+            self.outside
+                .runtime
+                .remove_sandbox(sandbox.id())
+                .await
+                .map_err(|error| StepError::failed("FailedRemove", error))?;
+        }
+        // Containers go with their sandbox; these lost theirs.
+        for container in &op.observed.containers {
+            self.outside
+                .runtime
+                .remove_container(container.id())
+                .await
+                .map_err(|error| StepError::failed("FailedRemove", error))?;
+        }
+        let files = &self.outside.files;
+        files.remove_pod_dir(&op.uid).await.map_err(|error| StepError::failed("FailedRemove", error))?;
+        files.remove_pod_logs(&op.key, &op.uid).await.map_err(|error| StepError::failed("FailedRemove", error))?;
+        self.destroy_cgroup(op).await
+    }
+
+    /// Removes the pod's cgroup wherever it stands: the class of a pod that only the runtime knew is not known.
+    async fn destroy_cgroup(&self, op: &Op) -> StepResult<()> {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
+            let path = CgroupPath::pod(class, &op.uid);
+            cgroups.destroy(&path).await.map_err(|error| StepError::failed("FailedRemove", error))?;
+        }
+        Ok(())
+    }
+}

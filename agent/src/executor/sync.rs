@@ -1,0 +1,140 @@
+//! Brings a running pod to what its spec says (CONTRACT 3.7, 3.9): cgroup, directories, volumes, then the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use core_cm::cgroup::CgroupPath;
+use core_runtime::backoff::CrashBackoff;
+use core_runtime::plan::{Action, PlanInput, PodPlan, SandboxChange};
+use core_runtime::{RuntimeEventText, plan};
+use core_types::api::Pod;
+use core_types::{ContainerKind, PodExt, QosClass, SandboxId};
+
+use super::Executor;
+use super::containers::PodSetup;
+use super::context::{Op, StepError, StepResult};
+use crate::events::Happening;
+
+/// How soon a pod is tried again that waits for the runtime's network (CONTRACT 3.6).
+const NETWORK_RETRY: Duration = Duration::from_secs(1);
+
+/// What a failed start of a container means for the rest of the plan.
+enum AfterStart {
+    GoOn,
+    Stop,
+}
+
+impl Executor {
+    /// Syncs the pod once.
+    pub(super) async fn sync(&self, op: &mut Op, pod: &Pod) -> StepResult<()> {
+        self.check_network(op, pod).await?;
+        self.ensure_cgroups(op, pod).await?;
+        let volumes = self.set_up_volumes(op, pod).await?;
+        let plan = self.plan(op, pod);
+        for wait in &plan.waiting {
+            op.container_waits(&wait.name, wait.reason.as_str(), &wait.message);
+        }
+        if let Some(at) = plan.next_deadline {
+            op.again_at(at);
+        }
+        let result = self.carry_out(op, pod, &plan, volumes).await;
+        if let Err(StepError::Failed { message, .. }) = &result {
+            op.happened(Happening::warning("FailedSync", format!("error syncing pod: {message}"))).await;
+        }
+        result
+    }
+
+    async fn check_network(&self, op: &Op, pod: &Pod) -> StepResult<()> {
+        let Some(problem) = op.runtime.network_problem().filter(|_| !pod.is_host_network()) else { return Ok(()) };
+        let message = format!("network is not ready: {problem}");
+        op.happened(Happening::warning("NetworkNotReady", message.clone())).await;
+        let retry_at = Some(op.now().mono + NETWORK_RETRY);
+        Err(StepError::Failed { reason: "NetworkNotReady", message, retry_at })
+    }
+
+    async fn ensure_cgroups(&self, op: &Op, pod: &Pod) -> StepResult<()> {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        let node = &self.settings.node_facts;
+        let class = core_cm::qos_class(pod);
+        let active = || op.active.iter().map(|pod| pod.as_ref());
+        for qos in [QosClass::Burstable, QosClass::BestEffort] {
+            let values = core_cm::qos_values(qos, active(), node);
+            let path = CgroupPath::qos(qos);
+            cgroups.ensure(&path, &values).await.map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
+        }
+        let path = CgroupPath::pod(class, &op.uid);
+        let values = core_cm::pod_values(pod, node);
+        if let Err(error) = cgroups.ensure(&path, &values).await {
+            let message = format!("unable to ensure pod container exists: {error}");
+            op.happened(Happening::warning("FailedCreatePodContainer", message.clone())).await;
+            return Err(StepError::failed("FailedCreatePodContainer", message));
+        }
+        Ok(())
+    }
+
+    fn plan(&self, op: &mut Op, pod: &Pod) -> PodPlan {
+        let now = op.now();
+        let max = self.settings.crash_backoff_max;
+        let backoff = op.memory.crash.get_or_insert_with(|| CrashBackoff::new(max));
+        backoff.observe(pod, &op.observed, now);
+        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted: &BTreeSet::new(), now })
+    }
+
+    async fn carry_out(
+        &self,
+        op: &mut Op,
+        pod: &Pod,
+        plan: &PodPlan,
+        volumes: BTreeMap<String, PathBuf>,
+    ) -> StepResult<()> {
+        let begun_at = op.now().mono;
+        let mut setup = PodSetup::new(pod, volumes, &op.observed);
+        let mut failure = None;
+        for action in &plan.actions {
+            op.check_cancelled()?;
+            match action {
+                Action::StopContainers(stops) => self.stop_containers(op, Some(pod), stops, begun_at).await?,
+                Action::StopSandbox(id) => self.stop_sandbox(op, id).await?,
+                Action::CreateSandbox { attempt, change } => {
+                    self.note_sandbox_change(op, *change).await;
+                    self.create_sandbox(op, &mut setup, *attempt).await?;
+                }
+                Action::StartContainer { name, kind, restart_count } => {
+                    if let Err(error) = self.start_container(op, &setup, name, *restart_count).await {
+                        if let (AfterStart::Stop, _) | (_, StepError::Cancelled) = (after_start(*kind), &error) {
+                            return Err(error);
+                        }
+                        failure.get_or_insert(error);
+                    }
+                }
+                Action::RemoveContainer(id) => self.remove_container(op, id).await?,
+                Action::RemoveSandbox(id) => {
+                    let removed = self.outside.runtime.remove_sandbox(id).await;
+                    removed.map_err(|error| StepError::failed("FailedRemove", error))?;
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn stop_sandbox(&self, op: &Op, id: &SandboxId) -> StepResult<()> {
+        op.notes.doing("", "stopping the sandbox").await;
+        let stopped = self.outside.runtime.stop_sandbox(id).await;
+        stopped.map_err(|error| StepError::failed("FailedKillPod", format!("cannot stop the sandbox: {error}")))
+    }
+
+    async fn note_sandbox_change(&self, op: &Op, change: SandboxChange) {
+        if change.is_replacement() {
+            op.tell(RuntimeEventText::SandboxChanged, "").await;
+        }
+    }
+}
+
+/// An init container that cannot start holds back the rest; the others do not hold back each other.
+fn after_start(kind: ContainerKind) -> AfterStart {
+    match kind {
+        ContainerKind::Init => AfterStart::Stop,
+        ContainerKind::Sidecar | ContainerKind::Regular | ContainerKind::Ephemeral => AfterStart::GoOn,
+    }
+}

@@ -1,0 +1,31 @@
+//! The agent's ports, bundled: what every task may use of the outside. Filled by `bin/kubelet` with the real parts and by
+//! `sim` with fakes.
+
+use std::sync::Arc;
+
+use core_types::runtime::CgroupDriver;
+use ports::{Cgroups, Clock, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles, PodFiles};
+
+/// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
+pub type CgroupsMaker = Arc<dyn Fn(CgroupDriver) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
+
+/// Everything outside the agent.
+#[derive(Clone)]
+pub struct Outside {
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Sandboxes and containers.
+    pub runtime: Arc<dyn ContainerRuntime>,
+    /// Images.
+    pub images: Arc<dyn ImageService>,
+    /// Makes the cgroup tree's adapter once the runtime has told its driver.
+    pub cgroups: CgroupsMaker,
+    /// Directories, volumes and logs of pods.
+    pub files: Arc<dyn PodFiles>,
+    /// Manifests of `staticPodPath`.
+    pub static_manifests: Option<Arc<dyn ManifestFiles>>,
+    /// Manifests of `staticPodURL`.
+    pub manifest_url: Option<Arc<dyn ManifestFetcher>>,
+    /// Manifests of `podwright run`, kept below the root directory.
+    pub local_manifests: Arc<dyn ManifestFiles>,
+}

@@ -1,0 +1,273 @@
+//! What the loops need of the configuration and of the machine, read once at the start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use core_cm::{CgroupVersion, CpuQuota, NodeFacts, SwapBehavior};
+use core_config::{Config, KubeletConfiguration};
+use core_pods::admission::{KernelVersion, NodeAllocatable, SysctlAllowList, SysctlPatternError};
+use core_pods::worker::WorkerPolicy;
+use core_runtime::backoff;
+use core_types::Quantity;
+use core_types::runtime::CgroupDriver;
+use core_types::view::PodSource;
+
+/// Facts of the machine that the settings depend on.
+#[derive(Clone, Debug)]
+pub struct HostSummary {
+    /// Name of the node: `--hostname-override` or the host's name.
+    pub node_name: String,
+    /// Addresses of the node, the primary one first.
+    pub node_ips: Vec<String>,
+    /// CPUs that are online.
+    pub cpu_count: i64,
+    /// Memory in bytes.
+    pub memory_bytes: i64,
+    /// Swap in bytes.
+    pub swap_bytes: i64,
+    /// Size of the file system of the root directory in bytes.
+    pub root_fs_bytes: i64,
+    /// Huge page sizes of the kernel, as it names them (`2MB`).
+    pub hugepage_sizes: Vec<String>,
+    /// Hierarchy in use.
+    pub cgroup_version: CgroupVersion,
+    /// Kernel release as `uname -r` prints it.
+    pub kernel_release: String,
+}
+
+/// Images: how they are pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullSettings {
+    /// Pulls at once.
+    pub parallel: usize,
+}
+
+/// Names and paths that go into sandboxes and containers.
+#[derive(Clone, Debug)]
+pub struct RuntimeSettings {
+    /// `cgroupRoot`.
+    pub cgroup_root: String,
+    /// `cgroupDriver`, used when the runtime does not tell its own.
+    pub cgroup_driver: CgroupDriver,
+    /// `cgroupsPerQOS`.
+    pub cgroups_per_qos: bool,
+    /// `podLogsDir`.
+    pub pod_logs_dir: String,
+    /// Root directory, where seccomp profiles and registry credentials are looked for.
+    pub root_dir: String,
+    /// `clusterDomain`.
+    pub cluster_domain: String,
+    /// `clusterDNS`.
+    pub cluster_dns: Vec<String>,
+    /// `resolvConf`.
+    pub resolv_conf: String,
+    /// `seccompDefault`.
+    pub seccomp_default: bool,
+}
+
+/// Everything the loops need to know before they start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Facts of the machine.
+    pub host: HostSummary,
+    /// Sources of pods that are configured.
+    pub sources: Vec<PodSource>,
+    /// Waiting times of pods.
+    pub worker_policy: WorkerPolicy,
+    /// Waiting times of the PLEG.
+    pub pleg_policy: core_pleg::Policy,
+    /// How often manifest files are read without a hint.
+    pub file_check_interval: Duration,
+    /// How often the manifest URL is fetched.
+    pub http_check_interval: Duration,
+    /// Longest crash back-off.
+    pub crash_backoff_max: Duration,
+    /// Facts of the node for cgroup values.
+    pub node_facts: NodeFacts,
+    /// What pods may use together.
+    pub allocatable: NodeAllocatable,
+    /// Labels of the node.
+    pub labels: BTreeMap<String, String>,
+    /// Sysctls that pods may set.
+    pub sysctls: SysctlAllowList,
+    /// Images.
+    pub pulls: PullSettings,
+    /// Sandboxes and containers.
+    pub runtime: RuntimeSettings,
+}
+
+/// Settings that cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// `allowedUnsafeSysctls` holds something that is no pattern.
+    #[error("allowedUnsafeSysctls: {0}")]
+    Sysctls(#[source] SysctlPatternError),
+    /// More is reserved than there is.
+    #[error("{resource}: kubeReserved, systemReserved and evictionHard together take {reserved}, but the node has {capacity}: reserve less")]
+    Reserved {
+        /// Resource.
+        resource: &'static str,
+        /// Sum of the reservations.
+        reserved: i64,
+        /// What there is.
+        capacity: i64,
+    },
+}
+
+impl Settings {
+    /// Reads the settings of a validated configuration.
+    ///
+    /// # Errors
+    /// Settings that only the machine shows to be wrong.
+    pub fn new(config: &Config, host: HostSummary) -> Result<Self, SettingsError> {
+        let kubelet = &config.kubelet;
+        let kernel = kernel_version(&host.kernel_release);
+        let sysctls =
+            SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
+        Ok(Self {
+            sources: sources(kubelet),
+            worker_policy: WorkerPolicy { sync_interval: kubelet.sync_frequency.to_std(), ..WorkerPolicy::default() },
+            pleg_policy: core_pleg::Policy::default(),
+            file_check_interval: kubelet.file_check_frequency.to_std(),
+            http_check_interval: kubelet.http_check_frequency.to_std(),
+            crash_backoff_max: kubelet
+                .crash_loop_back_off
+                .max_container_restart_period
+                .map_or(backoff::DEFAULT_MAX, |max| max.to_std()),
+            node_facts: node_facts(kubelet, &host),
+            allocatable: allocatable(kubelet, &host)?,
+            labels: node_labels(&config.options.node_labels, &host),
+            sysctls,
+            pulls: PullSettings { parallel: parallel_pulls(kubelet) },
+            runtime: RuntimeSettings {
+                cgroup_root: kubelet.cgroup_root.clone(),
+                cgroup_driver: match kubelet.cgroup_driver.as_str() {
+                    "systemd" => CgroupDriver::Systemd,
+                    _ => CgroupDriver::Cgroupfs,
+                },
+                cgroups_per_qos: kubelet.cgroups_per_qos,
+                pod_logs_dir: kubelet.pod_logs_dir.clone(),
+                root_dir: config.options.root_dir.to_string_lossy().into_owned(),
+                cluster_domain: kubelet.cluster_domain.clone(),
+                cluster_dns: kubelet.cluster_dns.clone(),
+                resolv_conf: kubelet.resolv_conf.clone(),
+                seccomp_default: kubelet.seccomp_default,
+            },
+            host,
+        })
+    }
+}
+
+/// The first two numbers of a kernel release; zero for what is no number, so that only what every kernel has is allowed.
+fn kernel_version(release: &str) -> KernelVersion {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
+    KernelVersion { major: numbers.next().unwrap_or(0), minor: numbers.next().unwrap_or(0) }
+}
+
+fn sources(kubelet: &KubeletConfiguration) -> Vec<PodSource> {
+    let file = (!kubelet.static_pod_path.is_empty()).then_some(PodSource::File);
+    let http = (!kubelet.static_pod_url.is_empty()).then_some(PodSource::Http);
+    file.into_iter().chain(http).chain([PodSource::Local]).collect()
+}
+
+/// `maxParallelImagePulls` counts only when pulls are not serialized (CONTRACT 1.5).
+fn parallel_pulls(kubelet: &KubeletConfiguration) -> usize {
+    /// Upstream sets no bound; a node that pulls more at once only fills its queues.
+    const UNBOUNDED: usize = 64;
+    match (kubelet.serialize_image_pulls, kubelet.max_parallel_image_pulls) {
+        (true, _) => 1,
+        (false, Some(max)) => usize::try_from(max).unwrap_or(1).max(1),
+        (false, None) => UNBOUNDED,
+    }
+}
+
+fn node_facts(kubelet: &KubeletConfiguration, host: &HostSummary) -> NodeFacts {
+    let period_us = u64::try_from(kubelet.cpu_cfs_quota_period.as_nanos() / 1_000).unwrap_or(0);
+    NodeFacts {
+        cgroup_version: host.cgroup_version,
+        memory_bytes: host.memory_bytes,
+        swap_bytes: host.swap_bytes,
+        hugepage_sizes: host.hugepage_sizes.clone(),
+        cpu_quota: if kubelet.cpu_cfs_quota { CpuQuota::Enforced { period_us } } else { CpuQuota::Off },
+        swap: match (host.cgroup_version, kubelet.memory_swap.swap_behavior.as_str()) {
+            (CgroupVersion::V1, _) => SwapBehavior::Unavailable,
+            (CgroupVersion::V2, "LimitedSwap") => SwapBehavior::Limited,
+            (CgroupVersion::V2, _) => SwapBehavior::NoSwap,
+        },
+        pod_pids_limit: kubelet.pod_pids_limit,
+        single_process_oom_kill: kubelet.single_process_oom_kill.unwrap_or(host.cgroup_version == CgroupVersion::V1),
+    }
+}
+
+/// Capacity less what is reserved and the hard eviction threshold of memory (CONTRACT 4.7, 5.5).
+fn allocatable(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<NodeAllocatable, SettingsError> {
+    let reserved = |resource: &str| -> Quantity {
+        [&kubelet.kube_reserved, &kubelet.system_reserved]
+            .into_iter()
+            .filter_map(|map| map.get(resource)?.parse::<Quantity>().ok())
+            .fold(Quantity::default(), |sum, next| sum + next)
+    };
+    let hard = kubelet.eviction_hard.as_ref();
+    let evicted_bytes = |signal: &str, capacity: i64| threshold_bytes(hard.and_then(|map| map.get(signal)), capacity);
+    let left = |resource: &'static str, capacity: i64, reserved: i64| match capacity >= reserved {
+        true => Ok(capacity - reserved),
+        false => Err(SettingsError::Reserved { resource, reserved, capacity }),
+    };
+    let (memory, disk) = (host.memory_bytes, host.root_fs_bytes);
+    let pods_per_core = i64::from(kubelet.pods_per_core) * host.cpu_count;
+    let max_pods = i64::from(kubelet.max_pods);
+    Ok(NodeAllocatable {
+        cpu_milli: left("cpu", host.cpu_count * 1000, reserved("cpu").milli_value())?,
+        memory_bytes: left("memory", memory, reserved("memory").value() + evicted_bytes("memory.available", memory))?,
+        ephemeral_storage_bytes: left(
+            "ephemeral-storage",
+            disk,
+            reserved("ephemeral-storage").value() + evicted_bytes("nodefs.available", disk),
+        )?,
+        pods: if pods_per_core > 0 { max_pods.min(pods_per_core) } else { max_pods },
+        others: BTreeMap::new(),
+    })
+}
+
+/// An eviction threshold in bytes: a quantity, or a percentage of the capacity.
+fn threshold_bytes(text: Option<&String>, capacity: i64) -> i64 {
+    let Some(text) = text else { return 0 };
+    match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map_or(0, |percent| (capacity as f64 * percent / 100.0) as i64),
+        None => text.parse::<Quantity>().map_or(0, Quantity::value),
+    }
+}
+
+/// The labels every node has (CONTRACT 4.6), and those of `--node-labels` over them.
+fn node_labels(given: &BTreeMap<String, String>, host: &HostSummary) -> BTreeMap<String, String> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let mut labels = BTreeMap::from([("kubernetes.io/hostname".to_owned(), host.node_name.clone())]);
+    for prefix in ["kubernetes.io", "beta.kubernetes.io"] {
+        labels.insert(format!("{prefix}/os"), "linux".to_owned());
+        labels.insert(format!("{prefix}/arch"), arch.to_owned());
+    }
+    labels.extend(given.clone());
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_are_read_as_far_as_they_are_numbers() {
+        assert_eq!(kernel_version("6.18.44-fc"), KernelVersion { major: 6, minor: 18 });
+        assert_eq!(kernel_version("odd"), KernelVersion { major: 0, minor: 0 });
+    }
+
+    #[test]
+    fn thresholds_are_quantities_or_percentages() {
+        assert_eq!(threshold_bytes(Some(&"100Mi".to_owned()), 1 << 30), 100 << 20);
+        assert_eq!(threshold_bytes(Some(&"10%".to_owned()), 1000), 100);
+        assert_eq!(threshold_bytes(None, 1000), 0);
+    }
+}

@@ -1,0 +1,544 @@
+//! The sync loop: the one task that owns every pod's life, status and record.
+//!
+//! Reads: pod sets of the sources, reports of the PLEG, outcomes and notes of operations, the runtime's state, deadlines.
+//! Publishes: the node view. Starts operations, at most one per pod, and cancels them. It never waits for anything
+//! outside: whatever can block runs in an operation or in another task.
+//!
+//! One turn: take one wake, step the machine, carry out its effects, renew the status of the pods concerned, publish.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_pods::merge::{PodSetChange, PodSources, SourcedPod};
+use core_pods::worker::{Effect, Event, OpId, Outcome, PodWorkers, Sighting, StopReason};
+use core_pods::admission::{self, Admission};
+use core_types::api::{ObjectMeta, Pod};
+use core_types::view::{Lifecycle, NodeView, PodSource, PodView, RuntimeView, SourceProblem};
+use core_types::{Invariant, MonoTime, ObservedPod, PodExt, PodKey, PodUid};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::Happening;
+use crate::executor::{Executor, OpInput, OpReport};
+use crate::note::{Note, NoteKind, Notes};
+use crate::outside::Outside;
+use crate::pleg::{LookRequests, PlegReport};
+use crate::record::{Record, Rejection};
+use crate::runtime_watch::{RuntimePoke, RuntimeUp};
+use crate::settings::Settings;
+use crate::sources::SourceSet;
+use crate::{housekeeping, status, timer};
+
+/// Notes that may wait for the loop: a burst of a few per operation of a full node.
+const NOTE_QUEUE: usize = 1024;
+
+/// Time between two reads of the runtime's conditions while it is well (CONTRACT 1.7: upstream reads them every 5 s).
+const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Everything that wakes the loop.
+enum Wake {
+    Source(SourceSet),
+    Pleg(PlegReport),
+    Note(Note),
+    Ended(Result<(Id, OpReport), JoinError>),
+    Leftovers(Vec<PodUid>),
+    RuntimeChanged,
+    Deadline,
+    Stopped,
+}
+
+/// What the loop hears.
+pub(crate) struct Inputs {
+    pub(crate) sources: mpsc::Receiver<SourceSet>,
+    pub(crate) pleg: mpsc::Receiver<PlegReport>,
+    pub(crate) runtime: watch::Receiver<RuntimeUp>,
+}
+
+/// The loop's state.
+pub(crate) struct SyncLoop {
+    outside: Outside,
+    settings: Arc<Settings>,
+    inputs: Inputs,
+    looks: LookRequests,
+    poke: RuntimePoke,
+    view: watch::Sender<Arc<NodeView>>,
+    node: NodeView,
+    sources: PodSources,
+    problems: BTreeMap<PodSource, Vec<SourceProblem>>,
+    workers: PodWorkers,
+    records: BTreeMap<PodUid, Record>,
+    relisted_at: Option<MonoTime>,
+    executor: Option<Arc<Executor>>,
+    operations: JoinSet<OpReport>,
+    running: HashMap<Id, (PodUid, OpId, CancellationToken)>,
+    housekeeping: JoinSet<Vec<PodUid>>,
+    leftovers_asked: bool,
+    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    broken: core_metrics::Counter,
+    runtime_checked_at: MonoTime,
+    /// The node view differs from the published one.
+    dirty: bool,
+}
+
+impl SyncLoop {
+    pub(crate) fn new(
+        outside: Outside,
+        settings: Arc<Settings>,
+        inputs: Inputs,
+        (looks, poke): (LookRequests, RuntimePoke),
+        view: watch::Sender<Arc<NodeView>>,
+        metrics: &core_metrics::Registry,
+    ) -> Self {
+        let broken = metrics.counter(core_metrics::Desc {
+            name: "podwright_invariant_violations_total",
+            help: "Rules of docs/invariants.md that the agent found broken.",
+            labels: &["invariant"],
+        });
+        Self {
+            sources: PodSources::new(settings.sources.iter().copied()),
+            problems: BTreeMap::new(),
+            workers: PodWorkers::new(settings.worker_policy),
+            outside,
+            settings,
+            inputs,
+            looks,
+            poke,
+            view,
+            node: NodeView::default(),
+            records: BTreeMap::new(),
+            relisted_at: None,
+            executor: None,
+            operations: JoinSet::new(),
+            running: HashMap::new(),
+            housekeeping: JoinSet::new(),
+            leftovers_asked: false,
+            notes: mpsc::channel(NOTE_QUEUE),
+            broken,
+            runtime_checked_at: MonoTime::ZERO,
+            dirty: true,
+        }
+    }
+
+    /// Runs until it is stopped. Operations that are under way are cancelled and dropped; containers stay as they are.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.publish();
+            match self.next_wake(&stop).await {
+                Wake::Source(set) => self.take_source(set),
+                Wake::Pleg(report) => self.take_pleg(report),
+                Wake::Note(note) => self.take_note(note),
+                Wake::Ended(ended) => self.take_end(ended),
+                Wake::Leftovers(uids) => self.take_leftovers(uids),
+                Wake::RuntimeChanged => self.take_runtime(),
+                Wake::Deadline => self.step(Event::Tick),
+                Wake::Stopped => break,
+            }
+        }
+        for (_, _, cancel) in self.running.values() {
+            cancel.cancel();
+        }
+    }
+
+    async fn next_wake(&mut self, stop: &CancellationToken) -> Wake {
+        let clock = Arc::clone(&self.outside.clock);
+        // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
+        let alive_until = self.node.sync_loop_alive + self.settings.worker_policy.sync_interval;
+        let due = self.workers.next_deadline().map_or(alive_until, |due| due.min(alive_until));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Wake::Stopped,
+            Some(note) = self.notes.1.recv() => Wake::Note(note),
+            Some(ended) = self.operations.join_next_with_id(), if !self.operations.is_empty() => Wake::Ended(ended),
+            Ok(()) = self.inputs.runtime.changed() => Wake::RuntimeChanged,
+            Some(report) = self.inputs.pleg.recv() => Wake::Pleg(report),
+            Some(set) = self.inputs.sources.recv() => Wake::Source(set),
+            Some(uids) = self.housekeeping.join_next(), if !self.housekeeping.is_empty() => {
+                Wake::Leftovers(uids.unwrap_or_default())
+            }
+            () = timer::until(clock.as_ref(), Some(due)) => Wake::Deadline,
+        }
+    }
+
+    // ---- what the sources want
+
+    fn take_source(&mut self, set: SourceSet) {
+        let change = self.sources.replace(set.source, set.pods, self.outside.clock.wall());
+        self.problems.insert(set.source, set.problems);
+        self.node.source_problems = self.problems.values().flatten().cloned().collect();
+        self.node.source_problems.extend(self.sources.problems());
+        self.dirty = true;
+        self.take_change(change);
+        self.look_for_orphans();
+    }
+
+    fn take_change(&mut self, change: PodSetChange) {
+        for refused in &change.refused {
+            tracing::error!("{}", refused.message);
+        }
+        for SourcedPod { pod, .. } in change.removed {
+            self.step(Event::Stop { uid: pod.uid(), reason: StopReason::Removed, grace_secs: None });
+        }
+        for SourcedPod { pod, source } in change.added {
+            self.add_pod(pod, source);
+        }
+        for SourcedPod { pod, source } in change.updated {
+            self.step(Event::Desired { pod, source });
+        }
+        for SourcedPod { pod, .. } in change.deleted {
+            let grace_secs = pod.metadata.deletion_grace_period_seconds;
+            self.step(Event::Stop { uid: pod.uid(), reason: StopReason::Removed, grace_secs });
+        }
+    }
+
+    fn add_pod(&mut self, pod: Arc<Pod>, source: PodSource) {
+        let uid = pod.uid();
+        let active: Vec<Arc<Pod>> = self
+            .workers
+            .iter()
+            .filter(|(other, worker)| **other != uid && worker.lifecycle() < Lifecycle::Terminating)
+            .filter_map(|(_, worker)| worker.pod().cloned())
+            .collect();
+        let verdict = self.admit(&pod, &active);
+        self.step(Event::Desired { pod, source });
+        self.show_last_picture(&uid);
+        if let Admission::Reject { reason, message } = verdict {
+            let reason = reason.as_str().into_owned();
+            let message = format!("Pod was rejected: {message}");
+            self.record_event(&uid, Happening::warning(reason.clone(), message.clone()));
+            self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
+            self.step(Event::Stop { uid, reason: StopReason::Rejected, grace_secs: None });
+        }
+    }
+
+    fn admit(&self, pod: &Pod, active: &[Arc<Pod>]) -> Admission {
+        let settings = &self.settings;
+        let node = admission::NodeFacts {
+            name: &settings.host.node_name,
+            labels: &settings.labels,
+            allocatable: &settings.allocatable,
+            sysctls: &settings.sysctls,
+        };
+        admission::admit(pod, active, &node)
+    }
+
+    /// Tells the machine what is known of a pod that it has just met.
+    fn show_last_picture(&mut self, uid: &PodUid) {
+        let Some(relisted_at) = self.relisted_at else { return };
+        let sighting = match self.node.observed.get(uid) {
+            Some(observed) => sighting_of(observed, true),
+            None => Sighting { observed_at: relisted_at, stopped: true, changed: true },
+        };
+        self.step(Event::Seen { uid: uid.clone(), sighting });
+    }
+
+    // ---- what the runtime shows
+
+    fn take_pleg(&mut self, report: PlegReport) {
+        match report {
+            PlegReport::Seen { uid, observed, observed_at, changed, events } => {
+                tracing::debug!(pod_uid = %uid, ?events, "seen");
+                let sighting = match &observed {
+                    Some(observed) => sighting_of(observed, changed),
+                    None => Sighting { observed_at, stopped: true, changed },
+                };
+                match observed {
+                    Some(observed) => self.node.observed.insert(uid.clone(), observed),
+                    None => self.node.observed.remove(&uid),
+                };
+                self.step(Event::Seen { uid: uid.clone(), sighting });
+                self.refresh(&uid);
+                self.look_for_orphans();
+            }
+            PlegReport::Relisted { observed_at, confirmed, unknown } => {
+                self.relisted_at = Some(observed_at);
+                self.node.runtime.last_relist = Some(observed_at);
+                let sightings = confirmed
+                    .into_iter()
+                    .filter_map(|uid| {
+                        let stopped = self.node.observed.get(&uid)?.is_stopped();
+                        Some((uid, Sighting { observed_at, stopped, changed: false }))
+                    })
+                    .collect();
+                self.step(Event::Relisted { observed_at, sightings, unknown });
+                self.look_for_orphans();
+                self.check_runtime_now_and_then(observed_at);
+            }
+            PlegReport::Failed { error } => {
+                tracing::debug!(%error, "the runtime could not be listed");
+                self.poke.poke();
+            }
+            PlegReport::Health { problem } => match problem {
+                Some(problem) => tracing::error!("PLEG is not healthy: {problem}"),
+                None => tracing::info!("PLEG is healthy"),
+            },
+        }
+    }
+
+    /// Has the runtime's own conditions read again, at most as often as upstream does whatever the relist interval is.
+    fn check_runtime_now_and_then(&mut self, now: MonoTime) {
+        if now.since(self.runtime_checked_at) >= RUNTIME_CHECK_INTERVAL {
+            self.runtime_checked_at = now;
+            self.poke.poke();
+        }
+    }
+
+    /// Pods that nobody wants are stopped and erased, once every source and the runtime have been heard.
+    fn look_for_orphans(&mut self) {
+        if self.relisted_at.is_none() || !self.sources.all_ready() {
+            return;
+        }
+        let unwanted: Vec<(PodUid, PodKey)> = self
+            .node
+            .observed
+            .iter()
+            .filter(|(uid, _)| self.workers.get(uid).is_none())
+            .map(|(uid, observed)| (uid.clone(), observed.key.clone()))
+            .collect();
+        for (uid, key) in unwanted {
+            tracing::info!(pod_uid = %uid, pod = %key, "no source wants this pod: it is stopped and removed");
+            self.step(Event::Orphan { uid: uid.clone(), key });
+            self.show_last_picture(&uid);
+            self.refresh(&uid);
+        }
+        if !self.leftovers_asked && let Some(executor) = &self.executor {
+            self.leftovers_asked = true;
+            self.housekeeping.spawn(housekeeping::leftovers(self.outside.clone(), Arc::clone(executor)));
+        }
+    }
+
+    /// Directories and cgroups of pods that neither a source nor the runtime knows.
+    fn take_leftovers(&mut self, uids: Vec<PodUid>) {
+        for uid in uids {
+            if self.workers.get(&uid).is_none() {
+                tracing::info!(pod_uid = %uid, "a removed pod left files or a cgroup behind: they are removed");
+                self.step(Event::Orphan { uid: uid.clone(), key: PodKey::new("", "") });
+                self.show_last_picture(&uid);
+            }
+        }
+    }
+
+    fn take_runtime(&mut self) {
+        let up = self.inputs.runtime.borrow_and_update().clone();
+        if up.is_ready() && self.executor.is_none() {
+            match Executor::new(self.outside.clone(), Arc::clone(&self.settings), &up) {
+                Ok(executor) => self.executor = Some(Arc::new(executor)),
+                Err(error) => tracing::error!("{error}; no pod can be started"),
+            }
+        }
+        self.node.runtime = RuntimeView {
+            version: up.version.clone(),
+            status: up.status.clone(),
+            error: up.error.clone(),
+            last_relist: self.node.runtime.last_relist,
+        };
+        self.dirty = true;
+        if up.is_ready() {
+            let waiting: Vec<PodUid> =
+                self.records.iter().filter(|(_, r)| r.problem.is_some()).map(|(uid, _)| uid.clone()).collect();
+            for uid in waiting {
+                self.step(Event::Nudge { uid });
+            }
+        }
+        let uids: Vec<PodUid> = self.records.keys().cloned().collect();
+        for uid in uids {
+            self.refresh(&uid);
+        }
+    }
+
+    // ---- what operations do
+
+    fn take_note(&mut self, note: Note) {
+        let Note { uid, kind } = note;
+        match kind {
+            NoteKind::Doing(activity) => self.records.entry(uid.clone()).or_default().activity = Some(activity),
+            NoteKind::Happened(happening) => self.record_event(&uid, happening),
+        }
+        self.show(&uid);
+    }
+
+    fn record_event(&mut self, uid: &PodUid, happening: Happening) {
+        let now = self.outside.clock.wall();
+        self.records.entry(uid.clone()).or_default().events.record(uid, happening, now);
+    }
+
+    fn take_end(&mut self, ended: Result<(Id, OpReport), JoinError>) {
+        let (id, report) = match ended {
+            Ok((id, report)) => (id, Some(report)),
+            Err(error) => {
+                tracing::error!(%error, "an operation of a pod ended in an unforeseen way; it is tried again");
+                (error.id(), None)
+            }
+        };
+        let Some((uid, op, _)) = self.running.remove(&id) else { return };
+        let record = self.records.entry(uid.clone()).or_default();
+        record.activity = None;
+        let outcome = match report {
+            None => Outcome::Failed { retry_at: None },
+            Some(report) => {
+                record.memory = Some(report.memory);
+                if report.outcome != Outcome::Cancelled {
+                    record.waiting = report.waiting;
+                    record.problem = report.problem;
+                }
+                report.outcome
+            }
+        };
+        self.step(Event::Ended { uid: uid.clone(), op, outcome });
+        self.note_next_retry(&uid);
+        self.refresh(&uid);
+    }
+
+    fn note_next_retry(&mut self, uid: &PodUid) {
+        let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
+        let due = self.workers.get(uid).and_then(|worker| worker.due());
+        if let Some(record) = self.records.get_mut(uid) {
+            let unhappy = record.problem.is_some() || !record.waiting.is_empty();
+            record.next_retry = due.filter(|_| unhappy).map(|due| wall + due.since(mono));
+        }
+    }
+
+    // ---- the machine and its effects
+
+    fn step(&mut self, event: Event) {
+        let now = self.outside.clock.now();
+        let effects = self.workers.step(now, event);
+        for effect in effects {
+            match effect {
+                Effect::Start { uid, op, operation } => self.start(uid, op, operation),
+                Effect::Cancel { uid } => {
+                    for (_, _, cancel) in self.running.values().filter(|(running, _, _)| *running == uid) {
+                        cancel.cancel();
+                    }
+                }
+                Effect::Look { uid } => self.looks.add(uid),
+                Effect::Moved { uid, to } => {
+                    tracing::debug!(pod_uid = %uid, ?to, "pod moved on");
+                    self.refresh(&uid);
+                }
+                Effect::Broken(invariant) => self.report_broken(invariant),
+            }
+        }
+        if cfg!(debug_assertions) && let Err(invariant) = self.workers.check() {
+            self.report_broken(invariant);
+        }
+    }
+
+    fn report_broken(&self, invariant: Invariant) {
+        debug_assert!(false, "broken invariant {invariant}");
+        tracing::error!("broken invariant {invariant}: this is an error of the agent, please report it");
+        self.broken.inc(&[invariant.id()]);
+    }
+
+    fn start(&mut self, uid: PodUid, op: OpId, operation: core_pods::worker::Operation) {
+        let now = self.outside.clock.now();
+        let record = self.records.entry(uid.clone()).or_default();
+        record.op_started_at = Some(now);
+        let Some(executor) = self.executor.clone() else {
+            // Cannot happen: nothing starts before the runtime was seen. If it does, the machine tries again.
+            let outcome = Outcome::Failed { retry_at: None };
+            return self.step(Event::Ended { uid, op, outcome });
+        };
+        let cancel = CancellationToken::new();
+        let key = self.workers.get(&uid).map_or_else(|| PodKey::new("", ""), |worker| worker.key().clone());
+        let input = OpInput {
+            uid: uid.clone(),
+            key,
+            operation,
+            observed: self.node.observed.get(&uid).cloned(),
+            memory: record.memory.take().unwrap_or_default(),
+            runtime: self.inputs.runtime.borrow().clone(),
+            active: self.active_pods(),
+            notes: Notes { uid: uid.clone(), clock: Arc::clone(&self.outside.clock), sender: self.notes.0.clone() },
+            cancel: cancel.clone(),
+        };
+        let handle = self.operations.spawn(async move { executor.perform(input).await });
+        self.running.insert(handle.id(), (uid, op, cancel));
+    }
+
+    /// Pods that count for the QoS cgroups: those that run or may run.
+    fn active_pods(&self) -> Vec<Arc<Pod>> {
+        let active = self.workers.iter().filter(|(_, worker)| worker.lifecycle() < Lifecycle::Terminated);
+        active.filter_map(|(_, worker)| worker.pod().cloned()).collect()
+    }
+
+    // ---- status and publication
+
+    /// Renews the status of a pod, stops it when its phase is terminal, and shows it.
+    fn refresh(&mut self, uid: &PodUid) {
+        let Some(worker) = self.workers.get(uid) else {
+            self.records.remove(uid);
+            self.dirty |= self.node.pods.remove(uid).is_some();
+            return;
+        };
+        let lifecycle = worker.lifecycle();
+        let mut completed = false;
+        if let Some(pod) = worker.pod().cloned() {
+            let record = self.records.entry(uid.clone()).or_default();
+            let observed = self.node.observed.get(uid).map(Arc::as_ref);
+            let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
+            let next = status::generate(&pod, record, observed, lifecycle, &node, self.outside.clock.wall());
+            completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);
+            if record.status.as_deref() != Some(&next) {
+                record.status = Some(Arc::new(next));
+            }
+        }
+        self.show(uid);
+        if completed {
+            self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Completed, grace_secs: None });
+        }
+    }
+
+    /// Puts a pod's record into the node view.
+    fn show(&mut self, uid: &PodUid) {
+        let (Some(worker), Some(record)) = (self.workers.get(uid), self.records.get(uid)) else { return };
+        let pod = worker.pod().cloned().unwrap_or_else(|| Arc::new(runtime_only_pod(uid, worker.key())));
+        let view = PodView {
+            status: record.status.clone().unwrap_or_default(),
+            source: worker.source(),
+            lifecycle: worker.lifecycle(),
+            activity: record.activity.clone(),
+            problem: record.problem.clone(),
+            next_retry: record.next_retry,
+            events: record.events.snapshot(),
+            pod,
+        };
+        self.node.pods.insert(uid.clone(), Arc::new(view));
+        self.dirty = true;
+    }
+
+    /// Publishes the node view if it changed. A proof of life alone is published too, but wakes nobody.
+    fn publish(&mut self) {
+        let now = self.outside.clock.now();
+        if self.dirty {
+            self.dirty = false;
+            self.node.sync_loop_alive = now;
+            self.view.send_replace(Arc::new(self.node.clone()));
+        } else if now.since(self.node.sync_loop_alive) >= self.settings.worker_policy.sync_interval / 2 {
+            self.node.sync_loop_alive = now;
+            let node = Arc::new(self.node.clone());
+            self.view.send_if_modified(|view| {
+                *view = node;
+                false
+            });
+        }
+    }
+}
+
+fn sighting_of(observed: &ObservedPod, changed: bool) -> Sighting {
+    Sighting { observed_at: observed.observed_at, stopped: observed.is_stopped(), changed }
+}
+
+/// What the labels tell of a pod that only the runtime knows.
+fn runtime_only_pod(uid: &PodUid, key: &PodKey) -> Pod {
+    Pod {
+        metadata: ObjectMeta {
+            uid: Some(uid.to_string()),
+            name: Some(key.name.to_string()),
+            namespace: Some(key.namespace.to_string()),
+            ..ObjectMeta::default()
+        },
+        ..Pod::default()
+    }
+}

@@ -1,0 +1,177 @@
+//! What must hold of a simulated node, seen from outside: in the runtime, in the directories, in the published view.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use core_types::runtime::ContainerState;
+use core_types::view::{Lifecycle, NodeView};
+use core_types::{PodExt, PodUid};
+use ports::Cgroups;
+
+use crate::runtime::FakeRuntime;
+use crate::scenario::Program;
+use crate::world::World;
+
+/// The rules that the runtime watches itself: nothing runs twice, no two pods of one name.
+pub fn rules(runtime: &FakeRuntime) -> Result<(), String> {
+    match runtime.store().violations.first() {
+        Some(violation) => Err(violation.clone()),
+        None => Ok(()),
+    }
+}
+
+/// Follows the published view over time.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    phases: BTreeMap<PodUid, String>,
+    restarts: BTreeMap<(PodUid, String), i32>,
+    lifecycles: BTreeMap<PodUid, Lifecycle>,
+}
+
+impl Watcher {
+    /// The agent forgets what it published: lives begin anew, counts and terminal phases do not.
+    pub fn agent_restarted(&mut self) {
+        self.lifecycles.clear();
+    }
+
+    /// Compares the view with everything seen before.
+    pub fn look(&mut self, view: &NodeView) -> Result<(), String> {
+        for (uid, pod) in &view.pods {
+            let key = pod.pod.key();
+            let phase = pod.status.phase.clone().unwrap_or_default();
+            let old = self.phases.insert(uid.clone(), phase.clone()).unwrap_or_default();
+            let came_back = self.lifecycles.get(uid).is_some_and(|before| *before > pod.lifecycle);
+            if matches!(old.as_str(), "Succeeded" | "Failed") && phase != old && !came_back && !phase.is_empty() {
+                return Err(format!("ST-1: phase of {key} went from {old} to {phase}"));
+            }
+            for status in pod.status.container_statuses.iter().flatten() {
+                let entry = self.restarts.entry((uid.clone(), status.name.clone())).or_default();
+                if status.restart_count < *entry && !came_back {
+                    return Err(format!(
+                        "ST-2: restartCount of {key}/{} fell from {entry} to {}",
+                        status.name, status.restart_count
+                    ));
+                }
+                *entry = status.restart_count;
+            }
+            self.lifecycles.insert(uid.clone(), pod.lifecycle);
+        }
+        // A pod that is gone may come back under its UID (static pods) and starts at zero then.
+        self.phases.retain(|uid, _| view.pods.contains_key(uid));
+        self.restarts.retain(|(uid, _), _| view.pods.contains_key(uid));
+        Ok(())
+    }
+}
+
+/// Every wanted pod is as its program says, and nothing else is left anywhere.
+pub fn converged(world: &World, expected: &BTreeMap<String, Program>) -> Result<(), String> {
+    let view = world.view();
+    let mut uids = BTreeSet::new();
+    for (name, program) in expected {
+        let found = view.pods.iter().find(|(_, pod)| *pod.pod.key().name == **name);
+        let Some((uid, pod)) = found else { return Err(format!("pod {name} is not there")) };
+        uids.insert(uid.clone());
+        let phase = pod.status.phase.as_deref().unwrap_or_default();
+        let running = running(world, uid);
+        let containers = pod.pod.container_refs().len();
+        let right = match program {
+            Program::Serve | Program::Stubborn => phase == "Running" && running == containers,
+            Program::Complete => phase == "Succeeded" && running == 0,
+            Program::Fail => phase == "Failed" && running == 0,
+            Program::CrashLoop => running <= containers && matches!(phase, "Running" | "Pending"),
+        };
+        if !right {
+            let status = serde_json::to_string(&pod.status).unwrap_or_default();
+            return Err(format!(
+                "pod {name} ({program:?}) is {phase} with {running} running containers, {:?}, problem {:?}, doing {:?}: {status}",
+                pod.lifecycle, pod.problem, pod.activity
+            ));
+        }
+    }
+    nothing_else(world, &view, &uids)
+}
+
+fn running(world: &World, uid: &PodUid) -> usize {
+    let store = world.runtime.store();
+    let of_pod = store.containers.iter().filter(|(id, c)| c.state == ContainerState::Running && store.uid_of(id).as_ref() == Some(uid));
+    of_pod.count()
+}
+
+fn nothing_else(world: &World, view: &NodeView, uids: &BTreeSet<PodUid>) -> Result<(), String> {
+    if let Some((uid, pod)) = view.pods.iter().find(|(uid, _)| !uids.contains(*uid)) {
+        return Err(format!("pod {} ({uid}) should be gone but is {:?}", pod.pod.key(), pod.lifecycle));
+    }
+    let in_runtime: Vec<PodUid> =
+        world.runtime.store().sandboxes.values().filter_map(|sandbox| sandbox.config.uid.clone()).collect();
+    if let Some(uid) = in_runtime.iter().find(|uid| !uids.contains(*uid)) {
+        return Err(format!("the runtime still holds a sandbox of {uid}"));
+    }
+    if let Some(uid) = world.files.pods().iter().find(|uid| !uids.contains(*uid)) {
+        return Err(format!("VM-2: files of {uid} are left behind"));
+    }
+    let cgroups = futures_executor(world.cgroups.list_pods()).map_err(|error| error.to_string())?;
+    match cgroups.iter().find(|(uid, _)| !uids.contains(uid)) {
+        Some((uid, _)) => Err(format!("the cgroup of {uid} is left behind")),
+        None => Ok(()),
+    }
+}
+
+/// The fakes' futures never wait.
+fn futures_executor<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+/// What may not change when only the agent is restarted (SP-2).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Steady {
+    running: BTreeSet<String>,
+    conditions: BTreeMap<String, Vec<(String, String)>>,
+}
+
+impl Steady {
+    /// Takes a picture.
+    pub fn of(world: &World) -> Self {
+        let store = world.runtime.store();
+        let is_looping = |args: &[String]| matches!(args, [word, code, _] if word == "exit" && code != "0");
+        let running = store
+            .containers
+            .iter()
+            .filter(|(_, c)| c.state == ContainerState::Running && !is_looping(&c.config.args))
+            .map(|(id, _)| id.to_string())
+            .collect();
+        let mut conditions = BTreeMap::new();
+        for pod in world.view().pods.values() {
+            let loops = pod.pod.container_refs().iter().any(|c| is_looping(c.spec.args.as_deref().unwrap_or_default()));
+            if !loops {
+                let of_pod = pod.status.conditions.iter().flatten().map(|c| (c.type_.clone(), c.status.clone()));
+                conditions.insert(pod.pod.key().to_string(), of_pod.collect());
+            }
+        }
+        Self { running, conditions }
+    }
+
+    /// Fails when anything differs.
+    pub fn same_as(&self, before: &Self) -> Result<(), String> {
+        match self == before {
+            true => Ok(()),
+            false => Err(format!("SP-2: the restart of the agent changed something: {before:?} became {self:?}")),
+        }
+    }
+}
+
+/// No call but what one slow relist needs.
+pub fn silent(before: &BTreeMap<&'static str, u64>, after: &BTreeMap<&'static str, u64>) -> Result<(), String> {
+    for (call, count) in after {
+        let made = count - before.get(call).copied().unwrap_or(0);
+        let allowed = u64::from(matches!(*call, "ListContainers" | "ListPodSandbox" | "Status"));
+        if made > allowed {
+            return Err(format!("a node at rest made {made} calls of {call}"));
+        }
+    }
+    Ok(())
+}

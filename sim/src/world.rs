@@ -1,0 +1,110 @@
+//! One simulated node: the fakes, which outlive the agent, and the agent, which can be killed and started again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent::{Agent, HostSummary, Outside, Settings};
+use core_cm::CgroupVersion;
+use core_config::HostFacts;
+use core_metrics::Registry;
+use core_types::view::NodeView;
+use ports::Control;
+
+use crate::clock::SimClock;
+use crate::faults::Faults;
+use crate::host::{FakeCgroups, FakeFiles, FakeManifests};
+use crate::runtime::{EventSupport, FakeRuntime};
+
+/// Name of the simulated node; static pods carry it at the end of their names.
+pub const NODE_NAME: &str = "sim";
+
+/// A node with everything on it.
+pub struct World {
+    /// Faults.
+    pub faults: Arc<Faults>,
+    /// Clocks.
+    pub clock: Arc<SimClock>,
+    /// Container runtime.
+    pub runtime: Arc<FakeRuntime>,
+    /// Cgroups.
+    pub cgroups: Arc<FakeCgroups>,
+    /// Pod directories.
+    pub files: Arc<FakeFiles>,
+    /// `staticPodPath`.
+    pub static_manifests: Arc<FakeManifests>,
+    /// Manifests of `podwright run`.
+    pub local_manifests: Arc<FakeManifests>,
+    settings: Settings,
+    agent: Option<Agent>,
+}
+
+impl World {
+    /// A node without pods, with a running agent. Must be made inside a runtime with paused time.
+    ///
+    /// # Errors
+    /// The default configuration is refused, which is an error of ours.
+    pub fn new(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
+        let clock = Arc::new(SimClock::new());
+        let faults = Arc::new(Faults::new(seed, faults_per_mille));
+        let mut world = Self {
+            runtime: FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), events),
+            cgroups: Arc::new(FakeCgroups::default()),
+            files: Arc::new(FakeFiles::new(Arc::clone(&faults))),
+            static_manifests: Arc::new(FakeManifests::default()),
+            local_manifests: Arc::new(FakeManifests::default()),
+            settings: settings()?,
+            agent: None,
+            faults,
+            clock,
+        };
+        world.start_agent();
+        Ok(world)
+    }
+
+    /// Starts the agent on what there is.
+    pub fn start_agent(&mut self) {
+        let cgroups = Arc::clone(&self.cgroups);
+        let outside = Outside {
+            clock: self.clock.clone(),
+            runtime: self.runtime.clone(),
+            images: self.runtime.clone(),
+            cgroups: Arc::new(move |_| Ok(cgroups.clone())),
+            files: self.files.clone(),
+            static_manifests: Some(self.static_manifests.clone()),
+            manifest_url: None,
+            local_manifests: self.local_manifests.clone(),
+        };
+        self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
+    }
+
+    /// Kills the agent as `kill -9` does: every task ends where it stands.
+    pub fn kill_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// The agent's latest view.
+    pub fn view(&self) -> Arc<NodeView> {
+        self.agent.as_ref().map(|agent| agent.control().view()).unwrap_or_default()
+    }
+}
+
+fn settings() -> anyhow::Result<Settings> {
+    let arguments = ["--pod-manifest-path=/sim/manifests", "--fail-cgroupv1=false"].map(str::to_owned);
+    let flags = core_config::parse(arguments)?;
+    let host = HostFacts { cgroup_version: core_config::CgroupVersion::V1 };
+    let config = core_config::assemble(&flags, None, Vec::new(), host)?;
+    let host = HostSummary {
+        node_name: NODE_NAME.to_owned(),
+        node_ips: vec!["10.0.0.1".to_owned()],
+        cpu_count: 8,
+        memory_bytes: 64 << 30,
+        swap_bytes: 0,
+        root_fs_bytes: 1 << 40,
+        hugepage_sizes: Vec::new(),
+        cgroup_version: CgroupVersion::V1,
+        kernel_release: "6.1.0".to_owned(),
+    };
+    let mut settings = Settings::new(&config, host)?;
+    settings.labels = BTreeMap::new();
+    Ok(settings)
+}
