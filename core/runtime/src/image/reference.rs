@@ -278,6 +278,21 @@ mod tests {
         assert!(error.to_string().ends_with("repository name (a/B) must be lowercase"), "{error}");
     }
 
+    /// `testdata/references.tsv` holds the answers of the parser that upstream uses; `DIGEST` stands for a digest.
+    #[test]
+    fn random_references_read_as_upstream_reads_them() {
+        let lines: Vec<&str> = include_str!("../../testdata/references.tsv").lines().collect();
+        assert_eq!(lines.len(), 400);
+        for line in lines {
+            let (image, full) = line.split_once('\t').unwrap();
+            let parsed = image.replace("DIGEST", DIGEST).parse::<ImageReference>();
+            match full {
+                "error" => assert!(parsed.is_err(), "{image}: {parsed:?}"),
+                _ => assert_eq!(parsed.unwrap().to_string(), full.replace("DIGEST", DIGEST), "{image}"),
+            }
+        }
+    }
+
     #[test]
     fn only_untagged_references_get_the_default_tag() {
         let digested = format!("busybox@{DIGEST}");
