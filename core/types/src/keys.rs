@@ -17,7 +17,8 @@ pub const CONTAINER_HASH_ANNOTATION: &str = "io.kubernetes.container.hash";
 /// Container annotation: how often the container was restarted before this instance.
 pub const CONTAINER_RESTART_COUNT_ANNOTATION: &str = "io.kubernetes.container.restartCount";
 /// Container annotation: path of the termination message inside the container.
-pub const CONTAINER_TERMINATION_MESSAGE_PATH_ANNOTATION: &str = "io.kubernetes.container.terminationMessagePath";
+pub const CONTAINER_TERMINATION_MESSAGE_PATH_ANNOTATION: &str =
+    "io.kubernetes.container.terminationMessagePath";
 /// Container annotation: `File` or `FallbackToLogsOnError`.
 pub const CONTAINER_TERMINATION_MESSAGE_POLICY_ANNOTATION: &str =
     "io.kubernetes.container.terminationMessagePolicy";

@@ -105,7 +105,9 @@ impl ObservedPod {
 
     /// Containers that are running or may be (state unknown).
     pub fn live_containers(&self) -> impl Iterator<Item = &ObservedContainer> {
-        self.containers.iter().filter(|c| matches!(c.state(), ContainerState::Running | ContainerState::Unknown))
+        self.containers
+            .iter()
+            .filter(|c| matches!(c.state(), ContainerState::Running | ContainerState::Unknown))
     }
 
     /// True when nothing of the pod runs: no live container and no ready sandbox.

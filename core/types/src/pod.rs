@@ -86,7 +86,8 @@ impl PodExt for Pod {
                 _ => ContainerKind::Init,
             },
         });
-        init.chain(spec.containers.iter().map(|spec| ContainerRef { spec, kind: ContainerKind::Regular })).collect()
+        init.chain(spec.containers.iter().map(|spec| ContainerRef { spec, kind: ContainerKind::Regular }))
+            .collect()
     }
 
     fn is_host_network(&self) -> bool {
