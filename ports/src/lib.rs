@@ -5,6 +5,8 @@
 
 pub mod cgroups;
 pub mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod control;
 pub mod logs;
 pub mod pod_files;

@@ -1,7 +1,38 @@
-//! The node's kernel and file system: clock, cgroups, mounts, pod directories, file watches, machine facts
+//! The node's kernel and file system: clock, cgroups, mounts, pod directories, file watches, machine facts.
+//!
+//! | module | port or purpose |
+//! |---|---|
+//! | [`clock`] | `ports::Clock`, and the only reads of clocks |
+//! | [`pod_files`] | `ports::PodFiles` |
+//! | [`manifests`] | `ports::ManifestFiles` |
+//! | [`cgroups`] | `ports::Cgroups` |
+//! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
+//! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
+//! | [`limits`], [`lock`] | the agent's own process |
+//! | `beneath`, [`blocking`], [`mountinfo`], [`mounts`] | how the above touch the system |
+//!
+//! Nothing here decides. Calls that the kernel can block run on a bounded pool with a deadline ([`blocking`]), so nothing
+//! can hang the node.
 
+mod beneath;
+pub mod blocking;
+pub mod cgroups;
+pub mod clock;
 mod container_logs;
+mod error;
+pub mod limits;
+pub mod lock;
+pub mod machine;
+pub mod manifests;
+pub mod mountinfo;
+pub mod mounts;
 mod own_process;
+pub mod pod_files;
 
+pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
+pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
+pub use machine::{MachineInfo, NodeFacts};
+pub use manifests::HostManifestFiles;
 pub use own_process::HostOwnProcess;
+pub use pod_files::{HostPodFiles, PodFilesOptions};

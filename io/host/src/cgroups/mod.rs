@@ -1,0 +1,309 @@
+//! Cgroups of the node, its QoS classes and its pods (CONTRACT 5.1), for cgroup v1 and v2, as directories and files.
+//!
+//! | module | what |
+//! |---|---|
+//! | `mounts` | which version the node has and where its hierarchies are |
+//! | `files` | reading, and writing only what differs |
+//! | `v1`, `v2` | making a cgroup, setting its values, looking whether it is there |
+//! | `remove` | killing what is left and removing directories |
+//!
+//! Both versions work below given root directories, so the tests run them on directories that stand for a tree.
+//! Nothing outside of the named cgroup is changed; making one also makes its missing parents, and on v2 switches the
+//! controllers of its parents on. Hybrid hierarchies count as v1 (CONTRACT 1.11). The systemd driver is not here yet.
+
+mod files;
+mod mounts;
+mod remove;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_types::PodUid;
+use core_types::runtime::CgroupDriver;
+use ports::{CgroupError, Cgroups, FileError};
+
+use crate::blocking::{Blocking, BlockingError};
+
+pub use mounts::{CgroupVersion, cgroup_version};
+
+/// Where cgroup hierarchies are mounted on every Linux distribution, and where upstream expects them.
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+/// A cgroup answers at once; one whose tasks are stuck in the kernel can block for long. Upstream waits for ever.
+const CGROUP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Kill and remove rounds of one removal, upstream's number.
+const REMOVE_ROUNDS: u32 = 5;
+
+/// Pause after the first round in which the kernel had not let go yet; doubled after each.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// How the agent manages cgroups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupOptions {
+    /// `cgroupRoot`: path of an existing cgroup below which everything of the agent is; `/` for the top.
+    pub root: String,
+    /// Who makes cgroups.
+    pub driver: CgroupDriver,
+}
+
+/// Why cgroups cannot be managed on this node.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupSetupError {
+    /// The systemd driver.
+    #[error(
+        "cgroupDriver systemd is not supported yet: set cgroupDriver to cgroupfs here and in the container runtime"
+    )]
+    SystemdDriver,
+    /// A controller without which pods cannot be isolated.
+    #[error("cgroup controllers {missing} are not mounted below {MOUNT_POINT}; mount them and start again")]
+    MissingControllers {
+        /// Names.
+        missing: String,
+    },
+    /// The root is not a path of plain names.
+    #[error("cgroupRoot {root:?} is not a path of a cgroup")]
+    InvalidRoot {
+        /// As configured.
+        root: String,
+    },
+    /// The root does not exist.
+    #[error("cgroupRoot {root:?} does not exist: {path} is missing; create the cgroup or change cgroupRoot")]
+    MissingRoot {
+        /// As configured.
+        root: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The mounts cannot be read.
+    #[error("find the cgroup hierarchies of this node")]
+    Mounts(#[source] FileError),
+}
+
+/// The cgroup tree of this node.
+#[derive(Debug)]
+pub struct HostCgroups {
+    tree: Arc<Tree>,
+    blocking: Blocking,
+}
+
+/// Hierarchies, each a directory that stands for the cgroup root.
+#[derive(Debug)]
+enum Tree {
+    V1(v1::V1),
+    V2(v2::V2),
+}
+
+impl HostCgroups {
+    /// Finds the hierarchies of this node.
+    ///
+    /// # Errors
+    /// When a needed controller or the configured root is missing, or the driver is not supported.
+    pub fn new(options: &CgroupOptions) -> Result<Self, CgroupSetupError> {
+        if options.driver == CgroupDriver::Systemd {
+            return Err(CgroupSetupError::SystemdDriver);
+        }
+        let root = root_path(&options.root)?;
+        let tree = match cgroup_version(Path::new(MOUNT_POINT)).map_err(CgroupSetupError::Mounts)? {
+            CgroupVersion::V1 => {
+                Tree::V1(v1::V1::new(mounts::v1_hierarchies().map_err(CgroupSetupError::Mounts)?, &root)?)
+            }
+            CgroupVersion::V2 => Tree::V2(v2::V2::new(Path::new(MOUNT_POINT), &root)),
+        };
+        for dir in tree.hierarchies().values() {
+            if !dir.is_dir() {
+                return Err(CgroupSetupError::MissingRoot { root: options.root.clone(), path: dir.clone() });
+            }
+        }
+        Ok(Self::on(tree))
+    }
+
+    fn on(tree: Tree) -> Self {
+        Self { tree: Arc::new(tree), blocking: Blocking::new(CGROUP_DEADLINE) }
+    }
+
+    /// Version of the hierarchies in use.
+    pub fn version(&self) -> CgroupVersion {
+        match *self.tree {
+            Tree::V1(_) => CgroupVersion::V1,
+            Tree::V2(_) => CgroupVersion::V2,
+        }
+    }
+
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        path: &CgroupPath,
+        work: impl FnOnce(&Tree, &Named) -> Result<T, CgroupError> + Send + 'static,
+    ) -> Result<T, CgroupError> {
+        let named = Named::new(path)?;
+        let cgroup = named.shown.clone();
+        let tree = Arc::clone(&self.tree);
+        let result = self.blocking.run(&cgroup, move || work(&tree, &named)).await;
+        result.unwrap_or_else(|error| Err(no_result(error, cgroup)))
+    }
+}
+
+#[async_trait]
+impl Cgroups for HostCgroups {
+    async fn ensure(&self, path: &CgroupPath, values: &CgroupValues) -> Result<(), CgroupError> {
+        let values = values.clone();
+        self.on_pool(path, move |tree, cgroup| match tree {
+            Tree::V1(v1) => v1.ensure(cgroup, &values),
+            Tree::V2(v2) => v2.ensure(cgroup, &values),
+        })
+        .await
+    }
+
+    async fn exists(&self, path: &CgroupPath) -> Result<bool, CgroupError> {
+        self.on_pool(path, |tree, cgroup| match tree {
+            Tree::V1(v1) => Ok(v1.exists(cgroup)),
+            Tree::V2(v2) => v2.exists(cgroup),
+        })
+        .await
+    }
+
+    async fn destroy(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        let mut pause = FIRST_PAUSE;
+        for round in 1.. {
+            let left = self
+                .on_pool(path, |tree, cgroup| remove::kill_and_remove(tree.hierarchies(), cgroup))
+                .await?;
+            if left == remove::Left::Nothing {
+                return Ok(());
+            }
+            if round == REMOVE_ROUNDS {
+                let remove::Left::Busy { processes } = left else { break };
+                return Err(CgroupError::StillBusy { cgroup: shown(path), count: processes });
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Ok(())
+    }
+
+    async fn list_pods(&self) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
+        let top = CgroupPath(vec![KUBEPODS.to_owned()]);
+        self.on_pool(&top, |tree, _| list_pods(tree.hierarchies())).await
+    }
+}
+
+impl Tree {
+    /// All hierarchies in which a cgroup may have a directory, by name.
+    fn hierarchies(&self) -> &BTreeMap<String, PathBuf> {
+        match self {
+            Self::V1(v1) => v1.hierarchies(),
+            Self::V2(v2) => v2.hierarchies(),
+        }
+    }
+}
+
+/// A checked cgroup path: never the root, and nothing that leads out of it.
+#[derive(Clone, Debug)]
+struct Named {
+    /// For messages: `/kubepods/burstable/pod1`.
+    shown: String,
+    /// Names below the root.
+    names: Vec<String>,
+}
+
+impl Named {
+    fn new(path: &CgroupPath) -> Result<Self, CgroupError> {
+        let shown = shown(path);
+        if path.0.is_empty() || !path.0.iter().all(|name| is_plain_name(name)) {
+            let problem = "its names must be file names, and it must not be the root";
+            return Err(CgroupError::Io {
+                path: shown.clone(),
+                cgroup: shown,
+                operation: "use".to_owned(),
+                source: std::io::Error::new(std::io::ErrorKind::InvalidInput, problem),
+            });
+        }
+        Ok(Self { shown, names: path.0.clone() })
+    }
+
+    /// Its directory in a hierarchy.
+    fn dir(&self, hierarchy: &Path) -> PathBuf {
+        self.names.iter().fold(hierarchy.to_path_buf(), |dir, name| dir.join(name))
+    }
+
+    /// Its directory and those of its parents below the hierarchy's root, from the top.
+    fn dirs(&self, hierarchy: &Path) -> impl Iterator<Item = PathBuf> {
+        self.names.iter().scan(hierarchy.to_path_buf(), |dir, name| {
+            dir.push(name);
+            Some(dir.clone())
+        })
+    }
+
+    /// An error about it.
+    fn error(&self, operation: impl Into<String>, path: &Path, source: std::io::Error) -> CgroupError {
+        CgroupError::Io {
+            cgroup: self.shown.clone(),
+            operation: operation.into(),
+            path: path.display().to_string(),
+            source,
+        }
+    }
+}
+
+fn shown(path: &CgroupPath) -> String {
+    format!("/{}", path.0.join("/"))
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+/// The configured root as names.
+fn root_path(root: &str) -> Result<Vec<String>, CgroupSetupError> {
+    let names: Vec<String> = root.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if names.iter().all(|name| is_plain_name(name)) {
+        Ok(names)
+    } else {
+        Err(CgroupSetupError::InvalidRoot { root: root.to_owned() })
+    }
+}
+
+fn no_result(error: BlockingError, cgroup: String) -> CgroupError {
+    match error {
+        BlockingError::Timeout { after } => CgroupError::Timeout { cgroup, after },
+        BlockingError::Broken(_) => CgroupError::Io {
+            path: cgroup.clone(),
+            cgroup,
+            operation: "work on".to_owned(),
+            source: std::io::Error::other(error.to_string()),
+        },
+    }
+}
+
+/// Names of the tree (CONTRACT 5.1).
+const KUBEPODS: &str = "kubepods";
+const POD_PREFIX: &str = "pod";
+
+fn list_pods(hierarchies: &BTreeMap<String, PathBuf>) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
+    let mut found = BTreeMap::new();
+    for hierarchy in hierarchies.values() {
+        for class in [None, Some("burstable"), Some("besteffort")] {
+            let mut names = vec![KUBEPODS.to_owned()];
+            names.extend(class.map(str::to_owned));
+            let parent = Named { shown: format!("/{}", names.join("/")), names };
+            let dir = parent.dir(hierarchy);
+            for name in files::child_dirs(&dir).map_err(|error| parent.error("list", &dir, error))? {
+                if let Some(uid) = name.strip_prefix(POD_PREFIX).filter(|uid| !uid.is_empty()) {
+                    let mut path = parent.names.clone();
+                    path.push(name.clone());
+                    found.insert(CgroupPath(path), PodUid::from(uid));
+                }
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(path, uid)| (uid, path)).collect())
+}
+
+#[cfg(test)]
+mod tests;

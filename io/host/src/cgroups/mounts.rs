@@ -1,0 +1,91 @@
+//! Which cgroup version the node has, and where the hierarchies of version 1 are mounted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ports::FileError;
+
+use crate::error::AtPath;
+use crate::mountinfo::{self, Mount};
+
+/// Magic number of the cgroup2 file system.
+const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+
+/// Version of the cgroup interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// One hierarchy per controller; also the hybrid layout.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// Version by the file system at `mount_point`, as upstream decides it (CONTRACT 1.11).
+///
+/// # Errors
+/// When nothing is there.
+pub fn cgroup_version(mount_point: &Path) -> Result<CgroupVersion, FileError> {
+    let stat = rustix::fs::statfs(mount_point).at("stat the file system of", mount_point)?;
+    Ok(if i64::from(stat.f_type) == CGROUP2_SUPER_MAGIC { CgroupVersion::V2 } else { CgroupVersion::V1 })
+}
+
+/// Directories of the version 1 hierarchies by controller; a named hierarchy by its name, the unified one of a hybrid
+/// layout as `unified`.
+pub(super) fn v1_hierarchies() -> Result<BTreeMap<String, PathBuf>, FileError> {
+    Ok(hierarchies(&mountinfo::read()?))
+}
+
+fn hierarchies(mounts: &[Mount]) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for mount in mounts.iter().filter(|mount| mount.mount_point.starts_with(super::MOUNT_POINT)) {
+        let names: Vec<&str> = match mount.fs_type.as_str() {
+            "cgroup" => {
+                let options =
+                    mount.super_options.iter().map(|option| option.strip_prefix("name=").unwrap_or(option));
+                options
+                    .filter(|option| {
+                        !matches!(*option, "rw" | "ro" | "xattr" | "clone_children" | "noprefix")
+                    })
+                    .collect()
+            }
+            "cgroup2" => vec!["unified"],
+            _ => continue,
+        };
+        for name in names.into_iter().filter(|name| !name.contains('=')) {
+            // The first mount of a controller is the one that counts, as upstream takes it.
+            found.entry(name.to_owned()).or_insert_with(|| mount.mount_point.clone());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_mounted_together_share_a_directory_and_others_are_left_out() {
+        let text = b"\
+            1 0 0:1 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            2 0 0:2 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/x,name=systemd\n\
+            3 0 0:3 / /elsewhere rw - cgroup cgroup rw,memory\n\
+            4 0 0:4 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = hierarchies(&mountinfo::parse(text));
+        let found: Vec<_> = found.iter().map(|(name, dir)| (name.as_str(), dir.to_str().unwrap())).collect();
+        assert_eq!(
+            found,
+            [
+                ("cpu", "/sys/fs/cgroup/cpu,cpuacct"),
+                ("cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
+                ("systemd", "/sys/fs/cgroup/systemd"),
+                ("unified", "/sys/fs/cgroup/unified"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_no_cgroup2_is_version_1() {
+        assert_eq!(cgroup_version(Path::new("/")).unwrap(), CgroupVersion::V1);
+        assert!(cgroup_version(Path::new("/no/such")).is_err());
+    }
+}

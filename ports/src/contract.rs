@@ -1,0 +1,138 @@
+//! What every implementation of a port does, as checks that run on the real one and on a fake, so that the fake cannot
+//! drift from what it stands for. For tests only.
+//!
+//! Each function takes an empty subject, checks by the port alone, and leaves nothing of its own behind. It panics with
+//! the broken rule.
+
+use std::collections::BTreeMap;
+
+use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_types::{PodKey, PodUid};
+use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
+
+use crate::pod_files::{LogTail, SubPathRequest};
+use crate::{Cgroups, PodFiles};
+
+/// Rules of [`Cgroups`].
+pub async fn cgroups(subject: &dyn Cgroups) {
+    let path = |names: &[&str]| CgroupPath(names.iter().map(|&name| name.to_owned()).collect());
+    let class = path(&["kubepods", "burstable"]);
+    let pod = path(&["kubepods", "burstable", "poda-1"]);
+    let values = CgroupValues { cpu_shares: Some(100), ..CgroupValues::default() };
+
+    assert!(!subject.exists(&pod).await.expect("exists"), "nothing is there at first");
+    subject.destroy(&pod).await.expect("destroying what is not there is success");
+
+    subject.ensure(&pod, &values).await.expect("ensure makes the cgroup with its parents");
+    subject.ensure(&pod, &values).await.expect("ensure is safe to repeat");
+    assert!(subject.exists(&pod).await.expect("exists"), "what was ensured exists");
+    assert!(subject.exists(&class).await.expect("exists"), "its parents exist");
+    let guaranteed = path(&["kubepods", "podb-2"]);
+    subject.ensure(&guaranteed, &CgroupValues::default()).await.expect("ensure");
+    let mut listed = subject.list_pods().await.expect("list_pods");
+    listed.sort();
+    let expected = vec![(PodUid::from("a-1"), pod.clone()), (PodUid::from("b-2"), guaranteed.clone())];
+    assert_eq!(listed, expected, "pods of every QoS class are listed by UID");
+
+    subject.destroy(&pod).await.expect("destroy");
+    assert!(!subject.exists(&pod).await.expect("exists"), "what was destroyed is gone");
+    assert!(subject.exists(&guaranteed).await.expect("exists"), "and nothing else");
+    subject.destroy(&path(&["kubepods"])).await.expect("destroy removes what is below");
+    assert!(!subject.exists(&guaranteed).await.expect("exists"), "what is below is gone");
+    assert!(subject.list_pods().await.expect("list_pods").is_empty(), "no pod is left");
+
+    for names in [&[][..], &[".."], &["kubepods", "../x"], &[""]] {
+        assert!(subject.destroy(&path(names)).await.is_err(), "{names:?} is refused");
+    }
+}
+
+/// Rules of [`PodFiles`].
+pub async fn pod_files(subject: &dyn PodFiles) {
+    let uid = PodUid::from("11111111-aaaa");
+    pod_dirs(subject, &uid).await;
+    pod_volumes(subject, &uid).await;
+    pod_logs(subject, &uid).await;
+    subject.tear_down_volumes(&uid).await.expect("tear_down_volumes");
+    subject.tear_down_volumes(&uid).await.expect("tear_down_volumes is safe to repeat");
+    subject.remove_pod_dir(&uid).await.expect("remove_pod_dir");
+    subject.remove_pod_dir(&uid).await.expect("removing what is gone is success");
+    assert!(subject.list_pod_dirs().await.expect("list_pod_dirs").is_empty(), "the pod is gone");
+    for bad in ["", "..", "a/b"] {
+        assert!(subject.ensure_pod_dirs(&PodUid::from(bad)).await.is_err(), "UID {bad:?} is refused");
+        assert!(subject.remove_pod_dir(&PodUid::from(bad)).await.is_err(), "UID {bad:?} is refused");
+    }
+}
+
+async fn pod_dirs(subject: &dyn PodFiles, uid: &PodUid) {
+    assert!(subject.list_pod_dirs().await.expect("list_pod_dirs").is_empty(), "nothing is there at first");
+    subject.ensure_pod_dirs(uid).await.expect("ensure_pod_dirs");
+    subject.ensure_pod_dirs(uid).await.expect("ensure_pod_dirs is safe to repeat");
+    assert_eq!(subject.list_pod_dirs().await.expect("list_pod_dirs"), [uid.clone()]);
+
+    let first = subject.write_etc_hosts(uid, "127.0.0.1 a\n").await.expect("write_etc_hosts");
+    let second = subject.write_etc_hosts(uid, "127.0.0.1 b\n").await.expect("write_etc_hosts");
+    assert_eq!(first, second, "the hosts file keeps its path: containers have it mounted");
+
+    let one = subject.create_termination_log(uid, "app").await.expect("create_termination_log");
+    let two = subject.create_termination_log(uid, "app").await.expect("create_termination_log");
+    assert_ne!(one, two, "each instance of a container has its own");
+    let path = one.to_str().expect("the path is text");
+    let read = subject.read_termination_log(uid, path, 4096).await.expect("read_termination_log");
+    assert_eq!(read, Some(Vec::new()), "a new one is empty");
+    let missing = format!("{path}-missing");
+    assert_eq!(subject.read_termination_log(uid, &missing, 4096).await.expect("read_termination_log"), None);
+    assert!(
+        subject.read_termination_log(uid, "/etc/passwd", 4096).await.is_err(),
+        "only files of the pod are read"
+    );
+    assert!(subject.create_termination_log(uid, "../x").await.is_err(), "a name with a slash is refused");
+}
+
+async fn pod_volumes(subject: &dyn PodFiles, uid: &PodUid) {
+    let volume = VolumeSetup::EmptyDir { name: "data".to_owned() };
+    let path = subject.set_up_volume(uid, &volume).await.expect("set_up_volume");
+    assert_eq!(subject.set_up_volume(uid, &volume).await.expect("set_up_volume is safe to repeat"), path);
+    let payload = VolumePayload {
+        plugin: Some(VolumePlugin::EmptyDir),
+        files: BTreeMap::from([("d/file".to_owned(), PayloadFile { content: b"x".to_vec(), mode: 0o644 })]),
+        fs_group: None,
+    };
+    subject.write_volume(uid, "data", &payload).await.expect("write_volume");
+    subject.write_volume(uid, "data", &payload).await.expect("write_volume is safe to repeat");
+    assert!(subject.write_volume(uid, "missing", &payload).await.is_err(), "a volume that is not set up");
+    let outside = BTreeMap::from([("../x".to_owned(), PayloadFile { content: Vec::new(), mode: 0o644 })]);
+    let outside = VolumePayload { files: outside, ..payload };
+    assert!(subject.write_volume(uid, "data", &outside).await.is_err(), "a path out of the volume");
+    let request = SubPathRequest {
+        volume: "data".to_owned(),
+        volume_path: path,
+        container: "app".to_owned(),
+        index: 0,
+        sub_path: "../../etc".to_owned(),
+    };
+    let error =
+        subject.prepare_sub_path(uid, &request).await.expect_err("a sub path out of the volume is refused");
+    assert!(error.to_string().contains("not within volume path"), "upstream's words: {error}");
+    let host_path = VolumeSetup::HostPath {
+        name: "host".to_owned(),
+        path: "/no/such/file".into(),
+        kind: HostPathKind::Unchecked,
+    };
+    let host =
+        subject.set_up_volume(uid, &host_path).await.expect("an unchecked host path is taken as it is");
+    assert_eq!(host.to_str(), Some("/no/such/file"));
+}
+
+async fn pod_logs(subject: &dyn PodFiles, uid: &PodUid) {
+    let key = PodKey::new("ns", "web");
+    for _ in 0..2 {
+        let highest = subject.ensure_log_dir(&key, uid, "app").await.expect("ensure_log_dir");
+        assert_eq!(highest, None, "no log was written yet");
+    }
+    subject.remove_container_logs(&key, uid, "app", &[]).await.expect("remove_container_logs without logs");
+    let outside = subject.read_log_tail("/etc/passwd", LogTail { lines: 1, bytes: 1 }).await;
+    assert!(outside.is_err(), "only logs of pods are read");
+    assert_eq!(subject.read_host_file("/no/such/file", 10).await.expect("read_host_file"), None);
+    subject.remove_pod_logs(&key, uid).await.expect("remove_pod_logs");
+    subject.remove_pod_logs(&key, uid).await.expect("removing what is gone is success");
+}
