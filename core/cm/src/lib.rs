@@ -6,6 +6,8 @@
 
 pub mod cgroup;
 pub mod convert;
+#[cfg(test)]
+mod golden;
 pub mod linux;
 pub mod oom;
 pub mod qos;
