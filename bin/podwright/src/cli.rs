@@ -1,0 +1,218 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Runs and inspects pods on this machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "podwright",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not done in time, \
+    4 the agent cannot be reached. exec exits with the code of its command.\n\
+    A POD is named NAME, NAMESPACE/NAME, or by the beginning of its name."
+)]
+pub(crate) struct Cli {
+    /// The agent's socket [default: $PODWRIGHT_SOCKET or /run/podwright/agent.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the pods of a manifest and follow them until they are ready
+    Run(RunOptions),
+    /// List pods
+    Ps(PsOptions),
+    /// Print the log of a container
+    Logs(LogsOptions),
+    /// Run a command in a container
+    Exec(ExecOptions),
+    /// Remove pods that were started with run
+    Rm(RmOptions),
+    /// Explain the state of a pod
+    Why(WhyOptions),
+    /// Print shell completions
+    Completion(CompletionOptions),
+}
+
+/// Forms of output for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// Forms of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// A table with more columns.
+    Wide,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// Manifest file, directory of manifests, or - for standard input
+    #[arg(value_name = "FILE|DIR|-")]
+    pub(crate) source: PathBuf,
+    /// Do not wait until the pods are ready
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Longest wait, e.g. 90s or 5m
+    #[arg(long, default_value = "5m", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsOptions {
+    /// Form of output
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<ListFormat>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsOptions {
+    /// Pod
+    pub(crate) pod: String,
+    /// Container; the first one if not given
+    #[arg(short, long)]
+    pub(crate) container: Option<String>,
+    /// Go on with new lines until the container ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// The instance before the current one
+    #[arg(short, long)]
+    pub(crate) previous: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u64>,
+    /// Only lines younger than this, e.g. 10m
+    #[arg(long, value_parser = parse_duration)]
+    pub(crate) since: Option<Duration>,
+    /// Begin each line with its time
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecOptions {
+    /// Send standard input
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Use a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Container; the first one if not given
+    #[arg(short, long)]
+    pub(crate) container: Option<String>,
+    /// Pod
+    pub(crate) pod: String,
+    /// Command with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmOptions {
+    /// Pods
+    #[arg(required = true, value_name = "POD")]
+    pub(crate) pods: Vec<String>,
+    /// Wait until nothing is left of them
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Longest wait, e.g. 90s or 5m
+    #[arg(long, default_value = "2m", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyOptions {
+    /// Pod
+    pub(crate) pod: String,
+    /// Form of output
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionOptions {
+    /// Shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Reads `90`, `90s`, `5m`, `1h30m`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration: write it like 90s, 5m or 1h30m");
+    let mut seconds: u64 = 0;
+    let mut number = String::new();
+    for c in text.chars() {
+        let unit = match c {
+            '0'..='9' => {
+                number.push(c);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = std::mem::take(&mut number).parse().map_err(|_| wrong())?;
+        seconds = count.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
+    }
+    if !number.is_empty() && number.len() == text.len() {
+        seconds = number.parse().map_err(|_| wrong())?;
+    } else if !number.is_empty() || text.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        for (text, secs) in [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("0", 0)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(secs)), "{text}");
+        }
+        for text in ["", "m", "5m3", "1d", "-1", "99999999999999999999h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_of_exec_comes_after_two_dashes() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        let Ok(Cli { command: Command::Exec(options), .. }) =
+            parse("podwright exec -it web -c main -- ls -l")
+        else {
+            panic!("must parse");
+        };
+        assert!(options.stdin && options.tty);
+        assert_eq!((options.pod.as_str(), options.command.join(" ").as_str()), ("web", "ls -l"));
+        assert_eq!(parse("podwright exec web ls").expect_err("refused").exit_code(), 2);
+        assert_eq!(parse("podwright rm").expect_err("refused").exit_code(), 2);
+        assert!(parse("podwright ps --socket /tmp/s -o wide").is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! One module for each command.
+
+pub(crate) mod completion;
+pub(crate) mod exec;
+pub(crate) mod logs;
+pub(crate) mod ps;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod why;
+
+#[cfg(test)]
+mod tests;
