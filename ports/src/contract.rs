@@ -67,7 +67,7 @@ async fn pod_dirs(subject: &dyn PodFiles, uid: &PodUid) {
     assert!(subject.list_pod_dirs().await.expect("list_pod_dirs").is_empty(), "nothing is there at first");
     subject.ensure_pod_dirs(uid).await.expect("ensure_pod_dirs");
     subject.ensure_pod_dirs(uid).await.expect("ensure_pod_dirs is safe to repeat");
-    assert_eq!(subject.list_pod_dirs().await.expect("list_pod_dirs"), [uid.clone()]);
+    assert_eq!(subject.list_pod_dirs().await.expect("list_pod_dirs"), std::slice::from_ref(uid));
 
     let first = subject.write_etc_hosts(uid, "127.0.0.1 a\n").await.expect("write_etc_hosts");
     let second = subject.write_etc_hosts(uid, "127.0.0.1 b\n").await.expect("write_etc_hosts");

@@ -9,7 +9,7 @@ use crate::error::AtPath;
 use crate::mountinfo::{self, Mount};
 
 /// Magic number of the cgroup2 file system.
-const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
 /// Version of the cgroup interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum CgroupVersion {
 /// When nothing is there.
 pub fn cgroup_version(mount_point: &Path) -> Result<CgroupVersion, FileError> {
     let stat = rustix::fs::statfs(mount_point).at("stat the file system of", mount_point)?;
-    Ok(if i64::from(stat.f_type) == CGROUP2_SUPER_MAGIC { CgroupVersion::V2 } else { CgroupVersion::V1 })
+    Ok(if stat.f_type == CGROUP2_SUPER_MAGIC { CgroupVersion::V2 } else { CgroupVersion::V1 })
 }
 
 /// Directories of the version 1 hierarchies by controller; a named hierarchy by its name, the unified one of a hybrid

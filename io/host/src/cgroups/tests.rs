@@ -293,8 +293,7 @@ async fn on_this_node_a_cgroup_is_made_limited_emptied_and_removed() {
         assert_eq!(files::read(&named.dir(memory), "memory.limit_in_bytes").unwrap(), (64 << 20).to_string());
     }
     // A container's cgroup with a process that ignores everything but SIGKILL, in every hierarchy.
-    let child =
-        Command::new("sh").args(["-c", "trap '' TERM; exec sleep 1000"]).spawn().unwrap();
+    let child = Command::new("sh").args(["-c", "trap '' TERM; exec sleep 1000"]).spawn().unwrap();
     let pid = child.id().to_string();
     real.children.push(child);
     for hierarchy in real.hierarchies.values() {

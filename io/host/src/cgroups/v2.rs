@@ -42,7 +42,7 @@ impl V2 {
     }
 
     /// The cgroup with the names of the agent's root before its own.
-    fn from_mount(&self, cgroup: &Named) -> Named {
+    fn below_mount(&self, cgroup: &Named) -> Named {
         let names = self.root.iter().chain(&cgroup.names).cloned().collect();
         Named { shown: cgroup.shown.clone(), names }
     }
@@ -54,7 +54,7 @@ impl V2 {
 
     /// See [`ports::Cgroups::exists`].
     pub(super) fn exists(&self, cgroup: &Named) -> Result<bool, CgroupError> {
-        let dir = self.from_mount(cgroup).dir(&self.mount_point);
+        let dir = self.below_mount(cgroup).dir(&self.mount_point);
         if !dir.is_dir() {
             return Ok(false);
         }
@@ -63,7 +63,7 @@ impl V2 {
 
     /// See [`ports::Cgroups::ensure`].
     pub(super) fn ensure(&self, cgroup: &Named, values: &CgroupValues) -> Result<(), CgroupError> {
-        let full = self.from_mount(cgroup);
+        let full = self.below_mount(cgroup);
         let needed = self.needed(cgroup)?;
         let mut parent = self.mount_point.clone();
         for dir in full.dirs(&self.mount_point) {

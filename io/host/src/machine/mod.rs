@@ -336,7 +336,7 @@ fn network_devices(files: &Files) -> Vec<NetworkDevice> {
 fn filesystems(mounts: &[Mount]) -> Vec<Filesystem> {
     let mut found: BTreeMap<String, Filesystem> = BTreeMap::new();
     for mount in mounts {
-        let is_disk = mount.source.starts_with("/dev") && mount.fs_type != "devtmpfs";
+        let is_disk = mount.source.starts_with("/dev") && !mount.fs_type.starts_with("fuse");
         let is_shm = mount.fs_type == "tmpfs" && mount.mount_point == Path::new("/dev/shm");
         let device = if is_disk {
             mount.source.display().to_string()
@@ -346,7 +346,7 @@ fn filesystems(mounts: &[Mount]) -> Vec<Filesystem> {
         if !(is_disk || is_shm) || found.contains_key(&device) {
             continue;
         }
-        // A network or FUSE file system may hang; these kinds do not.
+        // A network or FUSE file system may hang and is not asked; these kinds do not.
         if let Ok(stat) = rustix::fs::statvfs(&mount.mount_point) {
             let capacity = stat.f_frsize.saturating_mul(stat.f_blocks);
             let fs_type = "vfs";

@@ -107,7 +107,8 @@ async fn every_change_in_a_directory_gives_a_hint() {
     let temp = tempfile::tempdir().unwrap();
     let at = |name: &str| temp.path().join(name);
     let mut hints = HostManifestFiles::new(temp.path()).watch().await.unwrap();
-    let changes: Vec<(&str, Box<dyn Fn() + '_>)> = vec![
+    type Change<'a> = Box<dyn Fn() + 'a>;
+    let changes: Vec<(&str, Change<'_>)> = vec![
         ("create", Box::new(|| std::fs::write(at("a"), "1").unwrap())),
         ("write", Box::new(|| std::fs::write(at("a"), "2").unwrap())),
         (

@@ -67,14 +67,14 @@ fn expect(path: &Path, expected: &str, fits: impl Fn(&FileType) -> bool) -> Resu
 /// The API's name of a file's type.
 fn type_name(metadata: &Metadata) -> Option<&'static str> {
     let file_type = metadata.file_type();
-    let names: [(fn(&FileType) -> bool, &'static str); 5] = [
-        (FileType::is_dir, "Directory"),
-        (FileType::is_file, "File"),
-        (FileTypeExt::is_socket, "Socket"),
-        (FileTypeExt::is_char_device, "CharDevice"),
-        (FileTypeExt::is_block_device, "BlockDevice"),
+    let names = [
+        (file_type.is_dir(), "Directory"),
+        (file_type.is_file(), "File"),
+        (file_type.is_socket(), "Socket"),
+        (file_type.is_char_device(), "CharDevice"),
+        (file_type.is_block_device(), "BlockDevice"),
     ];
-    names.iter().find(|(is, _)| is(&file_type)).map(|(_, name)| *name)
+    names.into_iter().find(|(is, _)| *is).map(|(_, name)| name)
 }
 
 #[cfg(test)]

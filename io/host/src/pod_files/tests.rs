@@ -166,7 +166,7 @@ async fn a_tmpfs_is_mounted_once_with_its_size_and_goes_with_the_pod() {
     let memory = setup("cache", VolumePlugin::EmptyDir, Some(1 << 20));
     let path = place.files.set_up_volume(&uid(), &memory).await.unwrap();
     place.files.set_up_volume(&uid(), &memory).await.unwrap();
-    assert_eq!(place.mounts(), [path.clone()]);
+    assert_eq!(place.mounts(), std::slice::from_ref(&path));
     let stat = rustix::fs::statvfs(&path).unwrap();
     assert_eq!(stat.f_blocks * stat.f_frsize, 1 << 20);
     let info = setup("podinfo", VolumePlugin::DownwardApi, None);
@@ -276,7 +276,11 @@ async fn sub_paths_are_made_mounted_and_follow_links_only_inside() {
         let (there, wanted) =
             (std::fs::metadata(&mounted).unwrap(), std::fs::metadata(volume.join(same_as)).unwrap());
         assert_eq!((there.dev(), there.ino()), (wanted.dev(), wanted.ino()), "{sub_path}");
-        assert_eq!(place.mounts(), [target.clone()], "one mount, and the one before is gone: {sub_path}");
+        assert_eq!(
+            place.mounts(),
+            std::slice::from_ref(&target),
+            "one mount, and the one before is gone: {sub_path}"
+        );
         place.sub_path(&volume, sub_path).await.unwrap();
         assert_eq!(place.mounts().len(), 1, "safe to repeat: {sub_path}");
     }
