@@ -94,6 +94,8 @@ pub trait PodFiles: Send + Sync {
         container: &str,
         keep_attempts: &[u32],
     ) -> Result<(), FileError>;
+    /// Unmounts what the agent mounted for the pod: sub paths, then volumes. Their directories stay. Safe to repeat.
+    async fn tear_down_volumes(&self, uid: &PodUid) -> Result<(), FileError>;
     /// Unmounts what the agent mounted for the pod and removes its directory; never descends into another file system.
     async fn remove_pod_dir(&self, uid: &PodUid) -> Result<(), FileError>;
     /// Removes the pod's log directory and the links that point into it.

@@ -13,7 +13,7 @@ use core_runtime::security::{ImageUser, NodeSecurity, container_security};
 use core_runtime::{RuntimeEventText, WaitingReason, env};
 use core_types::api::Pod;
 use core_types::downward::PodFacts;
-use core_types::runtime::{CgroupDriver, ContainerConfig, SandboxConfig};
+use core_types::runtime::{ContainerConfig, SandboxConfig};
 use core_types::{ContainerId, ContainerRef, ObservedPod, PodExt, SandboxId};
 use ports::pod_files::LogLink;
 
@@ -117,11 +117,7 @@ impl Executor {
             return String::new();
         }
         let path = CgroupPath::pod(core_cm::qos_class(pod), &pod.uid());
-        let path = path.below_root(&self.settings.runtime.cgroup_root);
-        match self.driver {
-            CgroupDriver::Cgroupfs => path.cgroupfs(),
-            CgroupDriver::Systemd => path.systemd_unit(),
-        }
+        path.below_root(&self.settings.runtime.cgroup_root).path(self.driver)
     }
 
     async fn dns_settings(&self) -> Result<DnsSettings, String> {

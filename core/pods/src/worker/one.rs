@@ -113,9 +113,11 @@ impl PodWorker {
         self.stop.as_ref().map(|stop| &stop.reason)
     }
 
-    /// When it needs attention by itself.
+    /// When it needs attention by itself. While it waits for a picture or for an outcome, no time helps.
     pub fn due(&self) -> Option<MonoTime> {
-        self.due_at.filter(|_| self.running_op.is_none())
+        let waits_for_picture =
+            matches!(self.lifecycle, Lifecycle::Syncing | Lifecycle::Terminating) && self.fresh().is_none();
+        self.due_at.filter(|_| self.running_op.is_none() && !waits_for_picture)
     }
 
     /// True when it waits in line for its name.

@@ -90,6 +90,17 @@ fn a_sync_waits_for_a_picture_newer_than_the_last_act() {
 }
 
 #[test]
+fn a_pod_that_waits_for_a_picture_has_no_deadline() {
+    let mut bench = Bench::new();
+    bench.at(1, relisted(1));
+    bench.at(1, desired("a", "web"));
+    let first = bench.at(1, seen("a", 1, true));
+    bench.end(5, "a", &first);
+    bench.at(6, Event::Nudge { uid: "a".into() });
+    assert_eq!(bench.workers.next_deadline(), None, "a tick would find nothing to do, for ever");
+}
+
+#[test]
 fn a_removed_pod_is_stopped_seen_stopped_released_and_erased() {
     let mut bench = Bench::new();
     bench.at(1, relisted(1));
