@@ -41,6 +41,14 @@ impl HealthChecks {
         Self(Arc::new(checks))
     }
 
+    /// The first check that fails, with its reason; `None` when all is well. For a supervisor's watchdog.
+    pub fn problem(&self) -> Option<String> {
+        let failed = |(name, check): &(&'static str, Box<Check>)| {
+            check().err().map(|problem| format!("{name}: {problem}"))
+        };
+        self.0.iter().find_map(failed)
+    }
+
     /// True when there is a check of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(own, _)| *own == name)

@@ -1,0 +1,297 @@
+//! The order of the start, the wait for the end, and the stop (CONTRACT 1.7, 1.8).
+//!
+//! ```text
+//! say what was configured > check the host > directories > [lock] > limits > ports > agent > listeners > READY=1
+//!     > SIGTERM, SIGINT, or someone wants the lock: listeners, then the agent, stop; containers keep running
+//! ```
+//! A second signal ends the process at once. A container runtime that is down is no error here: the agent waits for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use agent::{Agent, CgroupsMaker, HostSummary, Outside, Settings};
+use anyhow::{Context, Result, anyhow, bail};
+use core_config::{Config, KubeletConfiguration};
+use core_metrics::{Desc, Registry};
+use core_types::runtime::CgroupDriver;
+use io_cri::{CriClient, CriOptions};
+use io_host::{
+    CgroupOptions, HostCgroups, HostClock, HostContainerLogs, HostManifestFiles, HostOwnProcess,
+    HostPodFiles, MachineInfo, NodeFacts, PodFilesOptions,
+};
+use io_http::HttpManifests;
+use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
+use server::health::HealthChecks;
+use server::{NodeFacts as ServedFacts, ServerContext};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::host::{self, CgroupVersion, Directories};
+use crate::lock::{self, Contention};
+use crate::notify::Supervisor;
+use crate::serve::{self, Listeners};
+use crate::{VERSION, causes};
+
+/// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
+/// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
+/// has none of them.
+const MAX_BLOCKING_THREADS: usize = 96;
+
+/// An idle thread ends soon, so that a burst of file work leaves no memory behind.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// Work on blocking threads may take this long to end at stop; what hangs longer is left to the kernel.
+const STOP_BLOCKING: Duration = Duration::from_millis(500);
+
+/// Where upstream links the logs of containers, for log collectors.
+const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
+
+/// Runs the kubelet until it is told to stop.
+pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
+    tracing::info!(version = VERSION, "Kubelet version");
+    announce(&config);
+    if let Some(path) = &config.options.kubeconfig {
+        bail!(
+            "--kubeconfig {}: API server mode is not implemented yet; leave the flag out to run pods from manifests",
+            path.display()
+        );
+    }
+    tracing::info!("standalone mode, no API client");
+    serve::check_webhooks(&config.kubelet)?;
+    let cgroups = host::cgroup_version(&facts)?;
+    host::check(&config.kubelet, cgroups)?;
+    // One thread runs all loops: they wait nearly always, and on one thread they need no locks against each other, no second
+    // allocator arena and no wake-ups between threads. What can block goes to the blocking threads, and /healthz has a thread
+    // and runtime of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
+        .build()
+        .context("start the async runtime")?;
+    let result = runtime.block_on(Box::pin(until_stopped(config, facts, cgroups)));
+    runtime.shutdown_timeout(STOP_BLOCKING);
+    result
+}
+
+/// Logs what the user should know of the configuration, and what is in effect.
+fn announce(config: &Config) {
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    let effective = format!("{:#}", config.kubelet.to_log());
+    tracing::info!(config = effective, "Effective KubeletConfiguration");
+    tracing::debug!(options = ?config.options, "settings that only flags have");
+}
+
+async fn until_stopped(config: Config, facts: NodeFacts, cgroups: CgroupVersion) -> Result<()> {
+    let mut signals = Signals::register()?;
+    let supervisor = Supervisor::from_environment()?;
+    let directories = host::make_directories(&config.options.root_dir)?;
+    let lock = tokio::select! {
+        lock = take_lock(config.options.lock_file.as_deref()) => lock?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped while waiting for the file lock");
+            return Ok(());
+        }
+    };
+    let mut contention = match (&config.options.lock_file, config.options.exit_on_lock_contention) {
+        (Some(path), true) => Some(Contention::watch(path)?),
+        _ => None,
+    };
+    let mut node = Node::start(config, facts, cgroups, directories).await?;
+    supervisor.ready();
+    let contended = async {
+        match &mut contention {
+            Some(contention) => contention.wait().await,
+            None => std::future::pending().await,
+        }
+    };
+    let checks = HealthChecks::node(&node.context);
+    let result = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping; containers keep running");
+            Ok(())
+        }
+        () = contended => {
+            tracing::info!("another process wants the file lock; stopping, containers keep running");
+            Ok(())
+        }
+        () = node.agent.failed() => Err(anyhow!("a task of the agent ended although nobody stopped it")),
+        () = supervisor.keep_alive(|| checks.problem()) => Ok(()),
+    };
+    node.listeners.stop().await;
+    node.agent.stop().await;
+    drop(lock);
+    result
+}
+
+async fn take_lock(path: Option<&Path>) -> Result<Option<io_host::lock::LockFile>> {
+    match path {
+        Some(path) => lock::acquire(path).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Everything that runs.
+struct Node {
+    agent: Agent,
+    listeners: Listeners,
+    context: ServerContext,
+}
+
+impl Node {
+    async fn start(
+        config: Config,
+        facts: NodeFacts,
+        cgroups: CgroupVersion,
+        directories: Directories,
+    ) -> Result<Self> {
+        let kubelet = &config.kubelet;
+        io_host::limits::apply_or_warn(
+            u64::try_from(kubelet.max_open_files).unwrap_or(0),
+            kubelet.oom_score_adj,
+        );
+        let registry = Registry::new();
+        set_cgroup_version(&registry, cgroups);
+        let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+        let machine = MachineInfo::read(clock.wall());
+        let summary = host::summary(&config.options, &directories.root, &facts, &machine, cgroups)?;
+        let node_name = summary.node_name.clone();
+        tracing::info!(node = node_name, addresses = summary.node_ips.join(","), "this node");
+
+        let outside = outside(&config, &directories, Arc::clone(&clock), &registry)?;
+        let settings = settings(&config, summary, &directories)?;
+        let agent = agent::start(outside, settings, &registry);
+        let context = ServerContext {
+            control: agent.control(),
+            clock,
+            logs: Arc::new(HostContainerLogs),
+            process: Arc::new(HostOwnProcess),
+            registry,
+            facts: Arc::new(ServedFacts {
+                node_name,
+                version: VERSION.to_owned(),
+                sync_frequency: kubelet.sync_frequency.to_std(),
+                machine_info: serde_json::to_value(&machine).context("describe the machine")?,
+                configuration: kubelet.to_document(),
+            }),
+        };
+        match Listeners::start(&config, &context).await {
+            Ok(listeners) => Ok(Self { agent, listeners, context }),
+            Err(error) => {
+                agent.stop().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The agent's settings, with the root directory as the absolute path that mounts need.
+fn settings(config: &Config, summary: HostSummary, directories: &Directories) -> Result<Settings> {
+    let mut settings = Settings::new(config, summary)?;
+    settings.runtime.root_dir = directories.root.to_string_lossy().into_owned();
+    Ok(settings)
+}
+
+/// The real parts behind the agent's ports.
+fn outside(
+    config: &Config,
+    directories: &Directories,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+) -> Result<Outside> {
+    let kubelet = &config.kubelet;
+    let image_endpoint = match kubelet.image_service_endpoint.as_str() {
+        "" => &kubelet.container_runtime_endpoint,
+        _ => &kubelet.image_service_endpoint,
+    };
+    let cri = CriOptions {
+        runtime_endpoint: kubelet.container_runtime_endpoint.clone(),
+        image_endpoint: image_endpoint.clone(),
+        request_timeout: kubelet.runtime_request_timeout.to_std(),
+    };
+    let cri = Arc::new(CriClient::connect(&cri, registry)?);
+    let files = PodFilesOptions {
+        root_dir: directories.root.clone(),
+        pod_logs_dir: PathBuf::from(&kubelet.pod_logs_dir),
+        container_log_links_dir: Some(PathBuf::from(CONTAINER_LOG_LINKS)),
+    };
+    let manifests = |path: &Path| -> Arc<dyn ManifestFiles> { Arc::new(HostManifestFiles::new(path)) };
+    let static_manifests = match kubelet.static_pod_path.as_str() {
+        "" => None,
+        path => Some(manifests(&std::path::absolute(path).with_context(|| format!("staticPodPath {path}"))?)),
+    };
+    Ok(Outside {
+        clock,
+        runtime: cri.clone(),
+        images: cri,
+        cgroups: cgroups_maker(kubelet.cgroup_root.clone()),
+        files: Arc::new(HostPodFiles::new(&files)?),
+        static_manifests,
+        manifest_url: manifest_url(kubelet)?,
+        local_manifests: manifests(&directories.local_manifests),
+    })
+}
+
+fn cgroups_maker(root: String) -> CgroupsMaker {
+    Arc::new(move |driver: CgroupDriver| {
+        let options = CgroupOptions { root: root.clone(), driver };
+        match HostCgroups::new(&options) {
+            Ok(cgroups) => Ok(Arc::new(cgroups) as Arc<dyn Cgroups>),
+            Err(error) => Err(causes::text(&error)),
+        }
+    })
+}
+
+fn manifest_url(kubelet: &KubeletConfiguration) -> Result<Option<Arc<dyn ManifestFetcher>>> {
+    if kubelet.static_pod_url.is_empty() {
+        return Ok(None);
+    }
+    let headers: Vec<_> = kubelet.static_pod_url_header.clone().into_iter().collect();
+    let fetcher =
+        HttpManifests::new(&kubelet.static_pod_url, &headers, kubelet.http_check_frequency.to_std())?;
+    Ok(Some(Arc::new(fetcher)))
+}
+
+fn set_cgroup_version(registry: &Registry, version: CgroupVersion) {
+    let desc =
+        Desc { name: "kubelet_cgroup_version", help: "[ALPHA] cgroup version on the hosts.", labels: &[] };
+    let version = match version {
+        CgroupVersion::V1 => 1.0,
+        CgroupVersion::V2 => 2.0,
+    };
+    registry.gauge(desc).set(&[], version);
+}
+
+/// SIGTERM and SIGINT. The first is for the agent to stop in order; the second ends the process in its handler, however
+/// busy the agent is.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn register() -> Result<Self> {
+        const SECOND_SIGNAL: i32 = 1;
+        let stopping = Arc::new(AtomicBool::new(false));
+        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+            // Handlers run in the order of registration: the first signal finds `stopping` unset and sets it.
+            let number = kind.as_raw_value();
+            signal_hook::flag::register_conditional_shutdown(number, SECOND_SIGNAL, Arc::clone(&stopping))
+                .and_then(|_| signal_hook::flag::register(number, Arc::clone(&stopping)))
+                .context("set up signal handlers")?;
+        }
+        let of = |kind| signal(kind).context("set up signal handlers");
+        Ok(Self { term: of(SignalKind::terminate())?, int: of(SignalKind::interrupt())? })
+    }
+
+    /// The next signal's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
