@@ -267,7 +267,7 @@ fn exit_code(status: &[u8]) -> Result<u8, CliError> {
     match code.and_then(|cause| cause.message.parse::<i32>().ok()) {
         // Exit codes of processes have eight bits.
         Some(code) if status.reason == "NonZeroExitCode" => Ok((code & 0xff) as u8),
-        _ => Err(CliError::Stream(status.message)),
+        _ => Err(CliError::Refused(status.message)),
     }
 }
 

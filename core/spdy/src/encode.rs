@@ -7,6 +7,9 @@ const MAX_DATA_BYTES: usize = 32 * 1024;
 /// First bytes of a zlib stream: deflate, 32 KiB window, no preset dictionary.
 const ZLIB_HEADER: [u8; 2] = [0x78, 0x01];
 
+/// An empty stored block, which lets a decompressor hand out all that it holds (zlib's sync flush).
+const FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
+
 /// Whether data ends its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -86,6 +89,7 @@ impl Encoder {
             payload.extend_from_slice(&(!length).to_le_bytes());
             payload.extend_from_slice(part);
         }
+        payload.extend_from_slice(&FLUSH);
     }
 }
 
@@ -113,20 +117,25 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(encoder.open(&[("streamtype", "stdin")], &mut out), StreamId(1));
         let want = [
-            &[0x80, 3, 0, 1, 0, 0, 0, 10 + 2 + 5 + 27][..],
+            &[0x80, 3, 0, 1, 0, 0, 0, 10 + 2 + 5 + 27 + 5][..],
             &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
             &[0x78, 0x01, 0, 27, 0, !27, 0xff],
             &[0, 0, 0, 1, 0, 0, 0, 10],
             b"streamtype",
             &[0, 0, 0, 5],
             b"stdin",
+            &FLUSH,
         ]
         .concat();
         assert_eq!(out, want);
 
         out.clear();
         assert_eq!(encoder.open(&[], &mut out), StreamId(3));
-        assert_eq!(out[18..], [0, 4, 0, !4, 0xff, 0, 0, 0, 0], "the zlib header comes once");
+        assert_eq!(
+            out[18..],
+            [0, 4, 0, !4, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
+            "the zlib header comes once"
+        );
     }
 
     #[test]

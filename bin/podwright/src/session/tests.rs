@@ -13,7 +13,7 @@ fn the_status_tells_the_exit_code() {
     assert_eq!(exit_code(OK.as_bytes()).expect("code"), 0);
     assert_eq!(exit_code(EXIT_3.as_bytes()).expect("code"), 3);
     let refused = exit_code(br#"{"status":"Failure","reason":"InternalError","message":"no such file"}"#);
-    assert_eq!(refused.expect_err("error").to_string(), "the stream broke off: no such file");
+    assert_eq!(refused.expect_err("error").to_string(), "no such file");
     assert!(exit_code(b"").is_err());
     assert!(exit_code(b"plain text").expect_err("error").to_string().ends_with("plain text"));
 }
