@@ -1,0 +1,138 @@
+//! What the agent writes on sandboxes and containers, by which it, or upstream's kubelet, takes them over.
+
+use std::{
+    collections::BTreeMap,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use core_types::keys;
+use serde_json::json;
+use tests::{
+    Node, SOON,
+    manifest::{self, pod, shell, with},
+    node::full_name,
+    status,
+};
+
+/// Where upstream's kubelet lies, if there is one to test with.
+const UPSTREAM: &str = "PODWRIGHT_UPSTREAM_KUBELET";
+
+fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn labels_and_annotations_are_upstreams() {
+    let mut node = Node::started();
+    let ports = json!([{ "name": "http", "containerPort": 8080, "hostPort": 18085 }, { "containerPort": 53, "protocol": "UDP" }]);
+    let main = with(
+        shell("main", manifest::IDLE),
+        json!({ "ports": ports, "terminationMessagePath": "/tmp/last", "terminationMessagePolicy": "FallbackToLogsOnError" }),
+    );
+    let spec =
+        json!({ "terminationGracePeriodSeconds": 7, "containers": [main, shell("plain", manifest::IDLE)] });
+    let mut marked = pod("marked", spec);
+    marked["metadata"]["labels"] = json!({ "app": "shop", "tier": "front" });
+    marked["metadata"]["annotations"] = json!({ "example.com/note": "of the pod" });
+    node.put(&marked);
+    let pod = node.ready("marked");
+    let (uid, name) = (status::uid(&pod), full_name("marked"));
+
+    let sandbox = node.cri.sandbox(&node.cri.sandboxes("marked")[0].id).summary;
+    assert_eq!(
+        (sandbox.name.as_str(), sandbox.namespace.as_str(), sandbox.attempt),
+        (name.as_str(), "default", 0)
+    );
+    assert_eq!(sandbox.uid.as_str(), uid);
+    let of_pod = [
+        (keys::POD_NAME_LABEL, name.as_str()),
+        (keys::POD_NAMESPACE_LABEL, "default"),
+        (keys::POD_UID_LABEL, uid.as_str()),
+    ];
+    let mut labels = owned(&of_pod);
+    labels.extend(owned(&[("app", "shop"), ("tier", "front")]));
+    assert_eq!(sandbox.labels, labels);
+    let seen = pod["metadata"]["annotations"][keys::CONFIG_SEEN_ANNOTATION].as_str().unwrap();
+    let annotations = owned(&[
+        ("example.com/note", "of the pod"),
+        (keys::CONFIG_SOURCE_ANNOTATION, "file"),
+        (keys::CONFIG_HASH_ANNOTATION, &uid),
+        (keys::CONFIG_SEEN_ANNOTATION, seen),
+    ]);
+    assert_eq!(sandbox.annotations, annotations);
+
+    // The hashes are upstream's of {"image":"podwright.test/busybox:1","name":...}, computed with upstream's own packages.
+    let ports = r#"[{"name":"http","hostPort":18085,"containerPort":8080,"protocol":"TCP"},{"containerPort":53,"protocol":"UDP"}]"#;
+    for (container, hash, path, policy, ports) in [
+        ("main", MAIN_HASH, "/tmp/last", "FallbackToLogsOnError", Some(ports)),
+        ("plain", PLAIN_HASH, "/dev/termination-log", "File", None),
+    ] {
+        let status = node.cri.running("marked", container);
+        let mut labels = owned(&of_pod);
+        labels.extend(owned(&[(keys::CONTAINER_NAME_LABEL, container)]));
+        assert_eq!(status.labels, labels, "{container}");
+        let mut annotations = owned(&[
+            (keys::CONTAINER_HASH_ANNOTATION, hash),
+            (keys::CONTAINER_RESTART_COUNT_ANNOTATION, "0"),
+            (keys::CONTAINER_TERMINATION_MESSAGE_PATH_ANNOTATION, path),
+            (keys::CONTAINER_TERMINATION_MESSAGE_POLICY_ANNOTATION, policy),
+            (keys::POD_TERMINATION_GRACE_PERIOD_ANNOTATION, "7"),
+        ]);
+        annotations
+            .extend(ports.map(|ports| (keys::CONTAINER_PORTS_ANNOTATION.to_owned(), ports.to_owned())));
+        assert_eq!(status.annotations, annotations, "{container}");
+        assert_eq!(status.attempt, 0, "{container}");
+        assert!(status.log_path.ends_with(&format!("{container}/0.log")), "{}", status.log_path);
+    }
+}
+
+/// Of `main` with the test image.
+const MAIN_HASH: &str = "2fd4d9c";
+/// Of `plain` with the test image.
+const PLAIN_HASH: &str = "2da3a481";
+
+#[test]
+fn upstreams_kubelet_and_ours_take_over_from_each_other() {
+    let Some(upstream) = std::env::var_os(UPSTREAM).map(PathBuf::from) else {
+        return lab::skip(&format!("{UPSTREAM} names no kubelet of upstream"));
+    };
+    let mut node = Node::started();
+    let both = json!([
+        shell("a", manifest::IDLE),
+        with(shell("b", manifest::IDLE), json!({ "ports": [{ "containerPort": 8080, "hostPort": 18086 }] })),
+    ]);
+    // Static UIDs are each implementation's own, so the pod brings one.
+    let mut shared = pod("shared", json!({ "containers": both }));
+    shared["metadata"]["uid"] = json!("5b0ae3b5-2f83-4f6c-9c71-7f1d4c1f9d11");
+    node.put(&shared);
+    let before = node.ready("shared");
+    let ids = node.cri.running_ids();
+    assert_eq!(ids.len(), 2);
+    node.agent.stop(SOON).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut theirs = node.instance.agent_of(without_our_flags(folder.path(), &upstream.display())).unwrap();
+    theirs.start().unwrap();
+    theirs.wait_ready("shared", SOON).unwrap();
+    assert_eq!(node.cri.running_ids(), ids, "upstream's kubelet took over ours");
+    theirs.stop(SOON).unwrap();
+
+    node.agent.start().unwrap();
+    let after = node.ready("shared");
+    assert_eq!(node.cri.running_ids(), ids, "ours took over upstream's");
+    assert!(status::containers(&after).iter().all(|c| c["restartCount"] == 0), "{after}");
+    assert_eq!(status::uid(&after), status::uid(&before));
+}
+
+/// A script that runs `kubelet` without the flag that only ours has.
+fn without_our_flags(dir: &Path, kubelet: &dyn std::fmt::Display) -> PathBuf {
+    let file = dir.join("kubelet");
+    let script = format!(
+        "#!/bin/sh\nfor arg; do shift; case $arg in --local-socket=*) ;; *) set -- \"$@\" \"$arg\" ;; esac; done\nexec {kubelet} \"$@\"\n"
+    );
+    std::fs::write(&file, script).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    file
+}

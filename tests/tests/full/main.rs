@@ -1,0 +1,17 @@
+//! Everything the programs promise on a current runtime, one module per field.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod adoption;
+mod bad_input;
+mod cli;
+mod faults;
+mod features;
+mod images;
+mod lifecycle;
+mod ports;
+mod resources;
+mod rest;
+mod restart;
+mod url_source;
+mod volumes;
