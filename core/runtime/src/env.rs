@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use core_types::Quantity;
 use core_types::api::{Container, EnvVarSource};
 use core_types::downward::{DownwardError, PodFacts, field_value, resource_value};
+use core_types::expansion::expand;
 use core_types::runtime::KeyValue;
 
 /// Why a container's environment cannot be made. The text becomes the message of `CreateContainerConfigError`.
@@ -82,42 +83,6 @@ pub fn command_and_args(container: &Container, envs: &[KeyValue]) -> (Vec<String
     (expand_all(&container.command), expand_all(&container.args))
 }
 
-/// Replaces `$(NAME)` by what `value` says; `$$` is a plain `$`, and anything else after a `$` stays as it is.
-fn expand(text: &str, value: impl Fn(&str) -> String) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        rest = match after.chars().next() {
-            None => {
-                out.push('$');
-                after
-            }
-            Some('$') => {
-                out.push('$');
-                &after[1..]
-            }
-            Some('(') => match after.find(')') {
-                Some(end) => {
-                    out.push_str(&value(&after[1..end]));
-                    &after[end + 1..]
-                }
-                None => {
-                    out.push_str("$(");
-                    &after[1..]
-                }
-            },
-            Some(other) => {
-                out.push('$');
-                out.push(other);
-                &after[other.len_utf8()..]
-            }
-        };
-    }
-    out + rest
-}
-
 /// Expands with the given variables; a reference to an unknown one stays as it is.
 fn expand_with(text: &str, envs: &[KeyValue]) -> String {
     expand(text, |name| {
@@ -153,47 +118,7 @@ fn source_value(
 mod tests {
     use super::*;
     use crate::testing::pod_with;
-    use proptest::prelude::*;
     use serde_json::json;
-
-    #[test]
-    fn references_expand_as_upstream_expands_them() {
-        for (text, expanded) in [
-            ("", ""),
-            ("plain", "plain"),
-            ("$(A)", "1"),
-            ("x$(A)y$(B)z", "x1y$(A)z"),
-            ("$(MISSING)", "$(MISSING)"),
-            ("$$(A)", "$(A)"),
-            ("$$$(A)", "$1"),
-            ("$$$$(A)", "$$(A)"),
-            ("$", "$"),
-            ("a$", "a$"),
-            ("$A", "$A"),
-            ("$(A", "$(A"),
-            ("$()", "$()"),
-            ("$(A$(A)", "$(A$(A)"),
-            ("$é$(A)", "$é1"),
-            ("$$", "$"),
-        ] {
-            let envs = [("A", "1"), ("B", "$(A)")]
-                .map(|(key, value)| KeyValue { key: key.to_owned(), value: value.to_owned() });
-            assert_eq!(expand_with(text, &envs), expanded, "{text}");
-        }
-    }
-
-    /// `testdata/expansion.tsv` holds upstream's answers for random texts, with these three variables.
-    #[test]
-    fn random_texts_expand_as_upstream_expands_them() {
-        let envs = [("A", "1"), ("B", "$(A)"), ("", "e")]
-            .map(|(key, value)| KeyValue { key: key.to_owned(), value: value.to_owned() });
-        let lines: Vec<&str> = include_str!("../testdata/expansion.tsv").lines().collect();
-        assert!(lines.len() > 300);
-        for line in lines {
-            let (text, expanded) = line.split_once('\t').unwrap();
-            assert_eq!(expand_with(text, &envs), expanded, "{text}");
-        }
-    }
 
     fn build(container: serde_json::Value) -> Result<Vec<(String, String)>, EnvError> {
         let pod = pod_with(json!({"nodeName": "n1", "containers": [container]}));
@@ -259,18 +184,6 @@ mod tests {
             ),
         ] {
             assert_eq!(build(container).unwrap_err().to_string(), text);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn text_without_references_stays(text in "[^$]{0,40}") {
-            prop_assert_eq!(expand_with(&text, &[]), text);
-        }
-
-        #[test]
-        fn expansion_never_panics(text in "[$()A-Cé]{0,40}") {
-            let _ = expand_with(&text, &[]);
         }
     }
 }

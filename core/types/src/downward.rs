@@ -127,7 +127,8 @@ pub fn resource_value(
 pub fn format_map<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let mut sorted: Vec<_> = pairs.into_iter().collect();
     sorted.sort();
-    let lines: Vec<String> = sorted.into_iter().map(|(key, value)| format!("{key}={}", quote(value))).collect();
+    let lines: Vec<String> =
+        sorted.into_iter().map(|(key, value)| format!("{key}={}", quote(value))).collect();
     lines.join("\n")
 }
 
@@ -155,7 +156,8 @@ fn find_container<'a>(
 
 fn default_limit(pod: &Pod, name: &str, allocatable: &BTreeMap<String, Quantity>) -> Quantity {
     let Some(node) = allocatable.get(name) else { return Quantity::ZERO };
-    let whole = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|all| all.limits.as_ref());
+    let whole =
+        pod.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|all| all.limits.as_ref());
     let whole = if name == "ephemeral-storage" { Quantity::ZERO } else { amount(whole, name) };
     if whole.is_zero() { *node } else { whole }
 }
@@ -226,7 +228,8 @@ mod tests {
     }
 
     fn field(path: &str) -> Result<String, DownwardError> {
-        let selector = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() };
+        let selector =
+            ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() };
         let pod = pod();
         let host_ips = ["10.0.0.1".to_owned(), "fd00::1".to_owned()];
         let pod_ips = ["10.1.0.2".to_owned(), "fd00::2".to_owned()];
@@ -292,7 +295,11 @@ mod tests {
             ("free", "limits.ephemeral-storage", "1M", "10000"),
             ("init", "limits.cpu", "1", "0"),
         ] {
-            assert_eq!(resource(container, name, divisor).as_deref(), Ok(value), "{container} {name} {divisor}");
+            assert_eq!(
+                resource(container, name, divisor).as_deref(),
+                Ok(value),
+                "{container} {name} {divisor}"
+            );
         }
     }
 

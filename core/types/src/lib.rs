@@ -6,6 +6,7 @@
 
 pub mod downward;
 pub mod event;
+pub mod expansion;
 pub mod ids;
 pub mod invariant;
 pub mod keys;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use core_types::api::{Container, Pod, VolumeMount};
+use core_types::expansion::expand;
 use core_types::runtime::{KeyValue, MountPropagation, RecursiveReadOnly};
 
 use crate::VolumeError;
@@ -74,7 +75,7 @@ impl Resolver<'_> {
 
     fn sub_path(&self, mount: &VolumeMount) -> Result<String, VolumeError> {
         let sub_path = match mount.sub_path_expr.as_deref() {
-            Some(expression) if !expression.is_empty() => self.expand(mount, expression)?,
+            Some(expression) if !expression.is_empty() => self.expand_path(mount, expression)?,
             _ => mount.sub_path.clone().unwrap_or_default(),
         };
         let rule = if sub_path.starts_with('/') {
@@ -94,33 +95,16 @@ impl Resolver<'_> {
         })
     }
 
-    /// Replaces `$(NAME)`; `$$` stands for `$`. A variable without a value is an error, unlike in a command.
-    fn expand(&self, mount: &VolumeMount, expression: &str) -> Result<String, VolumeError> {
+    /// The path that an expression stands for. A variable without a value is an error, unlike in a command.
+    fn expand_path(&self, mount: &VolumeMount, expression: &str) -> Result<String, VolumeError> {
         let mut missing = BTreeSet::new();
-        let mut out = String::with_capacity(expression.len());
-        let mut rest = expression;
-        while let Some(at) = rest.find('$') {
-            let (before, after) = rest.split_at(at);
-            out.push_str(before);
-            let after = after.get(1..).unwrap_or_default();
-            if let Some(escaped) = after.strip_prefix('$') {
-                out.push('$');
-                rest = escaped;
-            } else if let Some((name, behind)) = after.strip_prefix('(').and_then(|body| body.split_once(')'))
-            {
-                match self.env.iter().rev().find(|var| var.key == name).filter(|var| !var.value.is_empty()) {
-                    Some(var) => out.push_str(&var.value),
-                    None => {
-                        missing.insert(name);
-                    }
-                }
-                rest = behind;
-            } else {
-                out.push('$');
-                rest = after;
-            }
-        }
-        out.push_str(rest);
+        let out = expand(expression, |name| {
+            let set = self.env.iter().find(|var| var.key == name).filter(|var| !var.value.is_empty());
+            set.map(|var| var.value.clone()).unwrap_or_else(|| {
+                missing.insert(name.to_owned());
+                String::new()
+            })
+        });
         if missing.is_empty() {
             return Ok(out);
         }

@@ -15,7 +15,9 @@ pub use config::{
     MountPropagation, PortMapping, PortProtocol, SandboxConfig, SandboxLinux,
 };
 pub use image::{Image, ImageAuth, ImageFilesystem};
-pub use info::{CgroupDriver, RecursiveReadOnly, RuntimeCondition, RuntimeHandler, RuntimeStatus, RuntimeVersion};
+pub use info::{
+    CgroupDriver, RecursiveReadOnly, RuntimeCondition, RuntimeHandler, RuntimeStatus, RuntimeVersion,
+};
 pub use security::{
     Capabilities, IdMapping, NamespaceMode, NamespaceOptions, SeccompProfile, SecurityContext,
     SelinuxOptions, SupplementalGroupsPolicy, UserNamespace,
