@@ -162,7 +162,7 @@ fn pid(bench: &Bench) -> Result<u32> {
 
 fn manifest(name: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  \
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n  dnsPolicy: Default\n  terminationGracePeriodSeconds: 1\n  containers:\n  \
          - name: main\n    image: {}\n    imagePullPolicy: IfNotPresent\n",
         lab::images::BUSYBOX
     )

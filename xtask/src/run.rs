@@ -120,21 +120,23 @@ fn step(clock: Stopwatch, what: &str) {
 }
 
 fn how_to_go_on(root: &Path, agent: &Agent) {
-    let podwright =
-        format!("{}/target/debug/podwright --socket {}", root.display(), agent.local_socket().display());
-    let read_only = agent.ports().read_only;
+    let program = root.join("target/debug/podwright");
     println!(
         "
-Now it is yours, until Ctrl-C:
-  {podwright} ps                 what runs
-  {podwright} why {POD}            why it is as it is
-  {podwright} logs {POD}           what it printed
-  {podwright} run {}   one more pod
-  cp and rm files in {}   pods come and go with them
-  http://127.0.0.1:{read_only}/pods and /metrics   what monitoring reads
-  {}   the agent's log",
+Now it is yours, until Ctrl-C. In another terminal:
+  alias pw='{} --socket {}'
+  pw ps                what runs
+  pw why {POD}           why it is as it is
+  pw logs {POD}          what it printed
+  pw run {}   one more pod
+Put manifests into {} and take them out, and pods come and go.
+Monitoring reads http://127.0.0.1:{}/pods and /metrics.
+The agent's log is {}",
+        program.display(),
+        agent.local_socket().display(),
         root.join("examples/two.yaml").display(),
         agent.manifest_dir().display(),
+        agent.ports().read_only,
         agent.log_file().display(),
     );
 }
