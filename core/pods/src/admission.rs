@@ -21,7 +21,7 @@ use std::sync::Arc;
 use core_types::PodExt;
 use core_types::api::{Pod, PodSpec};
 
-pub use fit::{NodeAllocatable, pod_requests};
+pub use fit::NodeAllocatable;
 pub use sysctl::{KernelVersion, SysctlAllowList, SysctlPatternError};
 
 /// The label that names an operating system.
@@ -97,7 +97,7 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>) -> Admission 
     let checks: [&dyn Fn() -> Option<(RejectReason, String)>; 6] = [
         &|| node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text)),
         &|| other_operating_system(pod, spec),
-        &|| fit::insufficient(spec, &others, node.allocatable),
+        &|| fit::insufficient(pod, &others, node.allocatable),
         &|| {
             let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
             (!node_affinity::matches(spec, node)).then(|| (RejectReason::NodeAffinity, message.to_owned()))

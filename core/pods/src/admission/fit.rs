@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use core_types::Quantity;
-use core_types::api::{Container, Pod, PodSpec};
+use core_cm::{Overhead, ResourceList, pod_requests};
+use core_types::api::Pod;
 
 use super::RejectReason;
 use crate::validation::is_extended_resource;
@@ -23,52 +23,9 @@ pub struct NodeAllocatable {
     pub others: BTreeMap<String, i64>,
 }
 
-type Requests = BTreeMap<String, Quantity>;
-
-fn add(sum: &mut Requests, container: &Container) {
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    for (name, text) in requests.into_iter().flatten() {
-        // A request that is no quantity was refused by validation; from the API it cannot come.
-        let value = Quantity::try_from(text).unwrap_or_default();
-        *sum.entry(name.clone()).or_default() += value;
-    }
-}
-
-fn raise(highest: &mut Requests, candidate: &Requests) {
-    for (name, value) in candidate {
-        let entry = highest.entry(name.clone()).or_default();
-        *entry = (*entry).max(*value);
-    }
-}
-
-/// What a pod requests: its containers and sidecars together, or more where an init container and the sidecars started
-/// before it need more (KEP-753), plus its overhead.
-pub fn pod_requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
-    let mut sum = Requests::new();
-    spec.containers.iter().for_each(|container| add(&mut sum, container));
-    let mut sidecars = Requests::new();
-    let mut highest = Requests::new();
-    for container in spec.init_containers.iter().flatten() {
-        if container.restart_policy.as_deref() == Some("Always") {
-            add(&mut sum, container);
-            add(&mut sidecars, container);
-            raise(&mut highest, &sidecars);
-        } else {
-            let mut together = sidecars.clone();
-            add(&mut together, container);
-            raise(&mut highest, &together);
-        }
-    }
-    raise(&mut sum, &highest);
-    for (name, text) in spec.overhead.iter().flatten() {
-        *sum.entry(name.clone()).or_default() += Quantity::try_from(text).unwrap_or_default();
-    }
-    sum
-}
-
 /// The first resource of which too little is left: pods, CPU, memory, local storage, then the others by name.
 pub(super) fn insufficient(
-    spec: &PodSpec,
+    pod: &Pod,
     others: &[&Pod],
     allocatable: &NodeAllocatable,
 ) -> Option<(RejectReason, String)> {
@@ -76,14 +33,14 @@ pub(super) fn insufficient(
     if pods.saturating_add(1) > allocatable.pods {
         return Some(out_of("pods", 1, pods, allocatable.pods));
     }
-    let wanted = pod_requests(spec);
-    let mut used = Requests::new();
-    for other in others.iter().filter_map(|other| other.spec.as_ref()) {
-        for (name, value) in pod_requests(other) {
+    let wanted = pod_requests(pod, Overhead::Included);
+    let mut used = ResourceList::new();
+    for other in others {
+        for (name, value) in pod_requests(other, Overhead::Included) {
             *used.entry(name).or_default() += value;
         }
     }
-    let amount = |list: &Requests, name: &str| {
+    let amount = |list: &ResourceList, name: &str| {
         let value = list.get(name).copied().unwrap_or_default();
         if name == "cpu" { value.milli_value() } else { value.value() }
     };

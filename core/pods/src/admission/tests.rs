@@ -69,25 +69,19 @@ fn resources_that_do_not_fit_are_named_with_their_numbers() {
 }
 
 #[test]
-fn init_containers_count_as_the_most_that_runs_at_once() {
-    let cpu = |name: &str, cpu: &str, sidecar: bool| {
-        let mut container = json!({"name": name, "resources": {"requests": {"cpu": cpu}}});
-        if sidecar {
-            container["restartPolicy"] = "Always".into();
-        }
-        container
+fn a_pod_needs_what_runs_at_once_or_what_it_requests_as_a_whole() {
+    let cpu = |name: &str, cpu: &str, restart_policy: Option<&str>| json!({"name": name, "restartPolicy": restart_policy, "resources": {"requests": {"cpu": cpu}}});
+    let needs = |spec: Value| {
+        let (reason, message) = rejected(spec, &[]);
+        assert_eq!(reason, "OutOfcpu");
+        message.split(", ").nth(1).unwrap().to_owned()
     };
-    let cases = [
-        (vec![cpu("i", "3", false)], vec![cpu("a", "1", false)], "3"),
-        (vec![cpu("s", "1", true)], vec![cpu("a", "1", false)], "2"),
-        (vec![cpu("s", "1", true), cpu("i", "2", false)], vec![cpu("a", "1", false)], "3"),
-        (vec![cpu("i", "2", false), cpu("s", "1", true)], vec![cpu("a", "1500m", false)], "2500m"),
-    ];
-    for (init, containers, expected) in cases {
-        let pod = pod("p", json!({"initContainers": init, "containers": containers}));
-        let total = pod_requests(pod.spec.as_ref().unwrap());
-        assert_eq!(total["cpu"].to_string(), expected);
-    }
+    let init = json!([cpu("s", "1", Some("Always")), cpu("i", "2500m", None)]);
+    let containers = json!([cpu("a", "1500m", None)]);
+    let spec = json!({"initContainers": init, "containers": containers, "overhead": {"cpu": "100m"}});
+    assert_eq!(needs(spec), "requested: 3600");
+    let whole = json!({"containers": containers, "resources": {"requests": {"cpu": "4"}}});
+    assert_eq!(needs(whole), "requested: 4000");
 }
 
 #[test]
