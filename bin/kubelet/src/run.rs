@@ -49,7 +49,7 @@ const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
 
 /// Runs the kubelet until it is told to stop.
 pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
-    tracing::info!(version = VERSION, "Kubelet version");
+    tracing::info!(kubeletVersion = VERSION, "Kubelet version");
     announce(&config);
     if let Some(path) = &config.options.kubeconfig {
         bail!(

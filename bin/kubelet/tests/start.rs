@@ -6,10 +6,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -106,7 +108,7 @@ struct Started {
     child: Child,
     lines: Receiver<String>,
     healthz: u16,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Started {
@@ -139,27 +141,32 @@ impl Started {
                 let _ = sender.send(line);
             }
         });
-        Some(Self { child, lines, healthz, _directory: directory })
+        Some(Self { child, lines, healthz, directory })
     }
 
     /// Waits for a line that holds all of `parts`; returns every line up to it.
     fn wait_for(&self, parts: &[&str]) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
-            let line = self
-                .lines
-                .recv_timeout(LIMIT)
-                .unwrap_or_else(|_| panic!("no line with {parts:?} in {seen:#?}"));
-            seen.push(line);
+            let line = self.lines.recv_timeout(LIMIT);
+            assert!(line.is_ok(), "no line with {parts:?} in {seen:#?}");
+            seen.extend(line);
             if seen.last().is_some_and(|line| parts.iter().all(|part| line.contains(part))) {
                 return seen;
             }
         }
     }
 
-    fn signal(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().expect("ended").code()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 }
 
@@ -195,9 +202,9 @@ fn a_runtime_that_is_down_is_waited_for_and_sigterm_ends_with_0() {
         log.extend(started.wait_for(&["the container runtime cannot be used"]));
     }
     assert!(started.child.try_wait().expect("asked").is_none());
-    started.signal();
+    started.signal(Signal::TERM);
     log.extend(started.wait_for(&["stopping", "SIGTERM"]));
-    assert_eq!(started.child.wait().expect("ended").code(), Some(0));
+    assert_eq!(started.exit_code(), Some(0));
 
     let log = log.join("\n");
     assert!(log.contains("\"staticPodURLHeader\": {") && log.contains("<masked>"), "{log}");
@@ -219,5 +226,30 @@ fn an_address_in_use_is_an_error_that_names_it() {
         last.starts_with("{\"ts\":") && last.contains(&format!("cannot listen on 127.0.0.1:{port}")),
         "{last}"
     );
-    assert_eq!(started.child.wait().expect("ended").code(), Some(1));
+    assert_eq!(started.exit_code(), Some(1));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let Some(mut started) = Started::new(&[]) else { return };
+    started.wait_for(&["listening", "agent.sock"]);
+    // Both wait for the stopped process, so it meets them together.
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        started.signal(signal);
+    }
+    assert_eq!(started.exit_code(), Some(1));
+}
+
+#[test]
+fn someone_who_wants_the_lock_ends_it_with_0() {
+    let directory = tempfile::tempdir().expect("directory");
+    let lock = directory.path().join("lock");
+    let flag = format!("--lock-file={}", lock.display());
+    let Some(mut started) = Started::new(&[&flag, "--exit-on-lock-contention"]) else { return };
+    started.wait_for(&["listening", "agent.sock"]);
+    assert!(started.path("root/podwright/manifests").is_dir());
+    let Some(second) = Started::new(&[&flag]) else { return };
+    started.wait_for(&["another process wants the file lock"]);
+    assert_eq!(started.exit_code(), Some(0));
+    second.wait_for(&["listening", "agent.sock"]);
 }
