@@ -260,3 +260,71 @@ impl Drop for InFlight {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::body::text;
+
+    fn answer_ok(_: Request<Incoming>) -> std::future::Ready<Response<Body>> {
+        std::future::ready(text(StatusCode::OK, "ok"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_closed_after_90_s() {
+        for protocols in [Protocols::Http1, Protocols::Http1And2] {
+            let (_client, server) = duplex(4096);
+            let began = Instant::now();
+            serve_connection(server, protocols, Tasks::default(), answer_ok).await;
+            assert!((90..95).contains(&began.elapsed().as_secs()), "{protocols:?}: {:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answered_connection_is_closed_90_s_after_its_answer() {
+        let (mut client, server) = duplex(4096);
+        let began = Instant::now();
+        let talk = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("write");
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.expect("read");
+            String::from_utf8(answer).expect("text")
+        };
+        let serve = serve_connection(server, Protocols::Http1, Tasks::default(), answer_ok);
+        let (answer, ()) = tokio::join!(talk, serve);
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!((150..155).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn no_more_connections_than_allowed_are_served_at_once() {
+        let (listener, address) = bind("test", crate::testing::ANY_PORT).await.expect("bind");
+        let tasks = Tasks::default();
+        let busy = Arc::new(AtomicUsize::new(0));
+        let (seen, gate) = (Arc::clone(&busy), Arc::new(Semaphore::new(0)));
+        let held = Arc::clone(&gate);
+        tasks.tracker.spawn(accept_loop(listener, 1, tasks.clone(), move |stream| {
+            let (busy, gate) = (Arc::clone(&seen), Arc::clone(&held));
+            async move {
+                assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "a second connection at once");
+                let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
+                busy.fetch_sub(1, Ordering::SeqCst);
+                drop(stream);
+            }
+        }));
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(TcpStream::connect(address).await.expect("connect"));
+        }
+        for client in &mut clients {
+            gate.add_permits(1);
+            let mut nothing = [0];
+            assert_eq!(client.read(&mut nothing).await.expect("closed"), 0);
+        }
+        ServerHandle::new(address.to_string(), Some(address), tasks).shutdown(Duration::from_secs(5)).await;
+    }
+}

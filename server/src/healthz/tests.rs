@@ -1,3 +1,5 @@
+//! 10248 over real sockets: texts, the thread of its own, an address in use.
+
 use std::time::Duration;
 
 use tokio::net::TcpStream;

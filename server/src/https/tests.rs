@@ -1,3 +1,5 @@
+//! 10250 over real TLS connections: who is let in, what is refused with which text, container logs.
+
 use std::path::Path;
 
 use core_types::view::NodeView;
@@ -351,4 +353,31 @@ async fn a_followed_log_ends_with_the_listener() {
     };
     let both = async { tokio::join!(follow, shutdown).0.body };
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), both).await.expect("ends"), "hello\n");
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_with_those_who_ask_for_it() {
+    use http_body_util::{BodyExt, Empty};
+    let directory = tempfile::tempdir().expect("directory");
+    let running = Running::new(options(directory.path())).await;
+    let mut config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustAnything))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(running.handle.socket_address().expect("bound")).await.expect("connect");
+    let name = ServerName::try_from("node-1").expect("name");
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("handshake");
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(stream))
+            .await
+            .expect("h2");
+    tokio::spawn(connection);
+    let request = Request::get("https://node-1/healthz").body(Empty::<bytes::Bytes>::new()).expect("request");
+    let response = sender.send_request(request).await.expect("answer");
+    assert_eq!(response.version(), http::Version::HTTP_2);
+    assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "ok");
 }

@@ -1,3 +1,5 @@
+//! The local socket over real connections: who may, what is answered, streams passed through.
+
 use std::time::Duration;
 
 use core_status::Explanation;

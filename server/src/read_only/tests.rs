@@ -1,3 +1,5 @@
+//! 10255 over real sockets: texts, metrics, and that nothing else is served.
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

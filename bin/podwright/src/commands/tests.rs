@@ -1,3 +1,5 @@
+//! The commands against a fake agent on a real socket: what they ask, what they print, how they end.
+
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Sessions against a fake runtime on an in-memory stream: that they end, and with which code.
+
 use std::time::Duration;
 
 use tokio::io::{DuplexStream, duplex};

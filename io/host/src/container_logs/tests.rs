@@ -1,3 +1,5 @@
+//! Log files in temporary directories: options, formats, rotation while following.
+
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Fetches from local servers, plain and TLS.
+
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
