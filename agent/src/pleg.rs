@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use core_pleg::{EventFeed, Health, InspectedPod, Listed, Pleg, PlegEvent, PlegOutcome, PodToInspect, Relist, Scope};
 use core_types::runtime::{ContainerSummary, RuntimeEvent, SandboxSummary};
-use core_types::{MonoTime, ObservedPod, PodUid};
+use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
 use futures_util::StreamExt;
 use ports::RuntimeError;
 use ports::runtime::{RuntimeEvents, RuntimeResult};
@@ -48,7 +48,7 @@ pub(crate) enum PlegReport {
         events: Vec<PlegEvent>,
     },
     /// All pods were listed. Pods in `unknown` are still being looked at or could not be.
-    Relisted { observed_at: MonoTime, confirmed: Vec<PodUid>, unknown: BTreeSet<PodUid> },
+    Relisted { observed_at: MonoTime, confirmed: Vec<PodUid>, unknown: BTreeMap<PodUid, PodKey> },
     /// The runtime could not be listed.
     Failed { error: RuntimeError },
     /// The task's health changed.
@@ -134,7 +134,7 @@ impl PlegTask {
         loop {
             self.begin_due_looks();
             let clock = Arc::clone(&self.outside.clock);
-            let (due, _) = self.pleg.next_look();
+            let due = self.next_look().map(|(due, _)| due);
             // In a fixed order, so that a simulation replays: own work first, the event stream (only hints) last.
             let turned = tokio::select! {
                 biased;
@@ -150,7 +150,7 @@ impl PlegTask {
                     self.asked.extend(uids.into_iter().map(Scope::One));
                     Ok(())
                 }
-                () = timer::until(clock.as_ref(), Some(due)), if !self.under_way.contains_key(&Scope::All) => Ok(()),
+                () = timer::until(clock.as_ref(), due) => Ok(()),
                 news = feed.next() => {
                     self.take_news(news, &mut feed);
                     Ok(())
@@ -191,11 +191,17 @@ impl PlegTask {
         }
     }
 
+    /// The next look that neither is under way nor waits for its turn.
+    fn next_look(&self) -> Option<(MonoTime, Scope)> {
+        self.pleg.next_look_besides(|scope| self.under_way.contains_key(scope) || self.asked.contains(scope))
+    }
+
     /// Begins what is asked for or due, as far as the bound allows.
     fn begin_due_looks(&mut self) {
         let now = self.outside.clock.now();
-        let (due, scope) = self.pleg.next_look();
-        if due <= now {
+        while let Some((due, scope)) = self.next_look()
+            && due <= now
+        {
             self.asked.insert(scope);
         }
         while self.looks.len() < MAX_LOOKS {
@@ -258,7 +264,8 @@ impl PlegTask {
     }
 
     async fn take_listed(&mut self, relist: &Relist, listed: Listed) -> Result<(), Gone> {
-        let unknown: BTreeSet<PodUid> = listed.to_inspect.iter().map(|pod| pod.uid.clone()).collect();
+        let unknown: BTreeMap<PodUid, PodKey> =
+            listed.to_inspect.iter().map(|pod| (pod.uid.clone(), pod.key.clone())).collect();
         for pod in listed.to_inspect {
             *self.under_way.entry(relist.scope.clone()).or_default() += 1;
             self.looks.spawn(look_closer(self.outside.clone(), relist.scope.clone(), pod));

@@ -70,6 +70,8 @@ pub(crate) struct SyncLoop {
     workers: PodWorkers,
     records: BTreeMap<PodUid, Record>,
     relisted_at: Option<MonoTime>,
+    /// Pods that the last relist found and whose details have not arrived yet.
+    unseen: BTreeMap<PodUid, PodKey>,
     executor: Option<Arc<Executor>>,
     operations: JoinSet<OpReport>,
     running: HashMap<Id, (PodUid, OpId, CancellationToken)>,
@@ -109,6 +111,7 @@ impl SyncLoop {
             node: NodeView::default(),
             records: BTreeMap::new(),
             relisted_at: None,
+            unseen: BTreeMap::new(),
             executor: None,
             operations: JoinSet::new(),
             running: HashMap::new(),
@@ -208,8 +211,9 @@ impl SyncLoop {
             let message = format!("Pod was rejected: {message}");
             self.record_event(&uid, Happening::warning(reason.clone(), message.clone()));
             self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
-            self.step(Event::Stop { uid, reason: StopReason::Rejected, grace_secs: None });
+            self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });
         }
+        self.refresh(&uid);
     }
 
     fn admit(&self, pod: &Pod, active: &[Arc<Pod>]) -> Admission {
@@ -239,10 +243,14 @@ impl SyncLoop {
         match report {
             PlegReport::Seen { uid, observed, observed_at, changed, events } => {
                 tracing::debug!(pod_uid = %uid, ?events, "seen");
+                self.unseen.remove(&uid);
                 let sighting = match &observed {
                     Some(observed) => sighting_of(observed, changed),
                     None => Sighting { observed_at, stopped: true, changed },
                 };
+                if let Some(observed) = observed.as_ref().filter(|_| !sighting.stopped) {
+                    self.step(Event::Found { uid: uid.clone(), key: observed.key.clone() });
+                }
                 match observed {
                     Some(observed) => self.node.observed.insert(uid.clone(), observed),
                     None => self.node.observed.remove(&uid),
@@ -261,7 +269,9 @@ impl SyncLoop {
                         Some((uid, Sighting { observed_at, stopped, changed: false }))
                     })
                     .collect();
+                self.unseen.clone_from(&unknown);
                 self.step(Event::Relisted { observed_at, sightings, unknown });
+                self.refresh_all();
                 self.look_for_orphans();
                 self.check_runtime_now_and_then(observed_at);
             }
@@ -341,6 +351,10 @@ impl SyncLoop {
                 self.step(Event::Nudge { uid });
             }
         }
+        self.refresh_all();
+    }
+
+    fn refresh_all(&mut self) {
         let uids: Vec<PodUid> = self.records.keys().cloned().collect();
         for uid in uids {
             self.refresh(&uid);
@@ -474,7 +488,7 @@ impl SyncLoop {
         };
         let lifecycle = worker.lifecycle();
         let mut completed = false;
-        if let Some(pod) = worker.pod().cloned() {
+        if let Some(pod) = worker.pod().cloned().filter(|_| self.is_seen(uid)) {
             let record = self.records.entry(uid.clone()).or_default();
             let observed = self.node.observed.get(uid).map(Arc::as_ref);
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
@@ -490,12 +504,18 @@ impl SyncLoop {
         }
     }
 
+    /// True when the runtime has been looked at for this pod. Before that its status would be a guess, and one that takes
+    /// back what was true before a restart of the agent.
+    fn is_seen(&self, uid: &PodUid) -> bool {
+        self.relisted_at.is_some() && !self.unseen.contains_key(uid)
+    }
+
     /// Puts a pod's record into the node view.
     fn show(&mut self, uid: &PodUid) {
         let (Some(worker), Some(record)) = (self.workers.get(uid), self.records.get(uid)) else { return };
         let pod = worker.pod().cloned().unwrap_or_else(|| Arc::new(runtime_only_pod(uid, worker.key())));
         let view = PodView {
-            status: record.status.clone().unwrap_or_default(),
+            status: record.status.clone().unwrap_or_else(|| Arc::new(pod.status.clone().unwrap_or_default())),
             source: worker.source(),
             lifecycle: worker.lifecycle(),
             activity: record.activity.clone(),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::runtime::ContainerState;
-use core_types::view::{Lifecycle, NodeView};
+use core_types::keys::CONFIG_SEEN_ANNOTATION;
+use core_types::view::{NodeView, PodView};
 use core_types::{PodExt, PodUid};
 use ports::Cgroups;
 
@@ -22,42 +23,65 @@ pub fn rules(runtime: &FakeRuntime) -> Result<(), String> {
 /// Follows the published view over time.
 #[derive(Debug, Default)]
 pub struct Watcher {
-    phases: BTreeMap<PodUid, String>,
-    restarts: BTreeMap<(PodUid, String), i32>,
-    lifecycles: BTreeMap<PodUid, Lifecycle>,
+    seen: BTreeMap<PodUid, Incarnation>,
+    /// Names whose manifest was deleted: such a pod may come back under its UID and start at zero.
+    deleted: BTreeSet<String>,
+}
+
+/// What was seen of a pod since it was first wanted.
+#[derive(Debug, Default)]
+struct Incarnation {
+    /// When the agent first saw it; empty after a restart of the agent, which forgets it.
+    first_seen: String,
+    phase: String,
+    restarts: BTreeMap<String, i32>,
 }
 
 impl Watcher {
-    /// The agent forgets what it published: lives begin anew, counts and terminal phases do not.
+    /// The agent forgets when it first saw a pod; counts and terminal phases it must not forget.
     pub fn agent_restarted(&mut self) {
-        self.lifecycles.clear();
+        self.seen.values_mut().for_each(|incarnation| incarnation.first_seen.clear());
+    }
+
+    /// A manifest was deleted.
+    pub fn deleted(&mut self, name: &str) {
+        self.deleted.insert(name.to_owned());
     }
 
     /// Compares the view with everything seen before.
     pub fn look(&mut self, view: &NodeView) -> Result<(), String> {
-        for (uid, pod) in &view.pods {
+        // A status without conditions is not the agent's: it has not looked at the runtime yet.
+        for (uid, pod) in view.pods.iter().filter(|(_, pod)| pod.status.conditions.is_some()) {
             let key = pod.pod.key();
-            let phase = pod.status.phase.clone().unwrap_or_default();
-            let old = self.phases.insert(uid.clone(), phase.clone()).unwrap_or_default();
-            let came_back = self.lifecycles.get(uid).is_some_and(|before| *before > pod.lifecycle);
-            if matches!(old.as_str(), "Succeeded" | "Failed") && phase != old && !came_back && !phase.is_empty() {
-                return Err(format!("ST-1: phase of {key} went from {old} to {phase}"));
+            let first_seen = pod.pod.annotation(CONFIG_SEEN_ANNOTATION).unwrap_or_default();
+            let before = self.seen.entry(uid.clone()).or_default();
+            let may_restart = before.first_seen.is_empty() && self.deleted.iter().any(|name| key.name.starts_with(name.as_str()));
+            if may_restart || (!before.first_seen.is_empty() && before.first_seen != first_seen) {
+                *before = Incarnation::default();
             }
-            for status in pod.status.container_statuses.iter().flatten() {
-                let entry = self.restarts.entry((uid.clone(), status.name.clone())).or_default();
-                if status.restart_count < *entry && !came_back {
-                    return Err(format!(
-                        "ST-2: restartCount of {key}/{} fell from {entry} to {}",
-                        status.name, status.restart_count
-                    ));
-                }
-                *entry = status.restart_count;
-            }
-            self.lifecycles.insert(uid.clone(), pod.lifecycle);
+            first_seen.clone_into(&mut before.first_seen);
+            before.compare(&key.to_string(), pod)?;
         }
-        // A pod that is gone may come back under its UID (static pods) and starts at zero then.
-        self.phases.retain(|uid, _| view.pods.contains_key(uid));
-        self.restarts.retain(|(uid, _), _| view.pods.contains_key(uid));
+        self.seen.retain(|uid, _| view.pods.contains_key(uid));
+        Ok(())
+    }
+}
+
+impl Incarnation {
+    fn compare(&mut self, key: &str, pod: &PodView) -> Result<(), String> {
+        let phase = pod.status.phase.clone().unwrap_or_default();
+        if matches!(self.phase.as_str(), "Succeeded" | "Failed") && phase != self.phase {
+            return Err(format!("ST-1: phase of {key} went from {} to {phase}", self.phase));
+        }
+        self.phase = phase;
+        for status in pod.status.container_statuses.iter().flatten() {
+            let before = self.restarts.entry(status.name.clone()).or_default();
+            if status.restart_count < *before {
+                let (name, count) = (&status.name, status.restart_count);
+                return Err(format!("ST-2: restartCount of {key}/{name} fell from {before} to {count}"));
+            }
+            *before = status.restart_count;
+        }
         Ok(())
     }
 }

@@ -165,6 +165,7 @@ impl Scenario {
         self.world.local_manifests.delete(&format!("{name}.json"));
         self.wanted.remove(&format!("static/{name}"));
         self.wanted.remove(&format!("local/{name}"));
+        self.watcher.deleted(&name);
     }
 
     fn kill_a_container(&self, number: u64) {

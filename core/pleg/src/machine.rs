@@ -71,6 +71,13 @@ impl Pleg {
         retry.into_iter().fold(full, |first, other| first.min(other))
     }
 
+    /// As [`Pleg::next_look`], without what is being looked at now: a look that hangs must not make itself due again,
+    /// nor hide the others.
+    pub fn next_look_besides(&self, is_under_way: impl Fn(&Scope) -> bool) -> Option<(MonoTime, Scope)> {
+        let retries = self.retries.iter().map(|(uid, retry)| (retry.at, Scope::One(uid.clone())));
+        retries.chain([(self.next_full, Scope::All)]).filter(|(_, scope)| !is_under_way(scope)).min()
+    }
+
     /// Where a runtime event asks to look: at its pod, or at everything when the pod is not known.
     pub fn on_event(&self, event: &RuntimeEvent) -> Scope {
         if let Some(uid) = event.pod_uid.as_ref().filter(|uid| !uid.as_str().is_empty()) {

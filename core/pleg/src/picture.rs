@@ -208,6 +208,6 @@ fn sandbox_age(sandbox: &ObservedSandbox) -> (u32, core_types::WallTime, &Sandbo
     (sandbox.0.summary.attempt, sandbox.0.summary.created_at, sandbox.id())
 }
 
-fn container_age(container: &ObservedContainer) -> (core_types::WallTime, u32, &ContainerId) {
-    (container.status.created_at, container.status.attempt, container.id())
+fn container_age(container: &ObservedContainer) -> (u32, core_types::WallTime, &ContainerId) {
+    (container.restart_count(), container.status.created_at, container.id())
 }

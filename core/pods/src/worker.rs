@@ -18,7 +18,7 @@ mod one;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,6 +120,14 @@ pub enum Event {
         /// Name found; empty parts when only a directory or cgroup is left.
         key: PodKey,
     },
+    /// The runtime runs a pod that no source has asked for yet. It keeps its name from others until it is claimed, found
+    /// stopped, or declared an orphan.
+    Found {
+        /// UID found.
+        uid: PodUid,
+        /// Name found.
+        key: PodKey,
+    },
     /// One pod was looked at.
     Seen {
         /// Which pod.
@@ -134,7 +142,7 @@ pub enum Event {
         /// What was seen.
         sightings: BTreeMap<PodUid, Sighting>,
         /// Pods that the runtime has and whose details are not known yet.
-        unknown: BTreeSet<PodUid>,
+        unknown: BTreeMap<PodUid, PodKey>,
     },
     /// Something outside the runtime asks for a sync, e.g. a back-off that a user cleared.
     Nudge {
@@ -216,12 +224,14 @@ pub struct PodWorkers {
     next_op: u64,
     /// When the runtime was first seen as a whole; nothing starts before.
     relisted_at: Option<MonoTime>,
+    /// Pods that the runtime runs and that nobody has claimed.
+    unclaimed: BTreeMap<PodUid, PodKey>,
 }
 
 impl PodWorkers {
     /// A node without pods.
     pub fn new(policy: WorkerPolicy) -> Self {
-        Self { policy, workers: BTreeMap::new(), next_op: 0, relisted_at: None }
+        Self { policy, workers: BTreeMap::new(), next_op: 0, relisted_at: None, unclaimed: BTreeMap::new() }
     }
 
     /// The worker of a pod.
@@ -272,6 +282,7 @@ impl PodWorkers {
             Event::Desired { pod, source } => {
                 use core_types::PodExt;
                 let uid = pod.uid();
+                self.unclaimed.remove(&uid);
                 let worker =
                     self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::desired(&pod, source));
                 worker.want(pod, source);
@@ -284,10 +295,20 @@ impl PodWorkers {
                 Affected::One(uid)
             }
             Event::Orphan { uid, key } => {
+                self.unclaimed.remove(&uid);
                 self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::orphan(now, uid.clone(), key));
                 Affected::One(uid)
             }
+            Event::Found { uid, key } => {
+                if !self.workers.contains_key(&uid) {
+                    self.unclaimed.insert(uid.clone(), key);
+                }
+                Affected::One(uid)
+            }
             Event::Seen { uid, sighting } => {
+                if sighting.stopped && self.unclaimed.remove(&uid).is_some() {
+                    return Affected::All;
+                }
                 if let Some(worker) = self.workers.get_mut(&uid) {
                     worker.see(now, sighting);
                 }
@@ -295,8 +316,11 @@ impl PodWorkers {
             }
             Event::Relisted { observed_at, sightings, unknown } => {
                 self.relisted_at.get_or_insert(observed_at);
+                self.unclaimed.retain(|uid, _| sightings.get(uid).is_some_and(|seen| !seen.stopped));
+                let found = unknown.iter().filter(|(uid, _)| !self.workers.contains_key(*uid));
+                self.unclaimed.extend(found.map(|(uid, key)| (uid.clone(), key.clone())));
                 let nothing = Sighting { observed_at, stopped: true, changed: false };
-                for (uid, worker) in self.workers.iter_mut().filter(|(uid, _)| !unknown.contains(*uid)) {
+                for (uid, worker) in self.workers.iter_mut().filter(|(uid, _)| !unknown.contains_key(*uid)) {
                     worker.see(now, sightings.get(uid).copied().unwrap_or(nothing));
                 }
                 Affected::All
@@ -348,7 +372,8 @@ impl PodWorkers {
         let Some(me) = self.workers.get(uid).filter(|me| me.lifecycle() == Lifecycle::Waiting) else {
             return false;
         };
-        self.workers.iter().any(|(other_uid, other)| {
+        let held = self.unclaimed.values().any(|key| key == me.key());
+        held || self.workers.iter().any(|(other_uid, other)| {
             other_uid != uid
                 && other.key() == me.key()
                 && match other.lifecycle() {

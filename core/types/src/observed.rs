@@ -74,7 +74,7 @@ pub struct ObservedPod {
     pub key: PodKey,
     /// Newest attempt first.
     pub sandboxes: Vec<ObservedSandbox>,
-    /// Newest creation first.
+    /// Newest instance first: by restart count, because the wall clock may have been set back between two creations.
     pub containers: Vec<ObservedContainer>,
     /// The latest IPs known of the pod, primary first; kept after the sandbox is gone (CONTRACT 4.1).
     pub ips: Vec<String>,

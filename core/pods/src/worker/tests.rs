@@ -29,7 +29,7 @@ fn relisted(at_secs: u64) -> Event {
     Event::Relisted {
         observed_at: MonoTime::from_secs(at_secs),
         sightings: BTreeMap::new(),
-        unknown: BTreeSet::new(),
+        unknown: BTreeMap::new(),
     }
 }
 
@@ -192,6 +192,23 @@ fn a_pod_waits_until_the_other_of_its_name_is_stopped() {
 }
 
 #[test]
+fn a_pod_waits_for_one_of_its_name_that_only_the_runtime_knows() {
+    let mut bench = Bench::new();
+    let key = PodKey::new("default", "web");
+    let unknown = BTreeMap::from([(PodUid::from("old"), key.clone())]);
+    bench.at(1, Event::Relisted { observed_at: MonoTime::from_secs(1), sightings: BTreeMap::new(), unknown });
+    bench.at(1, desired("a", "web"));
+    bench.at(1, seen("a", 1, true));
+    assert_eq!(bench.lifecycle("a"), Some(Lifecycle::Waiting));
+    bench.at(2, Event::Orphan { uid: "old".into(), key });
+    let kill = bench.at(2, seen("old", 2, false));
+    assert_eq!(bench.lifecycle("a"), Some(Lifecycle::Waiting));
+    bench.end(3, "old", &kill);
+    bench.at(4, seen("old", 4, true));
+    assert_eq!(bench.lifecycle("a"), Some(Lifecycle::Syncing));
+}
+
+#[test]
 fn an_orphan_is_killed_with_one_second_and_erased() {
     let mut bench = Bench::new();
     bench.at(1, relisted(1));
@@ -347,7 +364,7 @@ mod random {
                 },
                 Move::Relist => {
                     let sightings = (0..4).map(|i| (uid_of(i), model.sighting(&uid_of(i), now))).collect();
-                    Event::Relisted { observed_at: now, sightings, unknown: BTreeSet::new() }
+                    Event::Relisted { observed_at: now, sightings, unknown: BTreeMap::new() }
                 }
                 Move::Wait(secs) => {
                     now = now + Duration::from_secs(u64::from(secs));
@@ -371,7 +388,7 @@ mod random {
                 now = now + Duration::from_secs(1);
                 let sightings = (0..4).map(|i| (uid_of(i), model.sighting(&uid_of(i), now))).collect();
                 let effects = workers
-                    .step(now, Event::Relisted { observed_at: now, sightings, unknown: BTreeSet::new() });
+                    .step(now, Event::Relisted { observed_at: now, sightings, unknown: BTreeMap::new() });
                 model.apply(workers, effects);
             }
         }
