@@ -20,7 +20,9 @@ pub enum CgroupError {
         source: std::io::Error,
     },
     /// Processes stay in the cgroup although they were killed.
-    #[error("cgroup {cgroup}: {count} processes are still there after they were killed; removal is tried again")]
+    #[error(
+        "cgroup {cgroup}: {count} processes are still there after they were killed; removal is tried again"
+    )]
     StillBusy {
         /// The cgroup.
         cgroup: String,

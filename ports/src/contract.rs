@@ -89,11 +89,11 @@ async fn pod_dirs(subject: &dyn PodFiles, uid: &PodUid) {
 }
 
 async fn pod_volumes(subject: &dyn PodFiles, uid: &PodUid) {
-    let volume = VolumeSetup::EmptyDir { name: "data".to_owned() };
+    let volume = VolumeSetup::EmptyDir { name: "data".to_owned(), fs_group: None };
     let path = subject.set_up_volume(uid, &volume).await.expect("set_up_volume");
     assert_eq!(subject.set_up_volume(uid, &volume).await.expect("set_up_volume is safe to repeat"), path);
     let payload = VolumePayload {
-        plugin: Some(VolumePlugin::EmptyDir),
+        plugin: VolumePlugin::EmptyDir,
         files: BTreeMap::from([("d/file".to_owned(), PayloadFile { content: b"x".to_vec(), mode: 0o644 })]),
         fs_group: None,
     };

@@ -62,11 +62,21 @@ pub trait PodFiles: Send + Sync {
     async fn ensure_pod_dirs(&self, uid: &PodUid) -> Result<(), FileError>;
     /// Makes the log directory of a container (0755) and returns the highest `N` of the `N.log` files in it, for a
     /// restart count when the runtime remembers nothing (CONTRACT 3.10).
-    async fn ensure_log_dir(&self, key: &PodKey, uid: &PodUid, container: &str) -> Result<Option<u32>, FileError>;
+    async fn ensure_log_dir(
+        &self,
+        key: &PodKey,
+        uid: &PodUid,
+        container: &str,
+    ) -> Result<Option<u32>, FileError>;
     /// Sets up one volume and returns its host path. Safe to repeat.
     async fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError>;
     /// Writes the files of a volume with the atomic writer (CONTRACT 6.5); nothing is written when nothing changed.
-    async fn write_volume(&self, uid: &PodUid, volume: &str, payload: &VolumePayload) -> Result<(), FileError>;
+    async fn write_volume(
+        &self,
+        uid: &PodUid,
+        volume: &str,
+        payload: &VolumePayload,
+    ) -> Result<(), FileError>;
     /// Resolves a volume's sub path safely, making a missing directory, and returns the path to mount (CONTRACT 6.6).
     async fn prepare_sub_path(&self, uid: &PodUid, request: &SubPathRequest) -> Result<PathBuf, FileError>;
     /// Writes `<pod>/etc-hosts` (0644) and returns its path.

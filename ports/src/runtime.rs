@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_types::runtime::{
-    CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput, Image, ImageAuth,
-    ImageFilesystem, ImageSpec, LinuxResources, RuntimeEvent, RuntimeStatus, RuntimeVersion, SandboxConfig,
-    SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
+    CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput, Image,
+    ImageAuth, ImageFilesystem, ImageSpec, LinuxResources, RuntimeEvent, RuntimeStatus, RuntimeVersion,
+    SandboxConfig, SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
 };
 use core_types::{ContainerId, PodUid, SandboxId};
 use futures_core::Stream;
@@ -68,9 +68,9 @@ impl RuntimeError {
     /// The runtime's own words, without the name of the call.
     pub fn message(&self) -> String {
         match self {
-            Self::NotFound { message, .. } | Self::Unavailable { message, .. } | Self::Failed { message, .. } => {
-                message.clone()
-            }
+            Self::NotFound { message, .. }
+            | Self::Unavailable { message, .. }
+            | Self::Failed { message, .. } => message.clone(),
             Self::Unimplemented { .. } | Self::Timeout { .. } => self.to_string(),
         }
     }
@@ -125,7 +125,11 @@ pub trait ContainerRuntime: Send + Sync {
     /// `ListContainers`, of one pod or of all, in every state.
     async fn list_containers(&self, of: Option<&PodUid>) -> RuntimeResult<Vec<ContainerSummary>>;
     /// `UpdateContainerResources`.
-    async fn update_container_resources(&self, id: &ContainerId, resources: &LinuxResources) -> RuntimeResult<()>;
+    async fn update_container_resources(
+        &self,
+        id: &ContainerId,
+        resources: &LinuxResources,
+    ) -> RuntimeResult<()>;
     /// `UpdatePodSandboxResources`: overhead and resources of the pod. Unimplemented by old runtimes.
     async fn update_sandbox_resources(
         &self,
@@ -136,10 +140,20 @@ pub trait ContainerRuntime: Send + Sync {
     /// `ReopenContainerLog`.
     async fn reopen_container_log(&self, id: &ContainerId) -> RuntimeResult<()>;
     /// `CheckpointContainer` into `location`.
-    async fn checkpoint_container(&self, id: &ContainerId, location: &str, timeout: Duration) -> RuntimeResult<()>;
+    async fn checkpoint_container(
+        &self,
+        id: &ContainerId,
+        location: &str,
+        timeout: Duration,
+    ) -> RuntimeResult<()>;
 
     /// `ExecSync`: runs a command to its end; killed after `timeout` unless that is zero.
-    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> RuntimeResult<ExecOutput>;
+    async fn exec_sync(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> RuntimeResult<ExecOutput>;
     /// `Exec`: URL of a stream.
     async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String>;
     /// `Attach`: URL of a stream.
@@ -165,8 +179,12 @@ pub trait ImageService: Send + Sync {
     /// `ImageStatus`; `None` when the image is not present.
     async fn image_status(&self, image: &ImageSpec) -> RuntimeResult<Option<Image>>;
     /// `PullImage`; gives the image reference. Has no deadline of its own: drop the future to give up.
-    async fn pull_image(&self, image: &ImageSpec, auth: Option<&ImageAuth>, sandbox: &SandboxConfig)
-    -> RuntimeResult<String>;
+    async fn pull_image(
+        &self,
+        image: &ImageSpec,
+        auth: Option<&ImageAuth>,
+        sandbox: &SandboxConfig,
+    ) -> RuntimeResult<String>;
     /// `RemoveImage`. Gone already is success.
     async fn remove_image(&self, image: &ImageSpec) -> RuntimeResult<()>;
     /// `ImageFsInfo`: file systems of images and of containers.

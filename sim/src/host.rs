@@ -94,7 +94,7 @@ impl PodFiles for FakeFiles {
     async fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError> {
         match volume {
             VolumeSetup::HostPath { path, .. } => Ok(path.clone()),
-            VolumeSetup::EmptyDir { name } | VolumeSetup::Tmpfs { name, .. } => {
+            VolumeSetup::EmptyDir { name, .. } | VolumeSetup::Tmpfs { name, .. } => {
                 self.write("create directory", uid, &format!("volumes/{name}"))
             }
         }

@@ -69,9 +69,7 @@ impl CgroupPath {
     /// UID of the pod whose cgroup this is; `None` for any other cgroup.
     pub fn pod_uid(&self) -> Option<PodUid> {
         let (pod, parents) = self.0.split_last()?;
-        let is_pods_place = [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort]
-            .iter()
-            .any(|class| Self::qos(*class).0 == parents);
+        let is_pods_place = QosClass::ALL.iter().any(|class| Self::qos(*class).0 == parents);
         let uid = pod.strip_prefix(POD_PREFIX).filter(|uid| is_pods_place && !uid.is_empty())?;
         Some(PodUid::from(uid))
     }

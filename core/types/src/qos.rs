@@ -14,6 +14,9 @@ pub enum QosClass {
 }
 
 impl QosClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+
     /// The API's spelling.
     pub const fn as_str(self) -> &'static str {
         match self {

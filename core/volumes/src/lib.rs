@@ -7,7 +7,8 @@
 //! has no `..`.
 //!
 //! Left out: volumes whose content comes from the API server (configMap, secret, service account tokens), CSI and other
-//! drivers, images, huge pages: each is refused by name. Resolving a sub path against the real directory is the host
+//! drivers, images, huge pages: each is refused by name. `fsGroupChangePolicy` has no effect on the volumes that are made
+//! here, as the API says. Resolving a sub path against the real directory is the host
 //! adapter's, because only it can do so safely (CONTRACT 6.6).
 
 mod error;
@@ -32,6 +33,8 @@ pub enum VolumeSetup {
     EmptyDir {
         /// Volume name.
         name: String,
+        /// `fsGroup` that gets the directory.
+        fs_group: Option<i64>,
     },
     /// `emptyDir` with `medium: Memory`, or the tmpfs below a downwardAPI volume.
     Tmpfs {
@@ -41,6 +44,8 @@ pub enum VolumeSetup {
         plugin: VolumePlugin,
         /// Size limit in bytes; `None` for the kernel's default.
         size_bytes: Option<u64>,
+        /// `fsGroup` that gets its root.
+        fs_group: Option<i64>,
     },
     /// `hostPath`: checked, made when the type says so, never removed.
     HostPath {
@@ -88,7 +93,7 @@ impl VolumeSetup {
     /// Volume name.
     pub fn name(&self) -> &str {
         match self {
-            Self::EmptyDir { name } | Self::Tmpfs { name, .. } | Self::HostPath { name, .. } => name,
+            Self::EmptyDir { name, .. } | Self::Tmpfs { name, .. } | Self::HostPath { name, .. } => name,
         }
     }
 }
@@ -115,10 +120,10 @@ pub enum HostPathKind {
 }
 
 /// Files of a volume that the atomic writer keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumePayload {
-    /// Plugin directory.
-    pub plugin: Option<VolumePlugin>,
+    /// Plugin in whose directory the volume stands.
+    pub plugin: VolumePlugin,
     /// Relative path -> content and mode.
     pub files: BTreeMap<String, PayloadFile>,
     /// `fsGroup` that gets the files.

@@ -7,7 +7,7 @@ use core_types::api::{Pod, Volume};
 use core_types::downward::{self, DownwardError, PodFacts};
 use k8s_openapi::api::core::v1::DownwardAPIVolumeFile;
 
-use crate::plan::{Source, source_of};
+use crate::plan::{Source, fs_group, source_of};
 use crate::{PayloadFile, VolumeError, VolumePayload, VolumePlugin};
 
 /// Mode of a file for which the pod names none.
@@ -39,9 +39,7 @@ pub fn payload(
         }
     };
     files.check_tree()?;
-    let security = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let fs_group = security.and_then(|security| security.fs_group);
-    Ok(Some(VolumePayload { plugin: Some(plugin), files: files.files, fs_group }))
+    Ok(Some(VolumePayload { plugin, files: files.files, fs_group: fs_group(pod) }))
 }
 
 /// Files of one volume while they are collected.

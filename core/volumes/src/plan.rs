@@ -24,7 +24,7 @@ pub fn plan_volumes(pod: &Pod, facts: &VolumeFacts<'_>) -> Result<Vec<VolumeSetu
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes
         .filter(|volume| mounted.contains(volume.name.as_str()))
-        .map(|volume| plan_one(volume, facts))
+        .map(|volume| plan_one(pod, volume, facts))
         .collect()
 }
 
@@ -61,12 +61,13 @@ pub(crate) fn source_of(volume: &Volume) -> Result<Source<'_>, VolumeError> {
     }
 }
 
-fn plan_one(volume: &Volume, facts: &VolumeFacts<'_>) -> Result<VolumeSetup, VolumeError> {
+fn plan_one(pod: &Pod, volume: &Volume, facts: &VolumeFacts<'_>) -> Result<VolumeSetup, VolumeError> {
     let name = volume.name.clone();
-    let tmpfs = |plugin, size_bytes| VolumeSetup::Tmpfs { name: name.clone(), plugin, size_bytes };
+    let fs_group = fs_group(pod);
+    let tmpfs = |plugin, size_bytes| VolumeSetup::Tmpfs { name: name.clone(), plugin, size_bytes, fs_group };
     match source_of(volume)? {
         Source::EmptyDir(source) => match source.medium.as_deref() {
-            None | Some("") => Ok(VolumeSetup::EmptyDir { name }),
+            None | Some("") => Ok(VolumeSetup::EmptyDir { name, fs_group }),
             Some("Memory") => Ok(tmpfs(VolumePlugin::EmptyDir, memory_size(volume, source, facts)?)),
             Some(medium) => Err(VolumeError::Medium { volume: name, medium: medium.to_owned() }),
         },
@@ -74,6 +75,11 @@ fn plan_one(volume: &Volume, facts: &VolumeFacts<'_>) -> Result<VolumeSetup, Vol
         Source::DownwardApi(_) => Ok(tmpfs(VolumePlugin::DownwardApi, bound(None, facts))),
         Source::Projected(_) => Ok(tmpfs(VolumePlugin::Projected, bound(None, facts))),
     }
+}
+
+/// The pod's `fsGroup`.
+pub(crate) fn fs_group(pod: &Pod) -> Option<i64> {
+    pod.spec.as_ref()?.security_context.as_ref()?.fs_group
 }
 
 /// Size of a tmpfs: the smallest of the volume's own limit, the pod's memory limit and the node's allocatable memory

@@ -54,10 +54,11 @@ const MI: u64 = 1024 * 1024;
 #[test]
 fn each_source_has_its_setup() {
     let name = || "v".to_owned();
-    let tmpfs = |plugin, size| VolumeSetup::Tmpfs { name: name(), plugin, size_bytes: Some(size) };
+    let fs_group = Some(2000);
+    let tmpfs = |plugin, size| VolumeSetup::Tmpfs { name: name(), plugin, size_bytes: Some(size), fs_group };
     let table = [
-        (json!({"emptyDir": {}}), VolumeSetup::EmptyDir { name: name() }),
-        (json!({}), VolumeSetup::EmptyDir { name: name() }),
+        (json!({"emptyDir": {}}), VolumeSetup::EmptyDir { name: name(), fs_group }),
+        (json!({}), VolumeSetup::EmptyDir { name: name(), fs_group }),
         (json!({"emptyDir": {"medium": "Memory"}}), tmpfs(VolumePlugin::EmptyDir, 8192 * MI)),
         (
             json!({"hostPath": {"path": "/srv", "type": "DirectoryOrCreate"}}),

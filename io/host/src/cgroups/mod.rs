@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_cm::cgroup::{CgroupPath, CgroupValues};
-use core_types::PodUid;
 use core_types::runtime::CgroupDriver;
+use core_types::{PodUid, QosClass};
 use ports::{CgroupError, Cgroups, FileError};
 
 use crate::blocking::{Blocking, BlockingError};
@@ -179,7 +179,7 @@ impl Cgroups for HostCgroups {
             }
             if round == REMOVE_ROUNDS {
                 let remove::Left::Busy { processes } = left else { break };
-                return Err(CgroupError::StillBusy { cgroup: shown(path), count: processes });
+                return Err(CgroupError::StillBusy { cgroup: path.cgroupfs(), count: processes });
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -188,8 +188,7 @@ impl Cgroups for HostCgroups {
     }
 
     async fn list_pods(&self) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
-        let top = CgroupPath(vec![KUBEPODS.to_owned()]);
-        self.on_pool(&top, |tree, _| list_pods(tree.hierarchies())).await
+        self.on_pool(&CgroupPath::kubepods(), |tree, _| list_pods(tree.hierarchies())).await
     }
 }
 
@@ -214,7 +213,7 @@ struct Named {
 
 impl Named {
     fn new(path: &CgroupPath) -> Result<Self, CgroupError> {
-        let shown = shown(path);
+        let shown = path.cgroupfs();
         if path.0.is_empty() || !path.0.iter().all(|name| is_plain_name(name)) {
             let problem = "its names must be file names, and it must not be the root";
             return Err(CgroupError::Io {
@@ -251,17 +250,13 @@ impl Named {
     }
 }
 
-fn shown(path: &CgroupPath) -> String {
-    format!("/{}", path.0.join("/"))
-}
-
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
 /// The configured root as names.
 fn root_path(root: &str) -> Result<Vec<String>, CgroupSetupError> {
-    let names: Vec<String> = root.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let CgroupPath(names) = CgroupPath::from_cgroupfs(root);
     if names.iter().all(|name| is_plain_name(name)) {
         Ok(names)
     } else {
@@ -281,23 +276,17 @@ fn no_result(error: BlockingError, cgroup: String) -> CgroupError {
     }
 }
 
-/// Names of the tree (CONTRACT 5.1).
-const KUBEPODS: &str = "kubepods";
-const POD_PREFIX: &str = "pod";
-
 fn list_pods(hierarchies: &BTreeMap<String, PathBuf>) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
     let mut found = BTreeMap::new();
     for hierarchy in hierarchies.values() {
-        for class in [None, Some("burstable"), Some("besteffort")] {
-            let mut names = vec![KUBEPODS.to_owned()];
-            names.extend(class.map(str::to_owned));
-            let parent = Named { shown: format!("/{}", names.join("/")), names };
-            let dir = parent.dir(hierarchy);
-            for name in files::child_dirs(&dir).map_err(|error| parent.error("list", &dir, error))? {
-                if let Some(uid) = name.strip_prefix(POD_PREFIX).filter(|uid| !uid.is_empty()) {
-                    let mut path = parent.names.clone();
-                    path.push(name.clone());
-                    found.insert(CgroupPath(path), PodUid::from(uid));
+        for class in QosClass::ALL {
+            let parent = CgroupPath::qos(class);
+            let named = Named::new(&parent)?;
+            let dir = named.dir(hierarchy);
+            for name in files::child_dirs(&dir).map_err(|error| named.error("list", &dir, error))? {
+                let path = parent.clone().child(name);
+                if let Some(uid) = path.pod_uid() {
+                    found.insert(path, uid);
                 }
             }
         }

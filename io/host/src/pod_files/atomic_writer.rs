@@ -19,6 +19,7 @@ use core_volumes::{PayloadFile, VolumePayload};
 use ports::FileError;
 use rustix::fs::{FileType, Gid, Mode};
 
+use super::ownership::{self, GroupAccess};
 use crate::beneath::{Dir, starts_with};
 use crate::error::{AtPath, refused};
 
@@ -30,19 +31,12 @@ const MAX_NAME: usize = 255;
 /// Directories inside a payload are not nested deeper than a path is long; this bounds the look at what is there.
 const MAX_DEPTH: usize = MAX_PATH / 2;
 
-/// What `fsGroup` gets on a read-only volume (CONTRACT 6.7): files readable, directories readable with setgid.
-const GROUP_FILE: u32 = 0o440;
-const GROUP_DIR: u32 = 0o2550;
-/// What it gets on the volume's root, an `emptyDir`.
-const GROUP_ROOT: u32 = 0o2770;
-
 type Files<'a> = BTreeMap<PathBuf, &'a PayloadFile>;
 
 /// Brings the volume in `target` to the payload.
 pub(super) fn write(target: &Dir, payload: &VolumePayload, now: WallTime) -> Result<(), FileError> {
     let files = validate(target.path(), payload)?;
-    let group = payload.fs_group.map(|group| group_id(target.path(), group)).transpose()?;
-    own_root(target, group)?;
+    let group = payload.fs_group.map(|group| ownership::group_id(target.path(), group)).transpose()?;
     let old = current_data(target)?;
     let old_dir = old.as_ref().map(|name| target.find(name)).transpose()?.flatten();
     let unchanged = match &old_dir {
@@ -90,22 +84,6 @@ fn validate<'a>(target: &Path, payload: &'a VolumePayload) -> Result<Files<'a>, 
         return Err(refused(target, format!("invalid path: {problem}")));
     }
     Ok(files)
-}
-
-fn group_id(target: &Path, group: i64) -> Result<Gid, FileError> {
-    let raw = u32::try_from(group).ok().filter(|&raw| raw != u32::MAX);
-    raw.map(Gid::from_raw).ok_or_else(|| refused(target, format!("fsGroup {group} is not a group ID")))
-}
-
-fn own_root(target: &Dir, group: Option<Gid>) -> Result<(), FileError> {
-    let Some(group) = group else { return Ok(()) };
-    let stat = target.stat()?;
-    let mode = stat.st_mode & 0o7777;
-    if stat.st_gid != group.as_raw() || mode & GROUP_ROOT != GROUP_ROOT {
-        rustix::fs::fchown(target.fd(), None, Some(group)).at("set the group of", target.path())?;
-        target.set_mode(mode | GROUP_ROOT)?;
-    }
-    Ok(())
 }
 
 /// Name of the directory that `..data` points to; `None` when there is none or it is not one of ours.
@@ -161,7 +139,8 @@ fn collect(dir: &Dir, at: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) ->
 }
 
 fn file_mode(file: &PayloadFile, has_group: bool) -> u32 {
-    file.mode & 0o7777 | if has_group { GROUP_FILE } else { 0 }
+    let group_bits = if has_group { GroupAccess::ReadOnly.bits(FileType::RegularFile) } else { 0 };
+    file.mode & 0o7777 | group_bits
 }
 
 /// Writes the files into a new directory and makes `..data` point to it. Returns its name.
@@ -207,31 +186,17 @@ pub(super) fn random(path: &Path) -> Result<[u8; 4], FileError> {
 
 fn write_files(dir: &Dir, files: &Files<'_>, group: Option<Gid>) -> Result<(), FileError> {
     use std::io::Write as _;
-    let mut dirs = BTreeSet::new();
     for (path, file) in files {
-        for parent in path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
-            dirs.insert(parent);
-        }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             dir.make_dir(parent, 0o755)?;
         }
         let full = dir.path().join(path);
         let mut open = dir.create_new(path, 0o600)?;
         open.write_all(&file.content).at("write", &full)?;
-        if let Some(group) = group {
-            rustix::fs::fchown(&open, None, Some(group)).at("set the group of", &full)?;
-        }
-        let mode = Mode::from_raw_mode(file_mode(file, group.is_some()));
-        rustix::fs::fchmod(&open, mode).at("set the mode of", &full)?;
+        rustix::fs::fchmod(&open, Mode::from_raw_mode(file_mode(file, false)))
+            .at("set the mode of", &full)?;
     }
-    if let Some(group) = group {
-        for path in dirs.into_iter().map(|path| dir.dir(path)).chain([dir.dir(".")]) {
-            let inner = path?;
-            rustix::fs::fchown(inner.fd(), None, Some(group)).at("set the group of", inner.path())?;
-            inner.set_mode(0o755 | GROUP_DIR)?;
-        }
-    }
-    Ok(())
+    group.map_or(Ok(()), |group| ownership::give(dir, group, GroupAccess::ReadOnly))
 }
 
 /// Removes links to files that are gone, and data directories that are not current.
@@ -257,6 +222,8 @@ fn remove_stale(target: &Dir, visible: &BTreeSet<&OsStr>, current: &OsStr) -> Re
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+    use core_volumes::VolumePlugin;
+
     use super::*;
 
     const NOW: WallTime = WallTime::from_unix_secs(1_700_000_000);
@@ -268,7 +235,7 @@ mod tests {
                 ((*path).to_owned(), PayloadFile { content: content.as_bytes().to_vec(), mode: *mode })
             })
             .collect();
-        VolumePayload { files, ..VolumePayload::default() }
+        VolumePayload { plugin: VolumePlugin::DownwardApi, files, fs_group: None }
     }
 
     fn names(path: &Path) -> Vec<String> {
@@ -367,8 +334,6 @@ mod tests {
         assert_eq!(see("d/secret"), (4711, 0o440));
         assert_eq!(see("d"), (4711, 0o2755));
         assert_eq!(see("..data/"), (4711, 0o2755));
-        assert_eq!(see(".").0, 4711);
-        assert_eq!(see(".").1 & GROUP_ROOT, GROUP_ROOT);
         write(&target, &wanted, NOW).unwrap();
         assert_eq!(data(temp.path()), first, "the group does not make it look changed");
     }

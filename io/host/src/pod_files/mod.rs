@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/pods/<uid>/                                      0750, kept by `pod_dir`
-//!     volumes/kubernetes.io~<plugin>/<volume>             `volumes`, `atomic_writer`
+//!     volumes/kubernetes.io~<plugin>/<volume>             `volumes`, `ownership`, `atomic_writer`
 //!     plugins/kubernetes.io~empty-dir/<volume>/ready      `volumes`
 //!     volume-subpaths/<volume>/<container>/<index>        `sub_path`
 //!     containers/<name>/<8 hex>                           `container_files`
@@ -19,6 +19,7 @@ mod container_files;
 mod host_path;
 mod log_tail;
 mod logs;
+mod ownership;
 mod pod_dir;
 mod sub_path;
 mod volumes;

@@ -45,7 +45,8 @@ impl Place {
     }
 
     async fn empty_dir(&self, name: &str) -> PathBuf {
-        self.files.set_up_volume(&uid(), &VolumeSetup::EmptyDir { name: name.to_owned() }).await.unwrap()
+        let setup = VolumeSetup::EmptyDir { name: name.to_owned(), fs_group: None };
+        self.files.set_up_volume(&uid(), &setup).await.unwrap()
     }
 
     async fn sub_path(&self, volume_path: &Path, sub_path: &str) -> Result<PathBuf, FileError> {
@@ -74,6 +75,12 @@ fn uid() -> PodUid {
 
 fn key() -> PodKey {
     PodKey::new("ns", "web")
+}
+
+/// Group and mode.
+fn owned(path: &Path) -> (u32, u32) {
+    let stat = std::fs::metadata(path).unwrap();
+    (stat.gid(), stat.mode() & 0o7777)
 }
 
 fn is_root() -> bool {
@@ -131,6 +138,23 @@ async fn a_volume_that_is_ready_keeps_what_the_pod_changed() {
 }
 
 #[tokio::test]
+async fn fs_group_gets_an_empty_dir_once() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let setup = VolumeSetup::EmptyDir { name: "data".to_owned(), fs_group: Some(2000) };
+    let volume = place.files.set_up_volume(&uid(), &setup).await.unwrap();
+    assert_eq!(owned(&volume), (2000, 0o2777));
+    std::os::unix::fs::chown(&volume, None, Some(3000)).unwrap();
+    place.files.set_up_volume(&uid(), &setup).await.unwrap();
+    assert_eq!(owned(&volume).0, 3000, "what the pod changed stays");
+    std::fs::remove_dir(&volume).unwrap();
+    place.files.set_up_volume(&uid(), &setup).await.unwrap();
+    assert_eq!(owned(&volume), (2000, 0o2777), "made anew");
+}
+
+#[tokio::test]
 async fn the_hosts_file_is_written_in_place_and_only_when_it_changes() {
     let place = Place::new();
     let path = place.files.write_etc_hosts(&uid(), "long content\n").await.unwrap();
@@ -161,20 +185,25 @@ async fn a_tmpfs_is_mounted_once_with_its_size_and_goes_with_the_pod() {
         return;
     }
     let place = Place::new();
-    let setup =
-        |name: &str, plugin, size_bytes| VolumeSetup::Tmpfs { name: name.to_owned(), plugin, size_bytes };
+    let setup = |name: &str, plugin, size_bytes| VolumeSetup::Tmpfs {
+        name: name.to_owned(),
+        plugin,
+        size_bytes,
+        fs_group: Some(2000),
+    };
     let memory = setup("cache", VolumePlugin::EmptyDir, Some(1 << 20));
     let path = place.files.set_up_volume(&uid(), &memory).await.unwrap();
     place.files.set_up_volume(&uid(), &memory).await.unwrap();
     assert_eq!(place.mounts(), std::slice::from_ref(&path));
     let stat = rustix::fs::statvfs(&path).unwrap();
     assert_eq!(stat.f_blocks * stat.f_frsize, 1 << 20);
+    assert_eq!(owned(&path), (2000, 0o3777), "the mode of a tmpfs with the bits of the group");
     let info = setup("podinfo", VolumePlugin::DownwardApi, None);
     let path = place.files.set_up_volume(&uid(), &info).await.unwrap();
     assert_eq!(path, place.pod("volumes/kubernetes.io~downward-api/podinfo"));
     assert!(place.pod("plugins/kubernetes.io~empty-dir/wrapped_podinfo/ready").is_file());
     let payload = VolumePayload {
-        plugin: Some(VolumePlugin::DownwardApi),
+        plugin: VolumePlugin::DownwardApi,
         files: BTreeMap::from([("labels".to_owned(), PayloadFile { content: b"a=b".to_vec(), mode: 0o644 })]),
         fs_group: Some(2000),
     };
@@ -186,7 +215,8 @@ async fn a_tmpfs_is_mounted_once_with_its_size_and_goes_with_the_pod() {
     assert!(place.mounts().is_empty());
     assert!(path.is_dir(), "the directories stay");
     place.files.set_up_volume(&uid(), &info).await.unwrap();
-    assert_eq!(place.mounts(), [path], "set up again");
+    assert_eq!(place.mounts(), std::slice::from_ref(&path), "set up again");
+    assert_eq!(owned(&path), (2000, 0o3777), "and given to the group again");
     place.files.remove_pod_dir(&uid()).await.unwrap();
     assert!(place.mounts().is_empty());
     assert!(!place.pod("").exists());
@@ -198,8 +228,12 @@ async fn a_busy_mount_keeps_the_directory_and_is_named() {
         return;
     }
     let place = Place::new();
-    let memory =
-        VolumeSetup::Tmpfs { name: "cache".to_owned(), plugin: VolumePlugin::EmptyDir, size_bytes: None };
+    let memory = VolumeSetup::Tmpfs {
+        name: "cache".to_owned(),
+        plugin: VolumePlugin::EmptyDir,
+        size_bytes: None,
+        fs_group: None,
+    };
     let path = place.files.set_up_volume(&uid(), &memory).await.unwrap();
     let in_use = std::fs::File::create(path.join("open")).unwrap();
     let error = place.files.remove_pod_dir(&uid()).await.unwrap_err();

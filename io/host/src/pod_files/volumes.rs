@@ -1,4 +1,5 @@
-//! Volumes that the agent makes itself: `emptyDir` on disk and in memory, and the checks of `hostPath` (CONTRACT 6.8).
+//! Volumes that the agent makes itself: `emptyDir` on disk and in memory, given to the pod's `fsGroup` once, and the checks
+//! of `hostPath` (CONTRACT 6.7, 6.8).
 
 use std::path::{Path, PathBuf};
 
@@ -8,35 +9,26 @@ use ports::FileError;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::ownership::{self, GroupAccess};
 use super::{Layout, PRIVATE_DIR, atomic_writer, host_path};
 use crate::beneath::{Dir, component, fd_path};
 use crate::clock::wall_now;
-use crate::error::{AtPath, refused};
+use crate::error::AtPath;
 
 /// Mode of an `emptyDir` (CONTRACT 6.8).
 const EMPTY_DIR: u32 = 0o777;
 
-/// Upstream's marker that a volume was set up completely.
+/// Name of the marker's file.
 const READY: &str = "ready";
-
-const EMPTY_DIR_PLUGIN: &str = "kubernetes.io~empty-dir";
-
-/// Name of a plugin's directory.
-fn plugin_dir(plugin: VolumePlugin) -> &'static str {
-    match plugin {
-        VolumePlugin::EmptyDir => EMPTY_DIR_PLUGIN,
-        VolumePlugin::DownwardApi => "kubernetes.io~downward-api",
-        VolumePlugin::Projected => "kubernetes.io~projected",
-    }
-}
 
 impl Layout {
     /// See [`ports::PodFiles::set_up_volume`].
     pub(super) fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError> {
         match volume {
-            VolumeSetup::EmptyDir { name } => empty_dir(&self.make_pod(uid)?, name),
-            VolumeSetup::Tmpfs { name, plugin, size_bytes } => {
-                tmpfs(&self.make_pod(uid)?, name, *plugin, size_bytes.unwrap_or(0))
+            VolumeSetup::EmptyDir { name, fs_group } => empty_dir(&self.make_pod(uid)?, name, *fs_group),
+            VolumeSetup::Tmpfs { name, plugin, size_bytes, fs_group } => {
+                let size_bytes = size_bytes.unwrap_or(0);
+                tmpfs(&self.make_pod(uid)?, name, &Tmpfs { plugin: *plugin, size_bytes, fs_group: *fs_group })
             }
             VolumeSetup::HostPath { path, kind, .. } => host_path::check(path, *kind).map(|()| path.clone()),
         }
@@ -51,47 +43,64 @@ impl Layout {
     ) -> Result<(), FileError> {
         let pod = self.make_pod(uid)?;
         let name = component(pod.path(), volume)?;
-        let Some(plugin) = payload.plugin else {
-            return Err(refused(
-                &pod.path().join("volumes"),
-                format!("volume {volume:?} has no plugin to write for"),
-            ));
-        };
-        let target = pod.dir(Path::new("volumes").join(plugin_dir(plugin)).join(name))?;
+        let target = pod.dir(plugin_path(payload.plugin).join(name))?;
         atomic_writer::write(&target, payload, wall_now())
     }
 }
 
-fn volume_dir(pod: &Dir, plugin: VolumePlugin, name: &str) -> Result<Dir, FileError> {
-    let parent = pod.make_dir(Path::new("volumes").join(plugin_dir(plugin)), PRIVATE_DIR)?;
-    parent.make_dir(component(parent.path(), name)?, EMPTY_DIR)
+/// Where the volumes of a plugin are in the directory of a pod.
+fn plugin_path(plugin: VolumePlugin) -> PathBuf {
+    Path::new("volumes").join(plugin.dir_name())
 }
 
-fn empty_dir(pod: &Dir, name: &str) -> Result<PathBuf, FileError> {
-    let marker = ready_marker(pod, name)?;
-    let dir = volume_dir(pod, VolumePlugin::EmptyDir, name)?;
-    if marker.stat_entry(READY)?.is_none() {
+fn empty_dir(pod: &Dir, name: &str, fs_group: Option<i64>) -> Result<PathBuf, FileError> {
+    let parent = pod.make_dir(plugin_path(VolumePlugin::EmptyDir), PRIVATE_DIR)?;
+    let name = component(parent.path(), name)?;
+    let marker = Marker::of(pod, name)?;
+    if parent.kind(name)?.is_none() {
+        marker.clear()?;
+    }
+    let dir = parent.make_dir(name, EMPTY_DIR)?;
+    if !marker.is_set()? {
         // The directory may be left from an attempt that was killed between making it and setting its mode.
         dir.set_mode(EMPTY_DIR)?;
-        set_ready(&marker)?;
+        give_to_group(&dir, fs_group)?;
+        marker.set()?;
     }
     Ok(dir.path().to_path_buf())
 }
 
-fn tmpfs(pod: &Dir, name: &str, plugin: VolumePlugin, size_bytes: u64) -> Result<PathBuf, FileError> {
-    let dir = volume_dir(pod, plugin, name)?;
-    let parent = pod.dir(Path::new("volumes").join(plugin_dir(plugin)))?;
-    if !parent.kind(name)?.is_some_and(|kind| kind.is_mount) {
-        dir.set_mode(EMPTY_DIR)?;
-        mount_tmpfs(&dir, size_bytes)?;
-    }
+/// What a volume in memory is to be.
+struct Tmpfs {
+    plugin: VolumePlugin,
+    /// 0 for the kernel's default.
+    size_bytes: u64,
+    fs_group: Option<i64>,
+}
+
+fn tmpfs(pod: &Dir, name: &str, wanted: &Tmpfs) -> Result<PathBuf, FileError> {
+    let parent = pod.make_dir(plugin_path(wanted.plugin), PRIVATE_DIR)?;
+    let name = component(parent.path(), name)?;
+    let dir = parent.make_dir(name, EMPTY_DIR)?;
     // Upstream keeps the tmpfs of other plugins as an emptyDir of this name.
-    let marked = if plugin == VolumePlugin::EmptyDir { name.to_owned() } else { format!("wrapped_{name}") };
-    let marker = ready_marker(pod, &marked)?;
-    if marker.stat_entry(READY)?.is_none() {
-        set_ready(&marker)?;
+    let is_wrapped = wanted.plugin != VolumePlugin::EmptyDir;
+    let marker = Marker::of(pod, &if is_wrapped { format!("wrapped_{name}") } else { name.to_owned() })?;
+    if !parent.kind(name)?.is_some_and(|kind| kind.is_mount) {
+        marker.clear()?;
+        dir.set_mode(EMPTY_DIR)?;
+        mount_tmpfs(&dir, wanted.size_bytes)?;
+    }
+    if !marker.is_set()? {
+        // Opened anew: the handle from before may stand for the directory under the mount.
+        give_to_group(&parent.dir(name)?, wanted.fs_group)?;
+        marker.set()?;
     }
     Ok(dir.path().to_path_buf())
+}
+
+fn give_to_group(dir: &Dir, fs_group: Option<i64>) -> Result<(), FileError> {
+    let Some(fs_group) = fs_group else { return Ok(()) };
+    ownership::give(dir, ownership::group_id(dir.path(), fs_group)?, GroupAccess::ReadWrite)
 }
 
 /// Mounts a tmpfs that is never swapped out where the kernel can promise that (Linux 6.4), and an ordinary one elsewhere.
@@ -108,11 +117,25 @@ fn mount_tmpfs(dir: &Dir, size_bytes: u64) -> Result<(), FileError> {
     }
 }
 
-fn ready_marker(pod: &Dir, volume: &str) -> Result<Dir, FileError> {
-    let plugin = pod.make_dir(Path::new("plugins").join(EMPTY_DIR_PLUGIN), PRIVATE_DIR)?;
-    plugin.make_dir(component(plugin.path(), volume)?, PRIVATE_DIR)
-}
+/// The directory of upstream's marker that a volume was set up completely; what the pod changes after that stays.
+struct Marker(Dir);
 
-fn set_ready(marker: &Dir) -> Result<(), FileError> {
-    marker.create_new(READY, 0o640).map(drop)
+impl Marker {
+    fn of(pod: &Dir, volume: &str) -> Result<Self, FileError> {
+        let plugin = Path::new("plugins").join(VolumePlugin::EmptyDir.dir_name());
+        let plugin = pod.make_dir(plugin, PRIVATE_DIR)?;
+        plugin.make_dir(component(plugin.path(), volume)?, PRIVATE_DIR).map(Self)
+    }
+
+    fn is_set(&self) -> Result<bool, FileError> {
+        Ok(self.0.stat_entry(READY)?.is_some())
+    }
+
+    fn set(&self) -> Result<(), FileError> {
+        self.0.create_new(READY, 0o640).map(drop)
+    }
+
+    fn clear(&self) -> Result<(), FileError> {
+        self.0.unlink(READY)
+    }
 }
