@@ -75,8 +75,10 @@ impl Control for AgentControl {
     }
 
     async fn changed(&self) {
+        let mut view = self.view.clone();
+        view.mark_unchanged();
         // An error means that the agent stops: the caller looks and finds its connection closed.
-        let _ = self.view.clone().changed().await;
+        let _ = view.changed().await;
     }
 
     async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError> {

@@ -229,7 +229,7 @@ impl SyncLoop {
 
     /// Tells the machine what is known of a pod that it has just met.
     fn show_last_picture(&mut self, uid: &PodUid) {
-        let Some(relisted_at) = self.relisted_at else { return };
+        let Some(relisted_at) = self.relisted_at.filter(|_| self.is_seen(uid)) else { return };
         let sighting = match self.node.observed.get(uid) {
             Some(observed) => sighting_of(observed, true),
             None => Sighting { observed_at: relisted_at, stopped: true, changed: true },
@@ -400,7 +400,6 @@ impl SyncLoop {
             }
         };
         self.step(Event::Ended { uid: uid.clone(), op, outcome });
-        self.note_next_retry(&uid);
         self.refresh(&uid);
     }
 
@@ -481,6 +480,8 @@ impl SyncLoop {
 
     /// Renews the status of a pod, stops it when its phase is terminal, and shows it.
     fn refresh(&mut self, uid: &PodUid) {
+        // While a worker waits for a picture it has no deadline; the picture that ends this leads here.
+        self.note_next_retry(uid);
         let Some(worker) = self.workers.get(uid) else {
             self.records.remove(uid);
             self.dirty |= self.node.pods.remove(uid).is_some();

@@ -1,4 +1,5 @@
-//! `sim --seeds N [--seed S]`: plays N seeds from S on; prints the first that fails, with how to replay it.
+//! `sim [--seeds N] [--seed S] [--trace]`: plays N seeds from S on; prints those that fail, with how to replay them.
+//! `--trace` prints what the agent logs, for looking into one seed.
 
 use std::process::ExitCode;
 
@@ -7,12 +8,16 @@ fn main() -> ExitCode {
     let mut first = 0;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--trace" {
+            tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().init();
+            continue;
+        }
         let number = arguments.next().and_then(|text| text.parse::<u64>().ok());
         match (argument.as_str(), number) {
             ("--seeds", Some(number)) => seeds = number,
             ("--seed", Some(number)) => first = number,
             _ => {
-                eprintln!("usage: sim [--seeds COUNT] [--seed FIRST]");
+                eprintln!("usage: sim [--seeds COUNT] [--seed FIRST] [--trace]");
                 return ExitCode::from(2);
             }
         }

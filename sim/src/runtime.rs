@@ -109,7 +109,9 @@ impl FakeRuntime {
     /// Runs a call through its fate: `act` takes effect, or not, and the caller is told, or not.
     async fn call<T>(&self, name: &'static str, act: impl FnOnce() -> RuntimeResult<T>) -> RuntimeResult<T> {
         self.store().count_call(name);
-        match self.faults.draw() {
+        let fate = self.faults.draw();
+        tracing::debug!(at = ?ports::Clock::now(self.clock.as_ref()), call = name, ?fate, "runtime");
+        match fate {
             Fate::Fine => act(),
             Fate::Slow(wait) => {
                 tokio::time::sleep(wait).await;

@@ -31,6 +31,8 @@ pub(crate) struct PodSetup<'a> {
     volumes: BTreeMap<String, PathBuf>,
     sandbox: Option<SandboxId>,
     attempt: u32,
+    /// Made once, when first needed.
+    sandbox_config: Option<SandboxConfig>,
     ips: Vec<String>,
 }
 
@@ -43,6 +45,7 @@ impl<'a> PodSetup<'a> {
             volumes,
             sandbox: latest.map(|sandbox| sandbox.id().clone()),
             attempt: latest.map_or(0, |sandbox| sandbox.0.summary.attempt),
+            sandbox_config: None,
             ips: observed.ips.clone(),
         }
     }
@@ -69,6 +72,7 @@ impl Executor {
     pub(super) async fn create_sandbox(&self, op: &Op, setup: &mut PodSetup<'_>, attempt: u32) -> StepResult<()> {
         op.notes.doing("", "creating the sandbox").await;
         setup.attempt = attempt;
+        setup.sandbox_config = None;
         let failed = |message: String| StepError::failed("FailedCreatePodSandBox", message);
         let result = async {
             let config = self.sandbox_config(op, setup).await?;
@@ -89,7 +93,16 @@ impl Executor {
         Ok(())
     }
 
-    async fn sandbox_config(&self, op: &Op, setup: &PodSetup<'_>) -> Result<SandboxConfig, String> {
+    /// The configuration of the pod's sandbox. It is also sent with every container.
+    async fn sandbox_config(&self, op: &Op, setup: &mut PodSetup<'_>) -> Result<SandboxConfig, String> {
+        if let Some(config) = &setup.sandbox_config {
+            return Ok(config.clone());
+        }
+        let config = self.make_sandbox_config(op, setup).await?;
+        Ok(setup.sandbox_config.insert(config).clone())
+    }
+
+    async fn make_sandbox_config(&self, op: &Op, setup: &PodSetup<'_>) -> Result<SandboxConfig, String> {
         let (pod, runtime) = (setup.pod, &self.settings.runtime);
         let name = pod_hostname(pod, &runtime.cluster_domain).map_err(|error| error.to_string())?;
         let hostname = kernel_hostname(pod, &name).map_err(|error| error.to_string())?;
@@ -144,7 +157,7 @@ impl Executor {
     pub(super) async fn start_container(
         &self,
         op: &mut Op,
-        setup: &PodSetup<'_>,
+        setup: &mut PodSetup<'_>,
         name: &str,
         restart_count: RestartCount,
     ) -> StepResult<()> {

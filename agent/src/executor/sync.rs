@@ -7,6 +7,7 @@ use std::time::Duration;
 use core_cm::cgroup::CgroupPath;
 use core_runtime::backoff::CrashBackoff;
 use core_runtime::plan::{Action, PlanInput, PodPlan, SandboxChange};
+use core_runtime::text::pod_text;
 use core_runtime::{RuntimeEventText, plan};
 use core_types::api::Pod;
 use core_types::{ContainerKind, PodExt, QosClass, SandboxId};
@@ -34,6 +35,8 @@ impl Executor {
         let plan = self.plan(op, pod);
         for wait in &plan.waiting {
             op.container_waits(&wait.name, wait.reason.as_str(), &wait.message);
+            let event = RuntimeEventText::BackOffRestart { container: wait.name.clone(), pod: pod_text(pod) };
+            op.tell(event, &field_path(pod, &wait.name)).await;
         }
         if let Some(at) = plan.next_deadline {
             op.again_at(at);
@@ -101,7 +104,7 @@ impl Executor {
                     self.create_sandbox(op, &mut setup, *attempt).await?;
                 }
                 Action::StartContainer { name, kind, restart_count } => {
-                    if let Err(error) = self.start_container(op, &setup, name, *restart_count).await {
+                    if let Err(error) = self.start_container(op, &mut setup, name, *restart_count).await {
                         if let (AfterStart::Stop, _) | (_, StepError::Cancelled) = (after_start(*kind), &error) {
                             return Err(error);
                         }
@@ -129,6 +132,12 @@ impl Executor {
             op.tell(RuntimeEventText::SandboxChanged, "").await;
         }
     }
+}
+
+/// Where a container stands in the spec.
+fn field_path(pod: &Pod, name: &str) -> String {
+    let container = pod.container_refs().into_iter().find(|container| container.spec.name == name);
+    container.map(|container| container.field_path()).unwrap_or_default()
 }
 
 /// An init container that cannot start holds back the rest; the others do not hold back each other.

@@ -108,7 +108,7 @@ pub fn explain(view: &PodView, node: &NodeView, now: WallTime) -> Explanation {
         cause: decision.cause,
         since: decision.since,
         containers: rows(view),
-        last_error: last_error(view),
+        last_error: open_problem(view).or_else(|| newest_warning(view).filter(|_| !is_settled)),
         next_retry: view.next_retry.filter(|_| !is_settled && view.lifecycle < Lifecycle::Terminated),
         key,
         now,
@@ -141,23 +141,25 @@ fn rows(view: &PodView) -> Vec<ContainerRow> {
     refs.iter().map(row).collect()
 }
 
-/// The open problem, else the newest warning.
-fn last_error(view: &PodView) -> Option<LastError> {
-    let open = view.problem.as_ref().map(|problem| LastError {
+/// What went wrong last and has not gone well since.
+fn open_problem(view: &PodView) -> Option<LastError> {
+    view.problem.as_ref().map(|problem| LastError {
         reason: problem.reason.clone(),
         message: problem.message.clone(),
         container: problem.container.clone(),
         at: problem.at,
-    });
-    open.or_else(|| {
-        let warnings = view.events.iter().filter(|event| event.event_type == EventType::Warning);
-        let newest = warnings.max_by_key(|event| event.last_seen)?;
-        let container = newest.field_path.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
-        Some(LastError {
-            reason: newest.reason.clone(),
-            message: newest.message.clone(),
-            container: container.unwrap_or_default().to_owned(),
-            at: newest.last_seen,
-        })
+    })
+}
+
+/// The newest warning. Of a pod that is as it should be it tells nothing any more.
+fn newest_warning(view: &PodView) -> Option<LastError> {
+    let warnings = view.events.iter().filter(|event| event.event_type == EventType::Warning);
+    let newest = warnings.max_by_key(|event| event.last_seen)?;
+    let container = newest.field_path.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
+    Some(LastError {
+        reason: newest.reason.clone(),
+        message: newest.message.clone(),
+        container: container.unwrap_or_default().to_owned(),
+        at: newest.last_seen,
     })
 }
