@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lab::{
     Agent, ContainerdVersion, Instance, Parts,
     wait::{Stopwatch, let_pass},
@@ -51,7 +51,7 @@ impl Row {
 pub(crate) fn bench(root: &Path) -> Result<()> {
     let parts = Parts::ready()?;
     cargo::must(root, &["build", "--release", "--package", "kubelet"])?;
-    let program = root.join("target/release/kubelet");
+    let program = cargo::target_dir()?.join("release/kubelet");
     let instance = Instance::new(&parts, ContainerdVersion::V2_4)?;
     let mut agent = instance.agent_of(program.clone())?;
     agent.start()?;
@@ -131,7 +131,9 @@ fn rest(bench: &mut Bench) -> Result<Vec<Row>> {
 /// CRI calls so far, by kind.
 fn cri_calls(bench: &Bench) -> Result<Vec<(String, u64)>> {
     let reply = bench.agent.read_only("/metrics")?;
-    Ok(counters(&reply.body, CRI_CALLS, "operation_type"))
+    let calls = counters(&reply.body, CRI_CALLS, "operation_type");
+    ensure!(!calls.is_empty(), "/metrics has no {CRI_CALLS}, though pods were started");
+    Ok(calls)
 }
 
 fn difference(before: &[(String, u64)], after: &[(String, u64)]) -> String {

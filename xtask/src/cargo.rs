@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -87,6 +87,12 @@ pub(crate) fn sim(root: &Path, seeds: u64, seed: Option<u64>) -> Result<bool> {
         args.extend(["--seed", seed]);
     }
     passes(root, &args)
+}
+
+/// The folder that cargo builds into: this program lies in `<it>/debug`.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("the running program's own path")?;
+    Ok(own.ancestors().nth(2).context("cargo builds a program two folders deep")?.to_owned())
 }
 
 /// The cargo that runs us, so that both use one toolchain.

@@ -7,7 +7,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use lab::{
-    Agent, ContainerdVersion, Instance, Parts, http, images,
+    Agent, ContainerdVersion, Instance, Parts,
+    agent::own_program,
+    http, images,
     wait::{self, Stopwatch},
 };
 use serde_json::Value;
@@ -59,7 +61,7 @@ pub(crate) fn run(root: &Path, after: After) -> Result<()> {
             println!("\nthe end of the agent's log:\n{}", agent.log_tail(LOG_LINES));
         }
     } else if after == After::StayUntilInterrupted {
-        how_to_go_on(root, &agent);
+        how_to_go_on(root, &agent)?;
         wait::until_interrupted();
     }
     println!("cleaning up");
@@ -119,8 +121,8 @@ fn step(clock: Stopwatch, what: &str) {
     println!("{:6.2} s  {what}", clock.elapsed().as_secs_f32());
 }
 
-fn how_to_go_on(root: &Path, agent: &Agent) {
-    let program = root.join("target/debug/podwright");
+fn how_to_go_on(root: &Path, agent: &Agent) -> Result<()> {
+    let program = own_program("podwright")?;
     println!(
         "
 Now it is yours, until Ctrl-C. In another terminal:
@@ -139,4 +141,5 @@ The agent's log is {}",
         agent.ports().read_only,
         agent.log_file().display(),
     );
+    Ok(())
 }

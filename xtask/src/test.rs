@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use lab::{ContainerdVersion, Parts, wait::Stopwatch};
 
 use crate::{
-    cargo::{Tally, count_tests, must, passes, sim},
+    cargo::{Tally, count_tests, must, passes, sim, target_dir},
     tidy,
 };
 
@@ -92,7 +92,7 @@ fn unit(root: &Path) -> Result<Tally> {
 fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
     Parts::ready()?;
     must(root, &["build", "--workspace", "--bins"])?;
-    let notes = skip_notes(root)?;
+    let notes = skip_notes()?;
     let mut args = words("--workspace --no-fail-fast");
     args.extend(test_targets(root, |package| REAL_RUNTIME.contains(&package))?);
     args.extend(words("-- --test-threads=1"));
@@ -112,8 +112,8 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// A fresh file below the target folder into which tests write why they could not run.
-fn skip_notes(root: &Path) -> Result<PathBuf> {
-    let file = root.join("target/skipped-tests.txt");
+fn skip_notes() -> Result<PathBuf> {
+    let file = target_dir()?.join("skipped-tests.txt");
     std::fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
