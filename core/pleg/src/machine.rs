@@ -33,8 +33,8 @@ pub struct Pleg {
     full_delay: Option<Duration>,
     last_success: Option<MonoTime>,
     failing_since: Option<MonoTime>,
-    /// Start of the newest look whose lists have arrived.
-    newest_look: MonoTime,
+    /// Pods seen to be gone, since the last full relist. A full list that began before is not to bring them back.
+    gone: BTreeMap<PodUid, MonoTime>,
 }
 
 impl Pleg {
@@ -51,7 +51,7 @@ impl Pleg {
             full_delay: None,
             last_success: None,
             failing_since: None,
-            newest_look: MonoTime::ZERO,
+            gone: BTreeMap::new(),
         }
     }
 
@@ -129,8 +129,8 @@ impl Pleg {
         let mut listed = Listed::default();
         for uid in self.uids_in(&relist.scope, &pods) {
             if self.is_overtaken(&uid, started_at) {
-                // A pod that is not known may be a new one, or one seen to be gone by a newer look: look again.
-                if !self.observed.contains_key(&uid) && !self.pending.contains_key(&uid) {
+                // Listed although it was seen to be gone: old news, or a new life of it. Look again.
+                if self.gone.contains_key(&uid) && pods.contains_key(&uid) {
                     self.retry_later(now, &uid);
                 }
                 continue;
@@ -141,7 +141,10 @@ impl Pleg {
                 None => self.take_absence(uid, started_at, &mut listed),
             }
         }
-        self.newest_look = self.newest_look.max(started_at);
+        if relist.scope == Scope::All {
+            // The next full list begins after all of these looks.
+            self.gone.clear();
+        }
         listed
     }
 
@@ -228,7 +231,8 @@ impl Pleg {
     fn is_overtaken(&self, uid: &PodUid, started_at: MonoTime) -> bool {
         let observed_at = self.observed.get(uid).map(|pod| pod.observed_at);
         let listed_at = self.pending.get(uid).map(|pending| pending.observed_at);
-        started_at < observed_at.max(listed_at).unwrap_or(self.newest_look)
+        let gone_at = self.gone.get(uid).copied();
+        Some(started_at) < observed_at.max(listed_at).max(gone_at)
     }
 
     /// Forgets outstanding answers; a wish to reuse nothing that they would have fulfilled stays.
@@ -262,6 +266,7 @@ impl Pleg {
     fn take_absence(&mut self, uid: PodUid, started_at: MonoTime, listed: &mut Listed) {
         self.retries.remove(&uid);
         self.reinspect.remove(&uid);
+        self.gone.insert(uid.clone(), started_at);
         match self.observed.get(&uid) {
             Some(old) => {
                 let mut empty = ObservedPod::empty(uid, old.key.clone(), started_at);

@@ -371,6 +371,19 @@ fn a_late_list_does_not_bring_back_a_pod_seen_to_be_gone() {
 }
 
 #[test]
+fn a_look_at_one_pod_does_not_hide_the_others_from_a_full_list_under_way() {
+    let (mut model, mut pleg) = (Model::default(), Pleg::new(Policy::default()));
+    model.run_sandbox(0);
+    model.run_sandbox(1);
+    let full = pleg.begin_relist(at(1), Scope::All);
+    let lists = model.lists();
+    model.look(&mut pleg, at(2), Scope::One(uid(0)));
+    let listed = pleg.on_list(at(3), full, lists.0, lists.1);
+    let asked: Vec<&PodUid> = listed.to_inspect.iter().map(|pod| &pod.uid).collect();
+    assert_eq!(asked, [&uid(1)]);
+}
+
+#[test]
 fn foreign_rows_are_left_aside() {
     let (mut model, mut pleg) = (Model::default(), Pleg::new(Policy::default()));
     model.run_sandbox(0);
