@@ -1,7 +1,7 @@
 //! The syntax of names, labels, ports and addresses (upstream's `apimachinery/pkg/util/validation`). Each function gives
 //! the messages of what is wrong; an empty list means that the text is fine.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 const LABEL_FMT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const LABEL_KEY_FMT: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";

@@ -1,3 +1,5 @@
+//! Paths below a directory handle: what is followed, made, read and removed.
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Both cgroup versions on directories that stand for a tree, and the real tree where the machine allows it.
+
 use std::process::{Child, Command};
 
 use super::*;

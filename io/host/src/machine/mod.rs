@@ -52,7 +52,7 @@ pub struct NodeFacts {
     pub cgroup_version: Option<CgroupVersion>,
 }
 
-/// cAdvisor's `MachineInfo`, the body of `/spec/`. Field names are its JSON names.
+/// cAdvisor's API object `MachineInfo`, the body of `/spec/`. Field names are its JSON names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MachineInfo {
     timestamp: String,

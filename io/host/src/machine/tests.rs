@@ -1,3 +1,5 @@
+//! A made-up machine in a temporary directory, and the one that the test runs on.
+
 use super::*;
 
 fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Files) {

@@ -1,3 +1,5 @@
+//! Manifest directories as people change them: files that come, change, vanish or are not what they should be.
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 

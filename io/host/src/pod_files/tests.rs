@@ -1,3 +1,5 @@
+//! Pod directories, volumes, mounts and logs in temporary directories; what mounts runs only as root.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
