@@ -1,6 +1,6 @@
 //! A private runtime with our kubelet on it.
 
-use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+use std::{os::unix::net::UnixStream, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 use lab::{Agent, ContainerdVersion, Instance, Parts, http};
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub struct Node {
 impl Node {
     /// A runtime, and a kubelet that does not run yet.
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn prepared() -> Self {
         build_programs();
         let version = ContainerdVersion::from_env().unwrap();
         let instance = Instance::new(&Parts::ready().unwrap(), version).unwrap();
@@ -36,9 +36,19 @@ impl Node {
     /// A runtime, and a kubelet that runs.
     #[track_caller]
     pub fn started() -> Self {
-        let mut node = Self::new();
-        node.agent.start().unwrap();
+        let mut node = Self::prepared();
+        node.start();
         node
+    }
+
+    /// Starts the agent and waits until it answers everywhere: the socket for `podwright` is the last that it opens.
+    #[track_caller]
+    pub fn start(&mut self) {
+        self.agent.start().unwrap_or_else(|error| panic!("{error:#}"));
+        let socket = self.agent.local_socket();
+        eventually(&format!("the agent to listen on {}", socket.display()), SOON, || {
+            UnixStream::connect(&socket).map(drop).map_err(|error| error.to_string())
+        });
     }
 
     /// Puts the pod's manifest into the manifest folder, as `<name>.json`.
@@ -143,7 +153,7 @@ impl Node {
     #[track_caller]
     pub fn crash(&mut self) {
         self.agent.kill().unwrap();
-        self.agent.start().unwrap_or_else(|error| panic!("{error:#}"));
+        self.start();
     }
 
     /// Waits until GET `http://<address>/` answers, and returns the page.

@@ -44,6 +44,14 @@ impl Cri {
         self.reactor.block_on(call).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Waits until the runtime answers again after a restart.
+    #[track_caller]
+    pub fn wait_up(&self) {
+        eventually("the runtime to answer", SOON, || {
+            self.reactor.block_on(self.client.version()).map(drop).map_err(|error| error.to_string())
+        });
+    }
+
     /// All sandboxes of the static pod `name`, the newest first.
     pub fn sandboxes(&self, name: &str) -> Vec<SandboxSummary> {
         let mut found = self.ask(self.client.list_sandboxes(None));

@@ -50,6 +50,11 @@ pub fn conditions(pod: &Value) -> BTreeMap<String, (String, String)> {
     all.iter().map(|c| (text(&c["type"]), (text(&c["status"]), text(&c["lastTransitionTime"])))).collect()
 }
 
+/// Conditions by type, without times: an agent that was killed knows them from what runs.
+pub fn verdicts(pod: &Value) -> BTreeMap<String, String> {
+    conditions(pod).into_iter().map(|(name, (status, _))| (name, status)).collect()
+}
+
 /// The restart count of the only container.
 #[track_caller]
 pub fn restarts(pod: &Value) -> u64 {

@@ -16,8 +16,7 @@ use tests::{
 };
 
 /// Says who it is and stops at once when told to.
-const TALKER: &str =
-    "echo hello; echo trouble >&2; trap 'echo bye; exit 0' TERM; sleep 100000 & wait";
+const TALKER: &str = "echo hello; echo trouble >&2; trap 'echo bye; exit 0' TERM; sleep 100000 & wait";
 
 #[test]
 fn a_pod_starts_restarts_and_goes() {
@@ -63,7 +62,7 @@ fn a_pod_outlives_its_agent() {
     node.crash();
     let after = node.ready("steady");
     assert_eq!(node.cri.running_ids(), ids);
-    assert_eq!(status::conditions(&after), status::conditions(&before));
+    assert_eq!(status::verdicts(&after), status::verdicts(&before));
     assert_eq!(status::only(&after)["containerID"], status::only(&before)["containerID"]);
     node.take("steady");
     node.gone("steady");
@@ -103,7 +102,7 @@ fn a_stubborn_container_is_killed_when_its_grace_is_over() {
 
 #[test]
 fn every_cri_call_works_on_this_runtime() {
-    let node = Node::new();
+    let node = Node::prepared();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut test = Command::new(cargo);
     test.args(["test", "--quiet", "--package", "io-cri", "--test", "real_containerd", "--", "--nocapture"])

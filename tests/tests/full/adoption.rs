@@ -8,7 +8,7 @@ use std::{
 };
 
 use core_types::keys;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{
     Node, SOON,
     manifest::{self, pod, shell, with},
@@ -64,7 +64,10 @@ fn labels_and_annotations_are_upstreams() {
     assert_eq!(sandbox.annotations, annotations);
 
     // The hashes are upstream's of {"image":"podwright.test/busybox:1","name":...}, computed with upstream's own packages.
-    let ports = r#"[{"name":"http","hostPort":18085,"containerPort":8080,"protocol":"TCP"},{"containerPort":53,"protocol":"UDP"}]"#;
+    let ports = json!([
+        { "name": "http", "hostPort": 18085, "containerPort": 8080, "protocol": "TCP" },
+        { "containerPort": 53, "protocol": "UDP" },
+    ]);
     for (container, hash, path, policy, ports) in [
         ("main", MAIN_HASH, "/tmp/last", "FallbackToLogsOnError", Some(ports)),
         ("plain", PLAIN_HASH, "/dev/termination-log", "File", None),
@@ -73,16 +76,22 @@ fn labels_and_annotations_are_upstreams() {
         let mut labels = owned(&of_pod);
         labels.extend(owned(&[(keys::CONTAINER_NAME_LABEL, container)]));
         assert_eq!(status.labels, labels, "{container}");
-        let mut annotations = owned(&[
+        let annotations = owned(&[
             (keys::CONTAINER_HASH_ANNOTATION, hash),
             (keys::CONTAINER_RESTART_COUNT_ANNOTATION, "0"),
             (keys::CONTAINER_TERMINATION_MESSAGE_PATH_ANNOTATION, path),
             (keys::CONTAINER_TERMINATION_MESSAGE_POLICY_ANNOTATION, policy),
             (keys::POD_TERMINATION_GRACE_PERIOD_ANNOTATION, "7"),
         ]);
-        annotations
-            .extend(ports.map(|ports| (keys::CONTAINER_PORTS_ANNOTATION.to_owned(), ports.to_owned())));
-        assert_eq!(status.annotations, annotations, "{container}");
+        let mut found = status.annotations.clone();
+        let found_ports = found.remove(keys::CONTAINER_PORTS_ANNOTATION);
+        assert_eq!(found, annotations, "{container}");
+        // It is read as JSON; the order of its keys means nothing.
+        assert_eq!(
+            found_ports.map(|text| serde_json::from_str::<Value>(&text).unwrap()),
+            ports,
+            "{container}"
+        );
         assert_eq!(status.attempt, 0, "{container}");
         assert!(status.log_path.ends_with(&format!("{container}/0.log")), "{}", status.log_path);
     }
@@ -119,7 +128,7 @@ fn upstreams_kubelet_and_ours_take_over_from_each_other() {
     assert_eq!(node.cri.running_ids(), ids, "upstream's kubelet took over ours");
     theirs.stop(SOON).unwrap();
 
-    node.agent.start().unwrap();
+    node.start();
     let after = node.ready("shared");
     assert_eq!(node.cri.running_ids(), ids, "ours took over upstream's");
     assert!(status::containers(&after).iter().all(|c| c["restartCount"] == 0), "{after}");

@@ -133,7 +133,7 @@ fn a_manifest_that_breaks_leaves_its_pod_running() {
     // The same name in a second file: the first one stays, the second one is named.
     let mark = node.log_mark();
     node.agent.put_manifest("zzz.json", &manifest::script("twin", "echo other").to_string()).unwrap();
-    node.logged(mark, &["zzz.json", "twin"]);
+    node.logged(mark, &["duplicate pod name", "twin"]);
     assert_eq!(node.agent.pods().unwrap().len(), 2);
     node.agent.put_manifest("steady.json", &manifest::idle("steady").to_string()).unwrap();
     node.put(&manifest::idle("marker"));

@@ -12,20 +12,23 @@ use tests::{
 
 #[test]
 fn a_runtime_that_is_down_at_the_start_is_named_and_waited_for() {
-    let mut node = Node::new();
+    let mut node = Node::prepared();
     node.instance.containerd_mut().stop().unwrap();
     node.put(&manifest::idle("early"));
-    node.agent.start().unwrap();
+    node.start();
     let socket = node.instance.containerd().socket();
     node.logged(0, &[&socket.to_string_lossy()]);
     assert_eq!(node.agent.healthz("/healthz").unwrap().status, 200);
     let said = node.podwright().run(&["ps"]);
     assert!(said.err.contains("container runtime is not ready"), "{said:?}");
-    let why = node.podwright().run(&["why", "early"]).ok();
-    assert!(why.contains("runtime"), "{why}");
+    eventually("podwright why to name the runtime", SOON, || {
+        let said = node.podwright().run(&["why", "early"]);
+        if said.out.contains("runtime") { Ok(()) } else { Err(format!("{said:?}")) }
+    });
     let lines = node.log_lines(0, &[&socket.to_string_lossy()]);
     assert!(lines.len() <= 5, "one message, not a flood: {lines:#?}");
     node.instance.containerd_mut().start().unwrap();
+    node.cri.wait_up();
     node.ready("early");
     assert!(!node.podwright().run(&["ps"]).err.contains("not ready"));
 }
@@ -47,6 +50,7 @@ fn pods_outlive_a_restart_of_the_runtime() {
     });
     assert_eq!(node.agent.healthz("/healthz").unwrap().body, "ok");
     node.instance.containerd_mut().start().unwrap();
+    node.cri.wait_up();
     node.until("meanwhile", "Ready", LATER, is_ready);
     let now = node.cri.running_ids();
     assert!(ids.iter().all(|id| now.contains(id)) && now.len() == 3, "{ids:?} became {now:?}");
@@ -121,9 +125,9 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_named_and_survived() {
-    let mut node = Node::new();
+    let mut node = Node::prepared();
     let disk = SmallDisk::mount(node.agent.root_dir());
-    node.agent.start().unwrap();
+    node.start();
     node.put(&manifest::idle("before"));
     let before = node.ready("before");
     disk.fill();

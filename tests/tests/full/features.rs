@@ -95,7 +95,10 @@ fn variables_commands_and_arguments() {
     }
     assert_eq!(node.cri.sh("vars", "main", "cat /tmp/args"), "a b=c $(PLAIN) $(NOBODY)\n");
     let line = node.cri.sh("vars", "main", "tr '\\0' '|' < /proc/1/cmdline");
-    assert!(line.starts_with("/bin/sh|-c|echo 'a b=c' '$(PLAIN)'") && line.ends_with("|unused-shop|"), "{line}");
+    assert!(
+        line.starts_with("/bin/sh|-c|echo 'a b=c' '$(PLAIN)'") && line.ends_with("|unused-shop|"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -188,10 +191,13 @@ fn users_capabilities_and_file_systems() {
     assert_eq!(sh("no-new", "grep NoNewPrivs /proc/1/status"), "NoNewPrivs:\t1");
     assert_eq!(sh("user", "grep NoNewPrivs /proc/1/status"), "NoNewPrivs:\t0");
     assert_eq!(sh("shared-pids", "ps -o args | grep -c 'sleep 100000$'"), "2");
-    for name in ["root-refused", "root-asked"] {
+    for (name, says) in [
+        ("root-refused", "container has runAsNonRoot and image will run as root"),
+        ("root-asked", "container's runAsUser breaks non-root policy"),
+    ] {
         let refused = node.waiting(name, "CreateContainerConfigError");
         let message = refused["state"]["waiting"]["message"].as_str().unwrap();
-        assert!(message.contains("runAsNonRoot"), "{message}");
+        assert!(message.contains(says), "{message}");
         assert!(node.cri.containers(name).iter().all(|c| c.state != ContainerState::Running));
     }
 }

@@ -87,11 +87,11 @@ fn an_image_that_nobody_has_is_named_and_waited_for() {
 
 #[test]
 fn credentials_of_the_node_open_a_private_registry() {
-    let mut node = Node::new();
+    let mut node = Node::prepared();
     let registry = node.instance.registry(Access::SignIn).unwrap();
     let image = registry.push(node.instance.containerd(), images::BUSYBOX, "private/busybox:1").unwrap();
     node.put(&manifest::of_image("private", &image, "Always"));
-    node.agent.start().unwrap();
+    node.start();
     let refused = node.waiting("private", "ErrImagePull");
     let text = refused["state"]["waiting"]["message"].as_str().unwrap();
     assert!(text.contains(&image), "{text}");

@@ -26,9 +26,9 @@ fn names(list: &Value) -> Vec<String> {
 
 #[test]
 fn the_example_serves_its_page_and_every_port_shows_it() {
-    let mut node = Node::new();
+    let mut node = Node::prepared();
     node.agent.put_manifest("web.yaml", &example("web.yaml")).unwrap();
-    node.agent.start().unwrap();
+    node.start();
     let pod = node.ready("web");
     let ip = status::ip(&pod);
     assert_eq!(node.page(&format!("{ip}:8080")), images::PAGE);
@@ -105,14 +105,14 @@ fn secure_port(node: &Node) {
 
 #[test]
 fn the_secure_port_asks_who_you_are() {
-    let mut node = Node::new();
+    let mut node = Node::prepared();
     let folder = tempfile::tempdir().unwrap();
     let (ours, other) = (Authority::new(folder.path()), tempfile::tempdir().unwrap());
     let stranger = Authority::new(other.path()).sign("admin");
     node.agent.config["authentication"]["anonymous"]["enabled"] = json!(false);
     node.agent.config["authentication"]["x509"] = json!({ "clientCAFile": ours.file() });
     node.put(&manifest::idle("secret"));
-    node.agent.start().unwrap();
+    node.start();
     node.ready("secret");
     let port = node.agent.ports().secure;
     for path in ["/pods", "/healthz", "/metrics", "/configz", "/runningpods/"] {

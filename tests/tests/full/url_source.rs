@@ -10,7 +10,7 @@ use tests::{
 
 #[test]
 fn pods_of_a_url_come_change_and_go() {
-    let mut node = Node::new();
+    let mut node = Node::prepared();
     let server = ManifestServer::start();
     let list = |pods: &[serde_json::Value]| {
         json!({ "apiVersion": "v1", "kind": "PodList", "items": pods }).to_string()
@@ -20,7 +20,7 @@ fn pods_of_a_url_come_change_and_go() {
     node.agent.config["staticPodURLHeader"] = json!({ HEADER.0: [HEADER.1] });
     node.agent.config["httpCheckFrequency"] = json!("1s");
     node.put(&manifest::idle("by-file"));
-    node.agent.start().unwrap();
+    node.start();
     let first = node.ready("first");
     node.ready("by-file");
     assert_eq!(first["metadata"]["annotations"]["kubernetes.io/config.source"], "http");
@@ -50,7 +50,7 @@ fn pods_of_a_url_come_change_and_go() {
     node.agent.kill().unwrap();
     server.answer(503, "later");
     let (served, _) = server.counts();
-    node.agent.start().unwrap();
+    node.start();
     node.ready("by-file");
     eventually("the agent to ask twice", SOON, || {
         let (now, _) = server.counts();

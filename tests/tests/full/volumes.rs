@@ -32,7 +32,7 @@ fn empty_dirs_are_shared_and_survive_a_container() {
     node.put(&pod("shared", spec));
     let uid = status::uid(&node.ready("shared"));
     let sh = |container: &str, script: &str| node.cri.sh("shared", container, script).trim().to_owned();
-    assert_eq!(sh("main", "stat -c %a /disk /memory"), "777\n777");
+    assert_eq!(sh("main", "stat -c %a /disk /memory"), "777\n1777");
     assert!(sh("main", "grep ' /memory ' /proc/mounts").starts_with("tmpfs /memory tmpfs"), "tmpfs");
     assert_eq!(sh("main", "df -k /memory | tail -n 1 | awk '{print $2}'"), "8192");
     sh("main", "echo kept > /disk/x; echo below > /disk/deep/er/y; echo fast > /memory/z");
@@ -85,9 +85,9 @@ fn host_paths_are_what_their_type_says() {
     node.put(&one("device", Path::new("/dev/null"), "CharDevice"));
     let bad = [
         ("no-dir", "absent", "Directory", "is not a directory"),
-        ("no-file", "dir", "File", "is not a file, it's a directory"),
-        ("no-socket", "file", "Socket", "is not a socket file, it's a file"),
-        ("no-device", "file", "BlockDevice", "is not a block device, it's a file"),
+        ("no-file", "dir", "File", "is not a file, it's a Directory"),
+        ("no-socket", "file", "Socket", "is not a socket file, it's a File"),
+        ("no-device", "file", "BlockDevice", "is not a block device, it's a File"),
     ];
     for (name, path, kind, _) in bad {
         node.put(&one(name, &root.join(path), kind));
