@@ -312,7 +312,7 @@ impl SyncLoop {
             self.show_last_picture(&uid);
             self.refresh(&uid);
         }
-        if !self.leftovers_asked && let Some(executor) = &self.executor {
+        if !self.leftovers_asked && self.unseen.is_empty() && let Some(executor) = &self.executor {
             self.leftovers_asked = true;
             self.housekeeping.spawn(housekeeping::leftovers(self.outside.clone(), Arc::clone(executor)));
         }
@@ -321,7 +321,10 @@ impl SyncLoop {
     /// Directories and cgroups of pods that neither a source nor the runtime knows.
     fn take_leftovers(&mut self, uids: Vec<PodUid>) {
         for uid in uids {
-            if self.workers.get(&uid).is_none() {
+            if !self.is_seen(&uid) {
+                // It runs after all, under a name that is not known yet: ask again when it is.
+                self.leftovers_asked = false;
+            } else if self.workers.get(&uid).is_none() && !self.node.observed.contains_key(&uid) {
                 tracing::info!(pod_uid = %uid, "a removed pod left files or a cgroup behind: they are removed");
                 self.step(Event::Orphan { uid: uid.clone(), key: PodKey::new("", "") });
                 self.show_last_picture(&uid);
@@ -480,13 +483,13 @@ impl SyncLoop {
 
     /// Renews the status of a pod, stops it when its phase is terminal, and shows it.
     fn refresh(&mut self, uid: &PodUid) {
-        // While a worker waits for a picture it has no deadline; the picture that ends this leads here.
-        self.note_next_retry(uid);
         let Some(worker) = self.workers.get(uid) else {
             self.records.remove(uid);
             self.dirty |= self.node.pods.remove(uid).is_some();
             return;
         };
+        // A pod is shown from the start, also while the runtime is down and nothing can be said of its status.
+        self.records.entry(uid.clone()).or_default();
         let lifecycle = worker.lifecycle();
         let mut completed = false;
         if let Some(pod) = worker.pod().cloned().filter(|_| self.is_seen(uid)) {
@@ -499,6 +502,8 @@ impl SyncLoop {
                 record.status = Some(Arc::new(next));
             }
         }
+        // While a worker waits for a picture it has no deadline; the picture that ends this leads here.
+        self.note_next_retry(uid);
         self.show(uid);
         if completed {
             self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Completed, grace_secs: None });

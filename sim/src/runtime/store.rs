@@ -194,7 +194,8 @@ impl Store {
             let same_name =
                 (&other_pod.config.namespace, &other_pod.config.name) == (&pod.config.namespace, &pod.config.name);
             if same_name && other_pod.config.uid != pod.config.uid {
-                violations.push(format!("PW-5: {id} starts while {other_id} of another pod of the same name runs"));
+                let (name, uid, other) = (&pod.config.name, &pod.config.uid, &other_pod.config.uid);
+                violations.push(format!("PW-5: {id} of {name} ({uid:?}) starts while {other_id} of {other:?} runs"));
             }
             if other_pod.config.uid == pod.config.uid && other.config.name == starting.config.name {
                 violations.push(format!("container {} runs twice: {other_id} and {id}", other.config.name));
