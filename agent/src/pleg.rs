@@ -264,8 +264,8 @@ impl PlegTask {
     }
 
     async fn take_listed(&mut self, relist: &Relist, listed: Listed) -> Result<(), Gone> {
-        let unknown: BTreeMap<PodUid, PodKey> =
-            listed.to_inspect.iter().map(|pod| (pod.uid.clone(), pod.key.clone())).collect();
+        let asked = listed.to_inspect.iter().map(|pod| (pod.uid.clone(), pod.key.clone()));
+        let unknown: BTreeMap<PodUid, PodKey> = asked.chain(listed.awaited).collect();
         for pod in listed.to_inspect {
             *self.under_way.entry(relist.scope.clone()).or_default() += 1;
             self.looks.spawn(look_closer(self.outside.clone(), relist.scope.clone(), pod));

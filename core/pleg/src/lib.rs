@@ -98,7 +98,9 @@ pub struct Listed {
     pub to_inspect: Vec<PodToInspect>,
     /// Pods that changed and need no further call: something of them, or all, is gone.
     pub outcomes: Vec<PlegOutcome>,
-    /// Pods whose last picture still holds, as of the start of this look. [`Pleg::observed`] gives the picture; for a
+    /// Pods whose statuses a newer look has asked for and not got yet.
+    pub awaited: Vec<(PodUid, PodKey)>,
+    /// Pods whose last picture still holds, as of the start of this look, or is newer. [`Pleg::observed`] gives the picture; for a
     /// pod that it does not know, the runtime holds nothing.
     pub confirmed: Vec<PodUid>,
 }

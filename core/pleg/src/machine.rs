@@ -133,6 +133,11 @@ impl Pleg {
                 if self.gone.contains_key(&uid) && pods.contains_key(&uid) {
                     self.retry_later(now, &uid);
                 }
+                match self.pending.get(&uid) {
+                    Some(pending) => listed.awaited.push((uid, pending.key().clone())),
+                    None if self.observed.contains_key(&uid) => listed.confirmed.push(uid),
+                    None => {}
+                }
                 continue;
             }
             self.drop_pending(&uid);

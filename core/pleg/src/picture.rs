@@ -95,6 +95,11 @@ impl Rows {
 }
 
 impl Pending {
+    /// Namespace and name of the pod.
+    pub(crate) fn key(&self) -> &PodKey {
+        &self.key
+    }
+
     /// Sorts the rows of a pod that changed into statuses to ask (the second value) and statuses to use again.
     pub(crate) fn new(
         uid: &PodUid,

@@ -342,7 +342,7 @@ fn a_late_answer_never_overwrites_a_newer_picture() {
     model.set(container, ContainerState::Exited);
     model.look(&mut pleg, at(12), Scope::One(uid(0)));
     let listed = pleg.on_list(at(13), old_look, old_lists.0, old_lists.1);
-    assert_eq!(listed, Listed::default());
+    assert_eq!(listed, Listed { confirmed: vec![uid(0)], ..Listed::default() });
     assert_eq!(pleg.observed(&uid(0)).unwrap().containers[0].state(), ContainerState::Exited);
 
     let relist = pleg.begin_relist(at(14), Scope::All);
@@ -381,6 +381,19 @@ fn a_look_at_one_pod_does_not_hide_the_others_from_a_full_list_under_way() {
     let listed = pleg.on_list(at(3), full, lists.0, lists.1);
     let asked: Vec<&PodUid> = listed.to_inspect.iter().map(|pod| &pod.uid).collect();
     assert_eq!(asked, [&uid(1)]);
+}
+
+#[test]
+fn a_full_list_names_pods_whose_newer_answers_are_outstanding() {
+    let (mut model, mut pleg) = (Model::default(), Pleg::new(Policy::default()));
+    model.run_sandbox(0);
+    let full = pleg.begin_relist(at(1), Scope::All);
+    let lists = model.lists();
+    let one = pleg.begin_relist(at(2), Scope::One(uid(0)));
+    assert_eq!(pleg.on_list(at(2), one, lists.0.clone(), lists.1.clone()).to_inspect.len(), 1);
+    let listed = pleg.on_list(at(3), full, lists.0, lists.1);
+    let awaited: Vec<&PodUid> = listed.awaited.iter().map(|(uid, _)| uid).collect();
+    assert_eq!((awaited, listed.to_inspect.len()), (vec![&uid(0)], 0), "it is there, whatever the answers will be");
 }
 
 #[test]
