@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every level of tests, from cheap to dear, and one closing line that adds them up.
 //!
-//! A test of a level that needs the machine goes into an integration test target of `tests` or `lab`; those run one at a
-//! time, once on each containerd. All calls select the whole workspace and differ only in targets, so that cargo builds each
+//! A test of a level that needs the machine goes into an integration test target of `tests` or `lab`; those run a few at
+//! a time, once on each containerd. All calls select the whole workspace and differ only in targets, so that cargo builds each
 //! dependency once.
 
 use std::{
@@ -24,6 +24,15 @@ pub(crate) const SEEDS: u64 = 10_000;
 
 /// The crates whose integration tests use the real machine.
 const REAL_RUNTIME: [&str; 2] = ["lab", "tests"];
+
+/// A test target of these crates that is for the newest runtime only; the others run on each.
+const NEWEST_ONLY: &str = "full";
+
+/// A test target of another crate that needs a runtime; a test of `tests` starts one and runs it.
+const RUN_BY_TESTS: &str = "real_containerd";
+
+/// Tests on real runtimes mostly wait, each on a runtime of its own, so more of them run at once than there are CPUs.
+const REAL_THREADS: u32 = 3;
 
 /// A level of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,7 +92,9 @@ fn run_level(root: &Path, level: Level, seeds: u64) -> Result<Tally> {
 
 fn unit(root: &Path) -> Result<Tally> {
     let mut args = words("--workspace --no-fail-fast --lib --bins");
-    args.extend(test_targets(root, |package| !REAL_RUNTIME.contains(&package))?);
+    args.extend(test_targets(root, |package, target| {
+        !REAL_RUNTIME.contains(&package) && target != RUN_BY_TESTS
+    })?);
     let mut tally = count_tests(root, &args, &[])?;
     tally.add(count_tests(root, &words("--workspace --no-fail-fast --doc"), &[])?);
     Ok(tally)
@@ -94,8 +105,10 @@ fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
     must(root, &["build", "--workspace", "--bins"])?;
     let notes = skip_notes()?;
     let mut args = words("--workspace --no-fail-fast");
-    args.extend(test_targets(root, |package| REAL_RUNTIME.contains(&package))?);
-    args.extend(words("-- --test-threads=1"));
+    args.extend(test_targets(root, |package, target| {
+        REAL_RUNTIME.contains(&package) && (target != NEWEST_ONLY || version == ContainerdVersion::V2_4)
+    })?);
+    args.extend(words(&format!("-- --test-threads={REAL_THREADS}")));
     let notes_path = notes.display().to_string();
     let env = [("PODWRIGHT_LAB_CONTAINERD", version.name()), ("PODWRIGHT_SKIPS", notes_path.as_str())];
     let mut tally = count_tests(root, &args, &env)?;
@@ -118,11 +131,15 @@ fn skip_notes() -> Result<PathBuf> {
     Ok(file)
 }
 
-/// `--test NAME` for every integration test target of the packages that `wanted` picks.
-fn test_targets(root: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+/// `--test NAME` for every integration test target that `wanted` picks by package and target.
+fn test_targets(root: &Path, wanted: impl Fn(&str, &str) -> bool) -> Result<Vec<String>> {
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec().context("cargo metadata")?;
-    let packages = metadata.packages.iter().filter(|package| wanted(&package.name));
-    let targets =
-        packages.flat_map(|package| &package.targets).filter(|t| t.kind.contains(&TargetKind::Test));
-    Ok(targets.flat_map(|target| ["--test".to_owned(), target.name.clone()]).collect())
+    let mut args = Vec::new();
+    for package in &metadata.packages {
+        let tests = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Test));
+        for target in tests.filter(|target| wanted(&package.name, &target.name)) {
+            args.extend(["--test".to_owned(), target.name.clone()]);
+        }
+    }
+    Ok(args)
 }
