@@ -28,16 +28,18 @@ impl AgentControl {
 
     fn local_pods(&self, key: &PodKey) -> Vec<PodUid> {
         let view = self.view.borrow();
-        let of_key = view.pods.iter().filter(|(_, pod)| pod.pod.key() == *key && pod.source == Some(PodSource::Local));
+        let of_key =
+            view.pods.iter().filter(|(_, pod)| pod.pod.key() == *key && pod.source == Some(PodSource::Local));
         of_key.map(|(uid, _)| uid.clone()).collect()
     }
 
     /// Refuses a pod whose name another source already uses: it would never run.
     fn check_name(&self, key: &PodKey) -> Result<(), ControlError> {
         let view = self.view.borrow();
-        let taken = view.pods.values().find(|pod| {
-            pod.pod.key() == *key && pod.source.is_some_and(|source| source != PodSource::Local)
-        });
+        let taken = view
+            .pods
+            .values()
+            .find(|pod| pod.pod.key() == *key && pod.source.is_some_and(|source| source != PodSource::Local));
         match taken.and_then(|pod| pod.source) {
             Some(source) => Err(ControlError::Conflict(format!(
                 "pod {key} already exists, from source {}: choose another name or remove that one",
@@ -82,20 +84,23 @@ impl Control for AgentControl {
     }
 
     async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError> {
-        let context = StaticContext { node_name: &self.node_name, source: PodSource::Local, origin: "manifest" };
+        let context =
+            StaticContext { node_name: &self.node_name, source: PodSource::Local, origin: "manifest" };
         let seen = self.outside.clock.wall();
-        let decoded = decode_manifest(&manifests, ManifestMode::Everything, &context, seen).map_err(|issues| {
-            let lines: Vec<String> = issues.iter().map(ManifestIssue::text).collect();
-            ControlError::Invalid(lines.join("\n"))
-        })?;
+        let decoded =
+            decode_manifest(&manifests, ManifestMode::Everything, &context, seen).map_err(|issues| {
+                let lines: Vec<String> = issues.iter().map(ManifestIssue::text).collect();
+                ControlError::Invalid(lines.join("\n"))
+            })?;
         for pod in &decoded.pods {
             self.check_name(&pod.key())?;
         }
         let mut applied = Vec::new();
         for pod in decoded.pods {
             let (key, uid) = (pod.key(), pod.uid());
-            let text = serde_json::to_vec_pretty(&pod)
-                .map_err(|error| ControlError::Failed(format!("pod {key} cannot be written as JSON: {error}")))?;
+            let text = serde_json::to_vec_pretty(&pod).map_err(|error| {
+                ControlError::Failed(format!("pod {key} cannot be written as JSON: {error}"))
+            })?;
             self.outside
                 .local_manifests
                 .write(&file_name(&key), &text)

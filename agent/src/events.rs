@@ -21,7 +21,12 @@ pub(crate) struct Happening {
 
 impl Happening {
     pub(crate) fn normal(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { event_type: EventType::Normal, reason: reason.into(), message: message.into(), field_path: String::new() }
+        Self {
+            event_type: EventType::Normal,
+            reason: reason.into(),
+            message: message.into(),
+            field_path: String::new(),
+        }
     }
 
     pub(crate) fn warning(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
@@ -45,7 +50,10 @@ impl EventLog {
     pub(crate) fn record(&mut self, uid: &PodUid, happening: Happening, now: WallTime) {
         let Happening { event_type, reason, message, field_path } = happening;
         tracing::info!(pod_uid = %uid, %reason, field_path, "{message}");
-        let twin = self.events.iter().position(|e| e.reason == reason && e.message == message && e.field_path == field_path);
+        let twin = self
+            .events
+            .iter()
+            .position(|e| e.reason == reason && e.message == message && e.field_path == field_path);
         let mut event = twin.and_then(|at| self.events.remove(at)).unwrap_or_else(|| PodEvent {
             pod_uid: uid.clone(),
             field_path,

@@ -81,7 +81,11 @@ impl Executor {
     ///
     /// # Errors
     /// The cgroup driver cannot be used on this node.
-    pub(crate) fn new(outside: Outside, settings: Arc<Settings>, runtime: &RuntimeUp) -> Result<Self, String> {
+    pub(crate) fn new(
+        outside: Outside,
+        settings: Arc<Settings>,
+        runtime: &RuntimeUp,
+    ) -> Result<Self, String> {
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
         let cgroups = match settings.runtime.cgroups_per_qos {
             true => Some((outside.cgroups)(driver)?),
@@ -102,7 +106,9 @@ impl Executor {
         let (mut op, operation) = Op::new(input);
         let result = match operation {
             Operation::Sync { pod } => self.sync(&mut op, &pod).await,
-            Operation::Terminate { pod, grace_secs } => self.terminate(&mut op, pod.as_deref(), grace_secs).await,
+            Operation::Terminate { pod, grace_secs } => {
+                self.terminate(&mut op, pod.as_deref(), grace_secs).await
+            }
             Operation::Release => self.release(&op).await,
             Operation::Erase => self.erase(&op).await,
         };

@@ -44,8 +44,11 @@ async fn termination_message(outside: &Outside, uid: &PodUid, status: &Container
     }
     let annotation = |key| status.annotations.get(key).map(String::as_str).unwrap_or_default();
     let path = annotation(keys::CONTAINER_TERMINATION_MESSAGE_PATH_ANNOTATION);
-    let host_path =
-        status.mounts.iter().find(|mount| !path.is_empty() && mount.container_path == path).map(|m| &m.host_path);
+    let host_path = status
+        .mounts
+        .iter()
+        .find(|mount| !path.is_empty() && mount.container_path == path)
+        .map(|m| &m.host_path);
     let mut message = Vec::new();
     if let Some(host_path) = host_path {
         match outside.files.read_termination_log(uid, host_path, MAX_MESSAGE_BYTES).await {
@@ -53,7 +56,8 @@ async fn termination_message(outside: &Outside, uid: &PodUid, status: &Container
             Err(error) => tracing::warn!(container = %status.id, %error, "cannot read a termination message"),
         }
     }
-    let falls_back = annotation(keys::CONTAINER_TERMINATION_MESSAGE_POLICY_ANNOTATION) == "FallbackToLogsOnError";
+    let falls_back =
+        annotation(keys::CONTAINER_TERMINATION_MESSAGE_POLICY_ANNOTATION) == "FallbackToLogsOnError";
     if message.is_empty() && falls_back && status.exit_code != 0 && !status.log_path.is_empty() {
         match outside.files.read_log_tail(&status.log_path, LOG_FALLBACK).await {
             Ok(tail) => message = tail,

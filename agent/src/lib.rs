@@ -19,8 +19,10 @@ mod housekeeping;
 mod inspect;
 mod metrics;
 mod note;
+mod operations;
 mod outside;
 mod pleg;
+mod publisher;
 mod record;
 mod runtime_watch;
 mod settings;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use core_metrics::Registry;
 use core_pleg::Pleg;
+use core_types::MonoTime;
 use core_types::view::{NodeView, PodSource};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -44,9 +47,10 @@ pub use outside::{CgroupsMaker, Outside};
 pub use settings::{HostSummary, PullSettings, RuntimeSettings, Settings, SettingsError};
 
 use pleg::{LookRequests, PlegTask};
+use publisher::Publisher;
 use runtime_watch::{RuntimePoke, RuntimeUp};
 use sources::SourceTask;
-use sync_loop::{Inputs, SyncLoop};
+use sync_loop::{Inputs, Looks, SyncLoop};
 
 /// Pod sets that may wait for the sync loop: sources are few and send whole sets.
 const SOURCE_QUEUE: usize = 16;
@@ -107,8 +111,9 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     );
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let inputs = Inputs { sources: sets, pleg: reports, runtime: up };
-    let sync_loop =
-        SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, (looks, poke), view_sender, metrics);
+    let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
+    let publisher = Publisher::new(view_sender);
+    let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, looks, publisher, metrics);
     tasks.spawn(sync_loop.run(stop.clone()));
 
     let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view));

@@ -1,7 +1,7 @@
 //! What an operation tells the sync loop while it runs.
 
-use core_types::{PodUid, WallTime};
 use core_types::view::Activity;
+use core_types::{PodUid, WallTime};
 use ports::Clock;
 use std::sync::Arc;
 use tokio::sync::mpsc;

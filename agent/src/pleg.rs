@@ -12,7 +12,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use core_pleg::{EventFeed, Health, InspectedPod, Listed, Pleg, PlegEvent, PlegOutcome, PodToInspect, Relist, Scope};
+use core_pleg::{
+    EventFeed, Health, InspectedPod, Listed, Pleg, PlegEvent, PlegOutcome, PodToInspect, Relist, Scope,
+};
 use core_types::runtime::{ContainerSummary, RuntimeEvent, SandboxSummary};
 use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
 use futures_util::StreamExt;
@@ -275,12 +277,21 @@ impl PlegTask {
         }
         let observed_at = relist.started_at;
         match &relist.scope {
-            Scope::All => self.report(PlegReport::Relisted { observed_at, confirmed: listed.confirmed, unknown }).await,
+            Scope::All => {
+                self.report(PlegReport::Relisted { observed_at, confirmed: listed.confirmed, unknown }).await
+            }
             Scope::One(uid) if unknown.is_empty() => {
                 // Nothing changed, or nothing is there: the one who asked must still be told that the picture is new.
                 let observed = self.pleg.observed(uid).cloned().map(Arc::new);
                 let uid = uid.clone();
-                self.report(PlegReport::Seen { uid, observed, observed_at, changed: false, events: Vec::new() }).await
+                self.report(PlegReport::Seen {
+                    uid,
+                    observed,
+                    observed_at,
+                    changed: false,
+                    events: Vec::new(),
+                })
+                .await
             }
             Scope::One(_) => Ok(()),
         }

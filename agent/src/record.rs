@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_status::Waiting;
+use core_types::WallTime;
 use core_types::api::PodStatus;
 use core_types::view::{Activity, Problem};
-use core_types::{MonoTime, WallTime};
 
 use crate::events::EventLog;
 use crate::executor::PodMemory;
@@ -31,6 +31,4 @@ pub(crate) struct Record {
     pub(crate) events: EventLog,
     /// Back-offs; `None` while an operation holds them.
     pub(crate) memory: Option<PodMemory>,
-    /// When the running operation was started.
-    pub(crate) op_started_at: Option<MonoTime>,
 }

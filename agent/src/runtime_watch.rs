@@ -94,7 +94,11 @@ fn replace(current: &mut RuntimeUp, next: RuntimeUp) -> bool {
         match next.error.is_empty() {
             true => {
                 let version = next.version.clone().unwrap_or_default();
-                tracing::info!(name = version.name, version = version.version, "the container runtime is ready");
+                tracing::info!(
+                    name = version.name,
+                    version = version.version,
+                    "the container runtime is ready"
+                );
             }
             false => tracing::error!("{}; pods wait, running containers stay as they are", next.error),
         }
@@ -102,9 +106,12 @@ fn replace(current: &mut RuntimeUp, next: RuntimeUp) -> bool {
     if let Some(problem) = next.network_problem()
         && current.network_problem().as_ref() != Some(&problem)
     {
-        tracing::warn!("the runtime's network is not ready: {problem}; pods with a network of their own wait");
+        tracing::warn!(
+            "the runtime's network is not ready: {problem}; pods with a network of their own wait"
+        );
     }
-    let changed = current.error != next.error || current.status != next.status || current.version != next.version;
+    let changed =
+        current.error != next.error || current.status != next.status || current.version != next.version;
     *current = next;
     changed
 }

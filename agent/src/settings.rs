@@ -103,7 +103,9 @@ pub enum SettingsError {
     #[error("allowedUnsafeSysctls: {0}")]
     Sysctls(#[source] SysctlPatternError),
     /// More is reserved than there is.
-    #[error("{resource}: kubeReserved, systemReserved and evictionHard together take {reserved}, but the node has {capacity}: reserve less")]
+    #[error(
+        "{resource}: kubeReserved, systemReserved and evictionHard together take {reserved}, but the node has {capacity}: reserve less"
+    )]
     Reserved {
         /// Resource.
         resource: &'static str,
@@ -126,7 +128,10 @@ impl Settings {
             SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
         Ok(Self {
             sources: sources(kubelet),
-            worker_policy: WorkerPolicy { sync_interval: kubelet.sync_frequency.to_std(), ..WorkerPolicy::default() },
+            worker_policy: WorkerPolicy {
+                sync_interval: kubelet.sync_frequency.to_std(),
+                ..WorkerPolicy::default()
+            },
             pleg_policy: core_pleg::Policy::default(),
             file_check_interval: kubelet.file_check_frequency.to_std(),
             http_check_interval: kubelet.http_check_frequency.to_std(),
@@ -195,7 +200,9 @@ fn node_facts(kubelet: &KubeletConfiguration, host: &HostSummary) -> NodeFacts {
             (CgroupVersion::V2, _) => SwapBehavior::NoSwap,
         },
         pod_pids_limit: kubelet.pod_pids_limit,
-        single_process_oom_kill: kubelet.single_process_oom_kill.unwrap_or(host.cgroup_version == CgroupVersion::V1),
+        single_process_oom_kill: kubelet
+            .single_process_oom_kill
+            .unwrap_or(host.cgroup_version == CgroupVersion::V1),
     }
 }
 
@@ -208,7 +215,8 @@ fn allocatable(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<Nod
             .fold(Quantity::default(), |sum, next| sum + next)
     };
     let hard = kubelet.eviction_hard.as_ref();
-    let evicted_bytes = |signal: &str, capacity: i64| threshold_bytes(hard.and_then(|map| map.get(signal)), capacity);
+    let evicted_bytes =
+        |signal: &str, capacity: i64| threshold_bytes(hard.and_then(|map| map.get(signal)), capacity);
     let left = |resource: &'static str, capacity: i64, reserved: i64| match capacity >= reserved {
         true => Ok(capacity - reserved),
         false => Err(SettingsError::Reserved { resource, reserved, capacity }),
@@ -218,7 +226,11 @@ fn allocatable(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<Nod
     let max_pods = i64::from(kubelet.max_pods);
     Ok(NodeAllocatable {
         cpu_milli: left("cpu", host.cpu_count * 1000, reserved("cpu").milli_value())?,
-        memory_bytes: left("memory", memory, reserved("memory").value() + evicted_bytes("memory.available", memory))?,
+        memory_bytes: left(
+            "memory",
+            memory,
+            reserved("memory").value() + evicted_bytes("memory.available", memory),
+        )?,
         ephemeral_storage_bytes: left(
             "ephemeral-storage",
             disk,
@@ -233,7 +245,9 @@ fn allocatable(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<Nod
 fn threshold_bytes(text: Option<&String>, capacity: i64) -> i64 {
     let Some(text) = text else { return 0 };
     match text.strip_suffix('%') {
-        Some(percent) => percent.parse::<f64>().map_or(0, |percent| (capacity as f64 * percent / 100.0) as i64),
+        Some(percent) => {
+            percent.parse::<f64>().map_or(0, |percent| (capacity as f64 * percent / 100.0) as i64)
+        }
         None => text.parse::<Quantity>().map_or(0, Quantity::value),
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct SourceSet {
     pub(crate) problems: Vec<SourceProblem>,
 }
 
+/// Pods and problem texts that were sent last.
+type Sent = Option<(Vec<Arc<Pod>>, BTreeSet<(String, String)>)>;
+
 /// What every source task needs.
 pub(crate) struct SourceTask {
     pub(crate) source: PodSource,
@@ -113,7 +116,8 @@ impl SourceTask {
     }
 
     fn take_files(&self, known: &mut ManifestSet, found: &[ManifestFile]) {
-        let origins: Vec<String> = found.iter().map(|file| file.path.to_string_lossy().into_owned()).collect();
+        let origins: Vec<String> =
+            found.iter().map(|file| file.path.to_string_lossy().into_owned()).collect();
         let inputs: Vec<ManifestInput<'_>> = found
             .iter()
             .zip(&origins)
@@ -140,7 +144,7 @@ impl SourceTask {
         &self,
         known: &ManifestSet,
         problem: Option<SourceProblem>,
-        sent: &mut Option<(Vec<Arc<Pod>>, BTreeSet<(String, String)>)>,
+        sent: &mut Sent,
     ) -> Result<(), ()> {
         let pods = known.pods();
         let mut problems = known.problems();

@@ -6,33 +6,32 @@
 //!
 //! One turn: take one wake, step the machine, carry out its effects, renew the status of the pods concerned, publish.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_pods::admission::{self, Admission};
 use core_pods::merge::{PodSetChange, PodSources, SourcedPod};
 use core_pods::worker::{Effect, Event, OpId, Outcome, PodWorkers, Sighting, StopReason};
-use core_pods::admission::{self, Admission};
 use core_types::api::{ObjectMeta, Pod};
-use core_types::view::{Lifecycle, NodeView, PodSource, PodView, RuntimeView, SourceProblem};
+use core_types::view::{Lifecycle, PodSource, PodView, RuntimeView, SourceProblem};
 use core_types::{Invariant, MonoTime, ObservedPod, PodExt, PodKey, PodUid};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Happening;
 use crate::executor::{Executor, OpInput, OpReport};
 use crate::note::{Note, NoteKind, Notes};
+use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
 use crate::pleg::{LookRequests, PlegReport};
+use crate::publisher::Publisher;
 use crate::record::{Record, Rejection};
 use crate::runtime_watch::{RuntimePoke, RuntimeUp};
 use crate::settings::Settings;
 use crate::sources::SourceSet;
-use crate::{housekeeping, status, timer};
-
-/// Notes that may wait for the loop: a burst of a few per operation of a full node.
-const NOTE_QUEUE: usize = 1024;
+use crate::{housekeeping, metrics, status, timer};
 
 /// Time between two reads of the runtime's conditions while it is well (CONTRACT 1.7: upstream reads them every 5 s).
 const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,8 +40,7 @@ const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 enum Wake {
     Source(SourceSet),
     Pleg(PlegReport),
-    Note(Note),
-    Ended(Result<(Id, OpReport), JoinError>),
+    Operation(OpNews),
     Leftovers(Vec<PodUid>),
     RuntimeChanged,
     Deadline,
@@ -56,32 +54,55 @@ pub(crate) struct Inputs {
     pub(crate) runtime: watch::Receiver<RuntimeUp>,
 }
 
+/// How the loop has others look at the runtime.
+pub(crate) struct Looks {
+    /// At single pods.
+    pub(crate) pods: LookRequests,
+    /// At the runtime's own conditions.
+    pub(crate) conditions: RuntimePoke,
+    /// When its conditions were asked for last.
+    pub(crate) conditions_at: MonoTime,
+}
+
+/// How far the runtime has been seen.
+#[derive(Default)]
+struct Seen {
+    relisted_at: Option<MonoTime>,
+    /// Pods that the last relist found and whose details have not arrived yet.
+    awaited: BTreeMap<PodUid, PodKey>,
+}
+
+impl Seen {
+    /// True when the runtime has been looked at for this pod. Before that its status would be a guess, and one that takes
+    /// back what was true before a restart of the agent.
+    fn covers(&self, uid: &PodUid) -> bool {
+        self.relisted_at.is_some() && !self.awaited.contains_key(uid)
+    }
+}
+
+/// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
+#[derive(Default)]
+struct Leftovers {
+    search: JoinSet<Vec<PodUid>>,
+    is_asked: bool,
+}
+
 /// The loop's state.
 pub(crate) struct SyncLoop {
     outside: Outside,
     settings: Arc<Settings>,
     inputs: Inputs,
-    looks: LookRequests,
-    poke: RuntimePoke,
-    view: watch::Sender<Arc<NodeView>>,
-    node: NodeView,
+    looks: Looks,
+    publisher: Publisher,
     sources: PodSources,
     problems: BTreeMap<PodSource, Vec<SourceProblem>>,
     workers: PodWorkers,
     records: BTreeMap<PodUid, Record>,
-    relisted_at: Option<MonoTime>,
-    /// Pods that the last relist found and whose details have not arrived yet.
-    unseen: BTreeMap<PodUid, PodKey>,
+    seen: Seen,
     executor: Option<Arc<Executor>>,
-    operations: JoinSet<OpReport>,
-    running: HashMap<Id, (PodUid, OpId, CancellationToken)>,
-    housekeeping: JoinSet<Vec<PodUid>>,
-    leftovers_asked: bool,
-    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    operations: Operations,
+    leftovers: Leftovers,
     broken: core_metrics::Counter,
-    runtime_checked_at: MonoTime,
-    /// The node view differs from the published one.
-    dirty: bool,
 }
 
 impl SyncLoop {
@@ -89,15 +110,10 @@ impl SyncLoop {
         outside: Outside,
         settings: Arc<Settings>,
         inputs: Inputs,
-        (looks, poke): (LookRequests, RuntimePoke),
-        view: watch::Sender<Arc<NodeView>>,
+        looks: Looks,
+        publisher: Publisher,
         metrics: &core_metrics::Registry,
     ) -> Self {
-        let broken = metrics.counter(core_metrics::Desc {
-            name: "podwright_invariant_violations_total",
-            help: "Rules of docs/invariants.md that the agent found broken.",
-            labels: &["invariant"],
-        });
         Self {
             sources: PodSources::new(settings.sources.iter().copied()),
             problems: BTreeMap::new(),
@@ -106,58 +122,47 @@ impl SyncLoop {
             settings,
             inputs,
             looks,
-            poke,
-            view,
-            node: NodeView::default(),
+            publisher,
             records: BTreeMap::new(),
-            relisted_at: None,
-            unseen: BTreeMap::new(),
+            seen: Seen::default(),
             executor: None,
-            operations: JoinSet::new(),
-            running: HashMap::new(),
-            housekeeping: JoinSet::new(),
-            leftovers_asked: false,
-            notes: mpsc::channel(NOTE_QUEUE),
-            broken,
-            runtime_checked_at: MonoTime::ZERO,
-            dirty: true,
+            operations: Operations::new(),
+            leftovers: Leftovers::default(),
+            broken: metrics::broken_invariants(metrics),
         }
     }
 
     /// Runs until it is stopped. Operations that are under way are cancelled and dropped; containers stay as they are.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            self.publish();
+            self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
             match self.next_wake(&stop).await {
                 Wake::Source(set) => self.take_source(set),
                 Wake::Pleg(report) => self.take_pleg(report),
-                Wake::Note(note) => self.take_note(note),
-                Wake::Ended(ended) => self.take_end(ended),
+                Wake::Operation(OpNews::Note(note)) => self.take_note(note),
+                Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
                 Wake::RuntimeChanged => self.take_runtime(),
                 Wake::Deadline => self.step(Event::Tick),
                 Wake::Stopped => break,
             }
         }
-        for (_, _, cancel) in self.running.values() {
-            cancel.cancel();
-        }
+        self.operations.cancel_all();
     }
 
     async fn next_wake(&mut self, stop: &CancellationToken) -> Wake {
         let clock = Arc::clone(&self.outside.clock);
         // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
-        let alive_until = self.node.sync_loop_alive + self.settings.worker_policy.sync_interval;
-        let due = self.workers.next_deadline().map_or(alive_until, |due| due.min(alive_until));
+        let proof_due = self.publisher.proof_due(self.settings.worker_policy.sync_interval);
+        let due = self.workers.next_deadline().map_or(proof_due, |due| due.min(proof_due));
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stopped,
-            Some(note) = self.notes.1.recv() => Wake::Note(note),
-            Some(ended) = self.operations.join_next_with_id(), if !self.operations.is_empty() => Wake::Ended(ended),
+            news = self.operations.next() => Wake::Operation(news),
             Ok(()) = self.inputs.runtime.changed() => Wake::RuntimeChanged,
             Some(report) = self.inputs.pleg.recv() => Wake::Pleg(report),
             Some(set) = self.inputs.sources.recv() => Wake::Source(set),
-            Some(uids) = self.housekeeping.join_next(), if !self.housekeeping.is_empty() => {
+            Some(uids) = self.leftovers.search.join_next(), if !self.leftovers.search.is_empty() => {
                 Wake::Leftovers(uids.unwrap_or_default())
             }
             () = timer::until(clock.as_ref(), Some(due)) => Wake::Deadline,
@@ -169,9 +174,8 @@ impl SyncLoop {
     fn take_source(&mut self, set: SourceSet) {
         let change = self.sources.replace(set.source, set.pods, self.outside.clock.wall());
         self.problems.insert(set.source, set.problems);
-        self.node.source_problems = self.problems.values().flatten().cloned().collect();
-        self.node.source_problems.extend(self.sources.problems());
-        self.dirty = true;
+        let of_manifests = self.problems.values().flatten().cloned();
+        self.publisher.change().source_problems = of_manifests.chain(self.sources.problems()).collect();
         self.take_change(change);
         self.look_for_orphans();
     }
@@ -229,8 +233,8 @@ impl SyncLoop {
 
     /// Tells the machine what is known of a pod that it has just met.
     fn show_last_picture(&mut self, uid: &PodUid) {
-        let Some(relisted_at) = self.relisted_at.filter(|_| self.is_seen(uid)) else { return };
-        let sighting = match self.node.observed.get(uid) {
+        let Some(relisted_at) = self.seen.relisted_at.filter(|_| self.seen.covers(uid)) else { return };
+        let sighting = match self.publisher.node().observed.get(uid) {
             Some(observed) => sighting_of(observed, true),
             None => Sighting { observed_at: relisted_at, stopped: true, changed: true },
         };
@@ -243,7 +247,7 @@ impl SyncLoop {
         match report {
             PlegReport::Seen { uid, observed, observed_at, changed, events } => {
                 tracing::debug!(pod_uid = %uid, ?events, "seen");
-                self.unseen.remove(&uid);
+                self.seen.awaited.remove(&uid);
                 let sighting = match &observed {
                     Some(observed) => sighting_of(observed, changed),
                     None => Sighting { observed_at, stopped: true, changed },
@@ -251,25 +255,26 @@ impl SyncLoop {
                 if let Some(observed) = observed.as_ref().filter(|_| !sighting.stopped) {
                     self.step(Event::Found { uid: uid.clone(), key: observed.key.clone() });
                 }
+                let shown = &mut self.publisher.change().observed;
                 match observed {
-                    Some(observed) => self.node.observed.insert(uid.clone(), observed),
-                    None => self.node.observed.remove(&uid),
+                    Some(observed) => shown.insert(uid.clone(), observed),
+                    None => shown.remove(&uid),
                 };
                 self.step(Event::Seen { uid: uid.clone(), sighting });
                 self.refresh(&uid);
                 self.look_for_orphans();
             }
             PlegReport::Relisted { observed_at, confirmed, unknown } => {
-                self.relisted_at = Some(observed_at);
-                self.node.runtime.last_relist = Some(observed_at);
+                self.seen.relisted_at = Some(observed_at);
+                self.publisher.change().runtime.last_relist = Some(observed_at);
                 let sightings = confirmed
                     .into_iter()
                     .filter_map(|uid| {
-                        let stopped = self.node.observed.get(&uid)?.is_stopped();
+                        let stopped = self.publisher.node().observed.get(&uid)?.is_stopped();
                         Some((uid, Sighting { observed_at, stopped, changed: false }))
                     })
                     .collect();
-                self.unseen.clone_from(&unknown);
+                self.seen.awaited.clone_from(&unknown);
                 self.step(Event::Relisted { observed_at, sightings, unknown });
                 self.refresh_all();
                 self.look_for_orphans();
@@ -277,7 +282,7 @@ impl SyncLoop {
             }
             PlegReport::Failed { error } => {
                 tracing::debug!(%error, "the runtime could not be listed");
-                self.poke.poke();
+                self.looks.conditions.poke();
             }
             PlegReport::Health { problem } => match problem {
                 Some(problem) => tracing::error!("PLEG is not healthy: {problem}"),
@@ -288,19 +293,20 @@ impl SyncLoop {
 
     /// Has the runtime's own conditions read again, at most as often as upstream does whatever the relist interval is.
     fn check_runtime_now_and_then(&mut self, now: MonoTime) {
-        if now.since(self.runtime_checked_at) >= RUNTIME_CHECK_INTERVAL {
-            self.runtime_checked_at = now;
-            self.poke.poke();
+        if now.since(self.looks.conditions_at) >= RUNTIME_CHECK_INTERVAL {
+            self.looks.conditions_at = now;
+            self.looks.conditions.poke();
         }
     }
 
     /// Pods that nobody wants are stopped and erased, once every source and the runtime have been heard.
     fn look_for_orphans(&mut self) {
-        if self.relisted_at.is_none() || !self.sources.all_ready() {
+        if self.seen.relisted_at.is_none() || !self.sources.all_ready() {
             return;
         }
         let unwanted: Vec<(PodUid, PodKey)> = self
-            .node
+            .publisher
+            .node()
             .observed
             .iter()
             .filter(|(uid, _)| self.workers.get(uid).is_none())
@@ -312,19 +318,22 @@ impl SyncLoop {
             self.show_last_picture(&uid);
             self.refresh(&uid);
         }
-        if !self.leftovers_asked && self.unseen.is_empty() && let Some(executor) = &self.executor {
-            self.leftovers_asked = true;
-            self.housekeeping.spawn(housekeeping::leftovers(self.outside.clone(), Arc::clone(executor)));
+        if !self.leftovers.is_asked
+            && self.seen.awaited.is_empty()
+            && let Some(executor) = &self.executor
+        {
+            self.leftovers.is_asked = true;
+            self.leftovers.search.spawn(housekeeping::leftovers(self.outside.clone(), Arc::clone(executor)));
         }
     }
 
     /// Directories and cgroups of pods that neither a source nor the runtime knows.
     fn take_leftovers(&mut self, uids: Vec<PodUid>) {
         for uid in uids {
-            if !self.is_seen(&uid) {
+            if !self.seen.covers(&uid) {
                 // It runs after all, under a name that is not known yet: ask again when it is.
-                self.leftovers_asked = false;
-            } else if self.workers.get(&uid).is_none() && !self.node.observed.contains_key(&uid) {
+                self.leftovers.is_asked = false;
+            } else if self.workers.get(&uid).is_none() && !self.publisher.node().observed.contains_key(&uid) {
                 tracing::info!(pod_uid = %uid, "a removed pod left files or a cgroup behind: they are removed");
                 self.step(Event::Orphan { uid: uid.clone(), key: PodKey::new("", "") });
                 self.show_last_picture(&uid);
@@ -340,16 +349,20 @@ impl SyncLoop {
                 Err(error) => tracing::error!("{error}; no pod can be started"),
             }
         }
-        self.node.runtime = RuntimeView {
+        let runtime = &mut self.publisher.change().runtime;
+        *runtime = RuntimeView {
             version: up.version.clone(),
             status: up.status.clone(),
             error: up.error.clone(),
-            last_relist: self.node.runtime.last_relist,
+            last_relist: runtime.last_relist,
         };
-        self.dirty = true;
         if up.is_ready() {
-            let waiting: Vec<PodUid> =
-                self.records.iter().filter(|(_, r)| r.problem.is_some()).map(|(uid, _)| uid.clone()).collect();
+            let waiting: Vec<PodUid> = self
+                .records
+                .iter()
+                .filter(|(_, r)| r.problem.is_some())
+                .map(|(uid, _)| uid.clone())
+                .collect();
             for uid in waiting {
                 self.step(Event::Nudge { uid });
             }
@@ -369,7 +382,9 @@ impl SyncLoop {
     fn take_note(&mut self, note: Note) {
         let Note { uid, kind } = note;
         match kind {
-            NoteKind::Doing(activity) => self.records.entry(uid.clone()).or_default().activity = Some(activity),
+            NoteKind::Doing(activity) => {
+                self.records.entry(uid.clone()).or_default().activity = Some(activity)
+            }
             NoteKind::Happened(happening) => self.record_event(&uid, happening),
         }
         self.show(&uid);
@@ -380,15 +395,7 @@ impl SyncLoop {
         self.records.entry(uid.clone()).or_default().events.record(uid, happening, now);
     }
 
-    fn take_end(&mut self, ended: Result<(Id, OpReport), JoinError>) {
-        let (id, report) = match ended {
-            Ok((id, report)) => (id, Some(report)),
-            Err(error) => {
-                tracing::error!(%error, "an operation of a pod ended in an unforeseen way; it is tried again");
-                (error.id(), None)
-            }
-        };
-        let Some((uid, op, _)) = self.running.remove(&id) else { return };
+    fn take_end(&mut self, uid: PodUid, op: OpId, report: Option<Box<OpReport>>) {
         let record = self.records.entry(uid.clone()).or_default();
         record.activity = None;
         let outcome = match report {
@@ -423,12 +430,8 @@ impl SyncLoop {
         for effect in effects {
             match effect {
                 Effect::Start { uid, op, operation } => self.start(uid, op, operation),
-                Effect::Cancel { uid } => {
-                    for (_, _, cancel) in self.running.values().filter(|(running, _, _)| *running == uid) {
-                        cancel.cancel();
-                    }
-                }
-                Effect::Look { uid } => self.looks.add(uid),
+                Effect::Cancel { uid } => self.operations.cancel(&uid),
+                Effect::Look { uid } => self.looks.pods.add(uid),
                 Effect::Moved { uid, to } => {
                     tracing::debug!(pod_uid = %uid, ?to, "pod moved on");
                     self.refresh(&uid);
@@ -436,7 +439,9 @@ impl SyncLoop {
                 Effect::Broken(invariant) => self.report_broken(invariant),
             }
         }
-        if cfg!(debug_assertions) && let Err(invariant) = self.workers.check() {
+        if cfg!(debug_assertions)
+            && let Err(invariant) = self.workers.check()
+        {
             self.report_broken(invariant);
         }
     }
@@ -448,9 +453,6 @@ impl SyncLoop {
     }
 
     fn start(&mut self, uid: PodUid, op: OpId, operation: core_pods::worker::Operation) {
-        let now = self.outside.clock.now();
-        let record = self.records.entry(uid.clone()).or_default();
-        record.op_started_at = Some(now);
         let Some(executor) = self.executor.clone() else {
             // Cannot happen: nothing starts before the runtime was seen. If it does, the machine tries again.
             let outcome = Outcome::Failed { retry_at: None };
@@ -462,15 +464,18 @@ impl SyncLoop {
             uid: uid.clone(),
             key,
             operation,
-            observed: self.node.observed.get(&uid).cloned(),
-            memory: record.memory.take().unwrap_or_default(),
+            observed: self.publisher.node().observed.get(&uid).cloned(),
+            memory: self.records.entry(uid.clone()).or_default().memory.take().unwrap_or_default(),
             runtime: self.inputs.runtime.borrow().clone(),
             active: self.active_pods(),
-            notes: Notes { uid: uid.clone(), clock: Arc::clone(&self.outside.clock), sender: self.notes.0.clone() },
+            notes: Notes {
+                uid: uid.clone(),
+                clock: Arc::clone(&self.outside.clock),
+                sender: self.operations.notes(),
+            },
             cancel: cancel.clone(),
         };
-        let handle = self.operations.spawn(async move { executor.perform(input).await });
-        self.running.insert(handle.id(), (uid, op, cancel));
+        self.operations.start((uid, op), cancel, async move { executor.perform(input).await });
     }
 
     /// Pods that count for the QoS cgroups: those that run or may run.
@@ -485,16 +490,16 @@ impl SyncLoop {
     fn refresh(&mut self, uid: &PodUid) {
         let Some(worker) = self.workers.get(uid) else {
             self.records.remove(uid);
-            self.dirty |= self.node.pods.remove(uid).is_some();
+            self.publisher.change().pods.remove(uid);
             return;
         };
         // A pod is shown from the start, also while the runtime is down and nothing can be said of its status.
         self.records.entry(uid.clone()).or_default();
         let lifecycle = worker.lifecycle();
         let mut completed = false;
-        if let Some(pod) = worker.pod().cloned().filter(|_| self.is_seen(uid)) {
+        if let Some(pod) = worker.pod().cloned().filter(|_| self.seen.covers(uid)) {
             let record = self.records.entry(uid.clone()).or_default();
-            let observed = self.node.observed.get(uid).map(Arc::as_ref);
+            let observed = self.publisher.node().observed.get(uid).map(Arc::as_ref);
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
             let next = status::generate(&pod, record, observed, lifecycle, &node, self.outside.clock.wall());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);
@@ -508,12 +513,6 @@ impl SyncLoop {
         if completed {
             self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Completed, grace_secs: None });
         }
-    }
-
-    /// True when the runtime has been looked at for this pod. Before that its status would be a guess, and one that takes
-    /// back what was true before a restart of the agent.
-    fn is_seen(&self, uid: &PodUid) -> bool {
-        self.relisted_at.is_some() && !self.unseen.contains_key(uid)
     }
 
     /// Puts a pod's record into the node view.
@@ -530,25 +529,7 @@ impl SyncLoop {
             events: record.events.snapshot(),
             pod,
         };
-        self.node.pods.insert(uid.clone(), Arc::new(view));
-        self.dirty = true;
-    }
-
-    /// Publishes the node view if it changed. A proof of life alone is published too, but wakes nobody.
-    fn publish(&mut self) {
-        let now = self.outside.clock.now();
-        if self.dirty {
-            self.dirty = false;
-            self.node.sync_loop_alive = now;
-            self.view.send_replace(Arc::new(self.node.clone()));
-        } else if now.since(self.node.sync_loop_alive) >= self.settings.worker_policy.sync_interval / 2 {
-            self.node.sync_loop_alive = now;
-            let node = Arc::new(self.node.clone());
-            self.view.send_if_modified(|view| {
-                *view = node;
-                false
-            });
-        }
+        self.publisher.change().pods.insert(uid.clone(), Arc::new(view));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use core_types::runtime::ContainerState;
 use core_types::keys::CONFIG_SEEN_ANNOTATION;
+use core_types::runtime::ContainerState;
 use core_types::view::{NodeView, PodView};
 use core_types::{PodExt, PodUid};
 use ports::Cgroups;
@@ -55,7 +55,8 @@ impl Watcher {
             let key = pod.pod.key();
             let first_seen = pod.pod.annotation(CONFIG_SEEN_ANNOTATION).unwrap_or_default();
             let before = self.seen.entry(uid.clone()).or_default();
-            let may_restart = before.first_seen.is_empty() && self.deleted.iter().any(|name| key.name.starts_with(name.as_str()));
+            let may_restart = before.first_seen.is_empty()
+                && self.deleted.iter().any(|name| key.name.starts_with(name.as_str()));
             if may_restart || (!before.first_seen.is_empty() && before.first_seen != first_seen) {
                 *before = Incarnation::default();
             }
@@ -116,7 +117,10 @@ pub fn converged(world: &World, expected: &BTreeMap<String, Program>) -> Result<
 
 fn running(world: &World, uid: &PodUid) -> usize {
     let store = world.runtime.store();
-    let of_pod = store.containers.iter().filter(|(id, c)| c.state == ContainerState::Running && store.uid_of(id).as_ref() == Some(uid));
+    let of_pod = store
+        .containers
+        .iter()
+        .filter(|(id, c)| c.state == ContainerState::Running && store.uid_of(id).as_ref() == Some(uid));
     of_pod.count()
 }
 
@@ -170,9 +174,14 @@ impl Steady {
             .collect();
         let mut conditions = BTreeMap::new();
         for pod in world.view().pods.values() {
-            let loops = pod.pod.container_refs().iter().any(|c| is_looping(c.spec.args.as_deref().unwrap_or_default()));
+            let loops = pod
+                .pod
+                .container_refs()
+                .iter()
+                .any(|c| is_looping(c.spec.args.as_deref().unwrap_or_default()));
             if !loops {
-                let of_pod = pod.status.conditions.iter().flatten().map(|c| (c.type_.clone(), c.status.clone()));
+                let of_pod =
+                    pod.status.conditions.iter().flatten().map(|c| (c.type_.clone(), c.status.clone()));
                 conditions.insert(pod.pod.key().to_string(), of_pod.collect());
             }
         }
@@ -183,13 +192,18 @@ impl Steady {
     pub fn same_as(&self, before: &Self) -> Result<(), String> {
         match self == before {
             true => Ok(()),
-            false => Err(format!("SP-2: the restart of the agent changed something: {before:?} became {self:?}")),
+            false => {
+                Err(format!("SP-2: the restart of the agent changed something: {before:?} became {self:?}"))
+            }
         }
     }
 }
 
 /// No call but what one slow relist needs.
-pub fn silent(before: &BTreeMap<&'static str, u64>, after: &BTreeMap<&'static str, u64>) -> Result<(), String> {
+pub fn silent(
+    before: &BTreeMap<&'static str, u64>,
+    after: &BTreeMap<&'static str, u64>,
+) -> Result<(), String> {
     for (call, count) in after {
         let made = count - before.get(call).copied().unwrap_or(0);
         let allowed = u64::from(matches!(*call, "ListContainers" | "ListPodSandbox" | "Status"));

@@ -32,7 +32,8 @@ pub struct Faults(Mutex<Plan>);
 impl Faults {
     /// A plan with `per_mille` faults per thousand calls.
     pub fn new(seed: u64, per_mille: u32) -> Self {
-        let plan = Plan { rng: fastrand::Rng::with_seed(seed), per_mille, runtime_down: false, disk_full: false };
+        let plan =
+            Plan { rng: fastrand::Rng::with_seed(seed), per_mille, runtime_down: false, disk_full: false };
         Self(Mutex::new(plan))
     }
 

@@ -131,7 +131,11 @@ impl FakeRuntime {
     }
 
     /// A read: it cannot take effect, so a lost answer is only a late failure.
-    async fn read<T>(&self, name: &'static str, act: impl FnOnce(&Store) -> RuntimeResult<T>) -> RuntimeResult<T> {
+    async fn read<T>(
+        &self,
+        name: &'static str,
+        act: impl FnOnce(&Store) -> RuntimeResult<T>,
+    ) -> RuntimeResult<T> {
         self.call(name, || act(&self.store())).await
     }
 }

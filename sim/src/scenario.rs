@@ -79,7 +79,7 @@ pub fn play(seed: u64) -> Result<(), String> {
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let events = if seed % 4 == 0 { EventSupport::Unimplemented } else { EventSupport::Streams };
+        let events = if seed.is_multiple_of(4) { EventSupport::Unimplemented } else { EventSupport::Streams };
         let per_mille = u32::try_from(seed % 5).unwrap_or(0) * 20;
         let world = World::new(seed, per_mille, events).map_err(|error| error.to_string())?;
         let mut scenario = Scenario { world, watcher: Watcher::default(), wanted: BTreeMap::new(), events };
@@ -122,7 +122,10 @@ impl Scenario {
         match choice {
             0..=4 => self.put(number),
             5 => self.delete(number),
-            6 => self.world.static_manifests.put("broken.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: [\n"),
+            6 => self
+                .world
+                .static_manifests
+                .put("broken.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: [\n"),
             7 => self.kill_a_container(number),
             8 => {
                 self.world.faults.set_runtime_down(true);
@@ -150,12 +153,13 @@ impl Scenario {
         let program = Program::draw(number / 16);
         let name = format!("pod{}", number % NAMES);
         let manifest = program.manifest(&name, number);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             self.world.local_manifests.put(&format!("{name}.json"), manifest);
             self.wanted.insert(format!("local/{name}"), (name, program));
         } else {
             self.world.static_manifests.put(&format!("{name}.yaml"), manifest);
-            self.wanted.insert(format!("static/{name}"), (format!("{name}-{}", crate::world::NODE_NAME), program));
+            self.wanted
+                .insert(format!("static/{name}"), (format!("{name}-{}", crate::world::NODE_NAME), program));
         }
     }
 

@@ -69,7 +69,12 @@ impl StartFailure {
 
 impl Executor {
     /// Creates a sandbox and learns its addresses.
-    pub(super) async fn create_sandbox(&self, op: &Op, setup: &mut PodSetup<'_>, attempt: u32) -> StepResult<()> {
+    pub(super) async fn create_sandbox(
+        &self,
+        op: &Op,
+        setup: &mut PodSetup<'_>,
+        attempt: u32,
+    ) -> StepResult<()> {
         op.notes.doing("", "creating the sandbox").await;
         setup.attempt = attempt;
         setup.sandbox_config = None;
@@ -86,7 +91,10 @@ impl Executor {
             }
         };
         let status = self.outside.runtime.sandbox_status(&id).await.map_err(|error| {
-            StepError::failed("FailedPodSandBoxStatus", format!("cannot read the status of the new sandbox: {error}"))
+            StepError::failed(
+                "FailedPodSandBoxStatus",
+                format!("cannot read the status of the new sandbox: {error}"),
+            )
         })?;
         setup.ips = status.ips;
         setup.sandbox = Some(id);
@@ -139,7 +147,9 @@ impl Executor {
             "" => HostDns::Disabled { node_ips: self.settings.host.node_ips.clone() },
             path => {
                 let text = self.host_text(path).await?;
-                HostDns::File(ResolvConf::parse(&text).map_err(|error| format!("resolvConf {path}: {error}"))?)
+                HostDns::File(
+                    ResolvConf::parse(&text).map_err(|error| format!("resolvConf {path}: {error}"))?,
+                )
             }
         };
         let (cluster_dns, cluster_domain) = (runtime.cluster_dns.clone(), runtime.cluster_domain.clone());
@@ -185,7 +195,10 @@ impl Executor {
             Err(StartFailure { reason, message }) => {
                 op.tell(RuntimeEventText::Failed(message.clone()), &container.field_path()).await;
                 op.container_waits(name, reason.as_str(), &message);
-                Err(StepError::failed(reason.as_str(), format!("failed to start container {name:?}: {message}")))
+                Err(StepError::failed(
+                    reason.as_str(),
+                    format!("failed to start container {name:?}: {message}"),
+                ))
             }
         }
     }
@@ -199,8 +212,9 @@ impl Executor {
         config: &ContainerConfig,
     ) -> Result<(), StartFailure> {
         op.notes.doing(&container.spec.name, "starting the container").await;
-        self.outside.runtime.start_container(id).await.map_err(|error| {
-            StartFailure { reason: WaitingReason::RunContainerError, message: error.to_string() }
+        self.outside.runtime.start_container(id).await.map_err(|error| StartFailure {
+            reason: WaitingReason::RunContainerError,
+            message: error.to_string(),
         })?;
         op.tell(RuntimeEventText::Started, &container.field_path()).await;
         let link = LogLink {
@@ -238,7 +252,8 @@ impl Executor {
         };
         let security = container_security(pod, spec, &ImageUser::of(&image.image), &node);
         let security = security.map_err(StartFailure::config)?;
-        let last_log = files.ensure_log_dir(&op.key, &op.uid, &spec.name).await.map_err(StartFailure::config)?;
+        let last_log =
+            files.ensure_log_dir(&op.key, &op.uid, &spec.name).await.map_err(StartFailure::config)?;
         let restart_count = match restart_count {
             RestartCount::Known(count) => count,
             RestartCount::FromLogs => last_log.map_or(0, |last| last + 1),
@@ -246,7 +261,8 @@ impl Executor {
         let volume_mounts = self.volume_mounts(op, pod, spec, &envs, &setup.volumes).await;
         let volume_mounts = volume_mounts.map_err(StartFailure::config)?;
         let etc_hosts = self.write_etc_hosts(op, setup).await.map_err(StartFailure::config)?;
-        let termination = files.create_termination_log(&op.uid, &spec.name).await.map_err(StartFailure::config)?;
+        let termination =
+            files.create_termination_log(&op.uid, &spec.name).await.map_err(StartFailure::config)?;
         Ok(container_config(ContainerInput {
             pod,
             container: spec,
@@ -269,11 +285,12 @@ impl Executor {
         } else if setup.ips.is_empty() {
             return Ok(None);
         } else {
-            let name: PodHostname =
-                pod_hostname(pod, &self.settings.runtime.cluster_domain).map_err(|error| error.to_string())?;
+            let name: PodHostname = pod_hostname(pod, &self.settings.runtime.cluster_domain)
+                .map_err(|error| error.to_string())?;
             pod_hosts(pod, &setup.ips, &name)
         };
-        let path = self.outside.files.write_etc_hosts(&op.uid, &content).await.map_err(|error| error.to_string())?;
+        let path =
+            self.outside.files.write_etc_hosts(&op.uid, &content).await.map_err(|error| error.to_string())?;
         Ok(Some(path.to_string_lossy().into_owned()))
     }
 
@@ -284,8 +301,12 @@ impl Executor {
         let Some(container) = op.observed.containers.iter().find(|container| container.id() == id) else {
             return Ok(());
         };
-        let kept: Vec<u32> =
-            op.observed.instances(container.name()).filter(|c| c.id() != id).map(|c| c.restart_count()).collect();
+        let kept: Vec<u32> = op
+            .observed
+            .instances(container.name())
+            .filter(|c| c.id() != id)
+            .map(|c| c.restart_count())
+            .collect();
         let files = &self.outside.files;
         let removed = files.remove_container_logs(&op.key, &op.uid, container.name(), &kept).await;
         removed.map_err(|error| StepError::failed("FailedRemove", error))

@@ -61,8 +61,8 @@ pub(crate) struct Op {
 impl Op {
     pub(crate) fn new(input: OpInput) -> (Self, core_pods::worker::Operation) {
         let OpInput { uid, key, operation, observed, memory, runtime, active, notes, cancel } = input;
-        let observed =
-            observed.unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
+        let observed = observed
+            .unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
         let op = Self {
             uid,
             key,

@@ -45,7 +45,13 @@ impl ImagePuller {
     }
 
     /// Pulls with each fitting credential in turn, then with none. The time is that of the pull alone.
-    async fn pull(&self, op: &Op, spec: &ImageSpec, sandbox: &SandboxConfig, keyring: &Keyring) -> PullResult {
+    async fn pull(
+        &self,
+        op: &Op,
+        spec: &ImageSpec,
+        sandbox: &SandboxConfig,
+        keyring: &Keyring,
+    ) -> PullResult {
         let clock = &self.outside.clock;
         let _slot = self.slots.acquire().await.map_err(|error| error.to_string())?;
         let begun_at = clock.now();
@@ -126,7 +132,8 @@ impl Executor {
         match self.outside.images.image_status(spec).await {
             Ok(found) => Ok(found),
             Err(error) => {
-                let message = format!("Failed to inspect image {:?}: {}", spec.user_specified_image, error.message());
+                let message =
+                    format!("Failed to inspect image {:?}: {}", spec.user_specified_image, error.message());
                 op.tell(RuntimeEventText::InspectFailed(message.clone()), place).await;
                 let reason = core_runtime::WaitingReason::ImageInspectError;
                 Err(PullFailure { reason, message }.into())
@@ -190,7 +197,9 @@ impl Executor {
     async fn keyring(&self, op: &Op) -> Keyring {
         let mut keyring = Keyring::default();
         let root = &self.settings.runtime.root_dir;
-        for (name, form) in [("config.json", ConfigForm::DockerConfigJson), (".dockercfg", ConfigForm::DockerCfg)] {
+        for (name, form) in
+            [("config.json", ConfigForm::DockerConfigJson), (".dockercfg", ConfigForm::DockerCfg)]
+        {
             for dir in [root.as_str(), "/root/.docker", "/.docker"] {
                 let path = format!("{dir}/{name}");
                 let content = match self.outside.files.read_host_file(&path, MAX_CREDENTIALS_BYTES).await {

@@ -38,14 +38,17 @@ impl Executor {
         }
         let files = &self.outside.files;
         files.remove_pod_dir(&op.uid).await.map_err(|error| StepError::failed("FailedRemove", error))?;
-        files.remove_pod_logs(&op.key, &op.uid).await.map_err(|error| StepError::failed("FailedRemove", error))?;
+        files
+            .remove_pod_logs(&op.key, &op.uid)
+            .await
+            .map_err(|error| StepError::failed("FailedRemove", error))?;
         self.destroy_cgroup(op).await
     }
 
     /// Removes the pod's cgroup wherever it stands: the class of a pod that only the runtime knew is not known.
     async fn destroy_cgroup(&self, op: &Op) -> StepResult<()> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
+        for class in QosClass::ALL {
             let path = CgroupPath::pod(class, &op.uid);
             cgroups.destroy(&path).await.map_err(|error| StepError::failed("FailedRemove", error))?;
         }

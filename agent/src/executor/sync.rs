@@ -49,7 +49,9 @@ impl Executor {
     }
 
     async fn check_network(&self, op: &Op, pod: &Pod) -> StepResult<()> {
-        let Some(problem) = op.runtime.network_problem().filter(|_| !pod.is_host_network()) else { return Ok(()) };
+        let Some(problem) = op.runtime.network_problem().filter(|_| !pod.is_host_network()) else {
+            return Ok(());
+        };
         let message = format!("network is not ready: {problem}");
         op.happened(Happening::warning("NetworkNotReady", message.clone())).await;
         let retry_at = Some(op.now().mono + NETWORK_RETRY);
@@ -64,7 +66,10 @@ impl Executor {
         for qos in [QosClass::Burstable, QosClass::BestEffort] {
             let values = core_cm::qos_values(qos, active(), node);
             let path = CgroupPath::qos(qos);
-            cgroups.ensure(&path, &values).await.map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
+            cgroups
+                .ensure(&path, &values)
+                .await
+                .map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
         }
         let path = CgroupPath::pod(class, &op.uid);
         let values = core_cm::pod_values(pod, node);
@@ -105,7 +110,9 @@ impl Executor {
                 }
                 Action::StartContainer { name, kind, restart_count } => {
                     if let Err(error) = self.start_container(op, &mut setup, name, *restart_count).await {
-                        if let (AfterStart::Stop, _) | (_, StepError::Cancelled) = (after_start(*kind), &error) {
+                        if let (AfterStart::Stop, _) | (_, StepError::Cancelled) =
+                            (after_start(*kind), &error)
+                        {
                             return Err(error);
                         }
                         failure.get_or_insert(error);
@@ -124,7 +131,8 @@ impl Executor {
     async fn stop_sandbox(&self, op: &Op, id: &SandboxId) -> StepResult<()> {
         op.notes.doing("", "stopping the sandbox").await;
         let stopped = self.outside.runtime.stop_sandbox(id).await;
-        stopped.map_err(|error| StepError::failed("FailedKillPod", format!("cannot stop the sandbox: {error}")))
+        stopped
+            .map_err(|error| StepError::failed("FailedKillPod", format!("cannot stop the sandbox: {error}")))
     }
 
     async fn note_sandbox_change(&self, op: &Op, change: SandboxChange) {

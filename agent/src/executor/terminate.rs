@@ -27,7 +27,10 @@ impl Executor {
         for sandbox in &plan.sandboxes {
             op.check_cancelled()?;
             self.outside.runtime.stop_sandbox(sandbox).await.map_err(|error| {
-                StepError::failed("FailedKillPod", format!("error killing pod: cannot stop its sandbox: {error}"))
+                StepError::failed(
+                    "FailedKillPod",
+                    format!("error killing pod: cannot stop its sandbox: {error}"),
+                )
             })?;
         }
         Ok(())

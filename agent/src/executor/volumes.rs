@@ -30,7 +30,9 @@ impl Executor {
         let limit = core_cm::pod_values(pod, &self.settings.node_facts).memory_limit_bytes;
         let facts = VolumeFacts {
             allocatable: &self.allocatable,
-            pod_memory_limit_bytes: limit.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+            pod_memory_limit_bytes: limit
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .filter(|bytes| *bytes > 0),
         };
         let mut paths = BTreeMap::new();
         for setup in core_volumes::plan_volumes(pod, &facts).map_err(|error| failed(&error))? {
@@ -44,7 +46,8 @@ impl Executor {
             if !paths.contains_key(&volume.name) {
                 continue;
             }
-            let payload = core_volumes::payload(pod, volume, &self.allocatable).map_err(|error| failed(&error))?;
+            let payload =
+                core_volumes::payload(pod, volume, &self.allocatable).map_err(|error| failed(&error))?;
             if let Some(payload) = payload {
                 let written = files.write_volume(&op.uid, &volume.name, &payload).await;
                 written.map_err(|error| {
@@ -66,7 +69,9 @@ impl Executor {
     ) -> Result<Vec<Mount>, String> {
         let mut mounts = Vec::new();
         let recursive = self.recursive_read_only(op);
-        for mount in core_volumes::mounts(pod, container, envs, recursive).map_err(|error| error.to_string())? {
+        for mount in
+            core_volumes::mounts(pod, container, envs, recursive).map_err(|error| error.to_string())?
+        {
             let volume_path = volumes.get(&mount.volume).cloned().ok_or_else(|| {
                 let volume = mount.volume.clone();
                 VolumeError::Missing { volume, container: container.name.clone() }.to_string()
@@ -83,8 +88,10 @@ impl Executor {
                     };
                     let prepared = self.outside.files.prepare_sub_path(&op.uid, &request).await;
                     prepared.map_err(|error| {
-                        format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {error}",
-                            mount.volume, container.name)
+                        format!(
+                            "failed to prepare subPath for volumeMount {:?} of container {:?}: {error}",
+                            mount.volume, container.name
+                        )
                     })?
                 }
             };
@@ -102,7 +109,8 @@ impl Executor {
     }
 
     fn recursive_read_only(&self, op: &Op) -> RecursiveReadOnly {
-        let handlers = op.runtime.status.as_ref().map(|status| status.handlers.as_slice()).unwrap_or_default();
+        let handlers =
+            op.runtime.status.as_ref().map(|status| status.handlers.as_slice()).unwrap_or_default();
         match handlers.iter().any(|handler| handler.name.is_empty() && handler.recursive_read_only_mounts) {
             true => RecursiveReadOnly::Supported,
             false => RecursiveReadOnly::Unsupported,

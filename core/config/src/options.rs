@@ -1,7 +1,7 @@
 //! What only flags can say: the settings of one node or one process, which no file shares.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::duration::GoDuration;

@@ -393,7 +393,11 @@ fn a_full_list_names_pods_whose_newer_answers_are_outstanding() {
     assert_eq!(pleg.on_list(at(2), one, lists.0.clone(), lists.1.clone()).to_inspect.len(), 1);
     let listed = pleg.on_list(at(3), full, lists.0, lists.1);
     let awaited: Vec<&PodUid> = listed.awaited.iter().map(|(uid, _)| uid).collect();
-    assert_eq!((awaited, listed.to_inspect.len()), (vec![&uid(0)], 0), "it is there, whatever the answers will be");
+    assert_eq!(
+        (awaited, listed.to_inspect.len()),
+        (vec![&uid(0)], 0),
+        "it is there, whatever the answers will be"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Addresses of the pod and of its node in the status.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use core_types::PodExt;
 use core_types::api::{HostIP, PodIP, PodStatus};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_types::runtime::{
-    CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput, LinuxResources,
-    RuntimeCondition, RuntimeEventKind, RuntimeStatus, RuntimeVersion, SandboxConfig, SandboxStats, SandboxStatus,
-    SandboxSummary, StreamRequest,
+    CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput,
+    LinuxResources, RuntimeCondition, RuntimeEventKind, RuntimeStatus, RuntimeVersion, SandboxConfig,
+    SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
 };
 use core_types::{ContainerId, PodUid, SandboxId};
 use ports::ContainerRuntime;
@@ -180,13 +180,18 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn list_containers(&self, of: Option<&PodUid>) -> RuntimeResult<Vec<ContainerSummary>> {
         self.read("ListContainers", |store| {
-            let wanted = store.containers.iter().filter(|(id, _)| of.is_none() || store.uid_of(id).as_ref() == of);
+            let wanted =
+                store.containers.iter().filter(|(id, _)| of.is_none() || store.uid_of(id).as_ref() == of);
             Ok(wanted.map(|(id, container)| store.container_summary(id, container)).collect())
         })
         .await
     }
 
-    async fn update_container_resources(&self, _id: &ContainerId, _resources: &LinuxResources) -> RuntimeResult<()> {
+    async fn update_container_resources(
+        &self,
+        _id: &ContainerId,
+        _resources: &LinuxResources,
+    ) -> RuntimeResult<()> {
         self.read("UpdateContainerResources", |_| Ok(())).await
     }
 
@@ -203,11 +208,21 @@ impl ContainerRuntime for FakeRuntime {
         self.read("ReopenContainerLog", |_| Ok(())).await
     }
 
-    async fn checkpoint_container(&self, _id: &ContainerId, _to: &str, _timeout: Duration) -> RuntimeResult<()> {
+    async fn checkpoint_container(
+        &self,
+        _id: &ContainerId,
+        _to: &str,
+        _timeout: Duration,
+    ) -> RuntimeResult<()> {
         unimplemented("CheckpointContainer")
     }
 
-    async fn exec_sync(&self, _id: &ContainerId, _command: &[String], _timeout: Duration) -> RuntimeResult<ExecOutput> {
+    async fn exec_sync(
+        &self,
+        _id: &ContainerId,
+        _command: &[String],
+        _timeout: Duration,
+    ) -> RuntimeResult<ExecOutput> {
         self.read("ExecSync", |_| Ok(ExecOutput::default())).await
     }
 

@@ -15,7 +15,8 @@ impl ImageService for FakeRuntime {
 
     async fn image_status(&self, image: &ImageSpec) -> RuntimeResult<Option<Image>> {
         self.read("ImageStatus", |store| {
-            let found = store.images.values().find(|i| i.id == image.image || i.repo_tags.contains(&image.image));
+            let found =
+                store.images.values().find(|i| i.id == image.image || i.repo_tags.contains(&image.image));
             Ok(found.cloned())
         })
         .await
@@ -34,7 +35,12 @@ impl ImageService for FakeRuntime {
                 return Err(RuntimeError::NotFound { call: "PullImage", message });
             }
             let id = format!("sha256:{}", image.image);
-            let pulled = Image { id: id.clone(), repo_tags: vec![image.image.clone()], size_bytes: 1, ..Image::default() };
+            let pulled = Image {
+                id: id.clone(),
+                repo_tags: vec![image.image.clone()],
+                size_bytes: 1,
+                ..Image::default()
+            };
             store.images.insert(id.clone(), pulled);
             Ok(id)
         })

@@ -143,14 +143,23 @@ impl Store {
         if sandbox.state != SandboxState::Ready {
             return Err(failed(CALL, format!("sandbox {sandbox_id} is not ready")));
         }
-        if !self.images.values().any(|image| image.id == config.image.image || image.repo_tags.contains(&config.image.image)) {
+        if !self
+            .images
+            .values()
+            .any(|image| image.id == config.image.image || image.repo_tags.contains(&config.image.image))
+        {
             return Err(not_found(CALL, &config.image.image));
         }
         let twin = |other: &Container| {
-            other.sandbox_id == *sandbox_id && other.config.name == config.name && other.config.attempt == config.attempt
+            other.sandbox_id == *sandbox_id
+                && other.config.name == config.name
+                && other.config.attempt == config.attempt
         };
         if let Some((id, _)) = self.containers.iter().find(|(_, container)| twin(container)) {
-            return Err(failed(CALL, format!("failed to reserve container name: name is reserved for {id:?}")));
+            return Err(failed(
+                CALL,
+                format!("failed to reserve container name: name is reserved for {id:?}"),
+            ));
         }
         let id = ContainerId::from(self.fresh_id("c"));
         let container = Container {
@@ -191,11 +200,13 @@ impl Store {
         let mut violations = Vec::new();
         for (other_id, other) in self.containers.iter().filter(|(_, c)| c.state == ContainerState::Running) {
             let Some(other_pod) = self.sandboxes.get(&other.sandbox_id) else { continue };
-            let same_name =
-                (&other_pod.config.namespace, &other_pod.config.name) == (&pod.config.namespace, &pod.config.name);
+            let same_name = (&other_pod.config.namespace, &other_pod.config.name)
+                == (&pod.config.namespace, &pod.config.name);
             if same_name && other_pod.config.uid != pod.config.uid {
                 let (name, uid, other) = (&pod.config.name, &pod.config.uid, &other_pod.config.uid);
-                violations.push(format!("PW-5: {id} of {name} ({uid:?}) starts while {other_id} of {other:?} runs"));
+                violations.push(format!(
+                    "PW-5: {id} of {name} ({uid:?}) starts while {other_id} of {other:?} runs"
+                ));
             }
             if other_pod.config.uid == pod.config.uid && other.config.name == starting.config.name {
                 violations.push(format!("container {} runs twice: {other_id} and {id}", other.config.name));

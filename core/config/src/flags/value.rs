@@ -3,8 +3,8 @@
 //! Each function sets its target or says what the text should have been. Lists and maps are replaced by a
 //! flag's first occurrence ([`Turn::First`]) and added to by the next ones.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 

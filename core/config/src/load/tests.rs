@@ -1,3 +1,5 @@
+//! Merging of file, drop-ins and flags against recorded answers.
+
 use super::*;
 use crate::duration::GoDuration;
 use crate::features::Feature;

@@ -158,7 +158,7 @@ fn process(check: &mut Check<'_>) {
             format!("{:?} is not built in any more: use \"external\" or leave it out", o.cloud_provider);
         check.fail("--cloud-provider", message);
     }
-    let same_family = |pair: &[std::net::IpAddr]| pair[0].is_ipv4() == pair[1].is_ipv4();
+    let same_family = |pair: &[core::net::IpAddr]| pair[0].is_ipv4() == pair[1].is_ipv4();
     if o.node_ip.len() > 2 || (o.node_ip.len() == 2 && same_family(&o.node_ip)) {
         check.fail("--node-ip", "must be one address, or one IPv4 and one IPv6 address");
     }

@@ -1,3 +1,5 @@
+//! Each rule with values that break it and values that do not.
+
 use super::*;
 use crate::flags::parse;
 use crate::load::{InputFile, assemble};

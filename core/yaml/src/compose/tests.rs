@@ -1,3 +1,5 @@
+//! Documents against Go's answers, and hostile input.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
