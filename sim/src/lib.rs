@@ -31,7 +31,7 @@ pub fn play_all(first: u64, count: u64) -> u64 {
                     }
                     let played = std::panic::catch_unwind(|| scenario::play(seed));
                     let failure = match played {
-                        Ok(Ok(())) => continue,
+                        Ok(Ok(_)) => continue,
                         Ok(Err(failure)) => failure,
                         Err(_) => "panicked".to_owned(),
                     };

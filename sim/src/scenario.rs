@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use core_types::ContainerId;
+use core_types::{ContainerId, MonoTime};
 use core_types::runtime::{ContainerState, SandboxConfig};
-use ports::ContainerRuntime;
+use ports::{Clock, ContainerRuntime};
 
 use crate::check::{self, Watcher};
 use crate::runtime::EventSupport;
@@ -68,11 +68,20 @@ impl Program {
     }
 }
 
+/// What a seed led to, to tell whether it replays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// Calls that the runtime got, by name.
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Simulated time that passed.
+    pub ended_at: MonoTime,
+}
+
 /// Plays one seed to its end.
 ///
 /// # Errors
 /// The first rule that was broken, in words.
-pub fn play(seed: u64) -> Result<(), String> {
+pub fn play(seed: u64) -> Result<Played, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -84,7 +93,9 @@ pub fn play(seed: u64) -> Result<(), String> {
         let world = World::new(seed, per_mille, events).map_err(|error| error.to_string())?;
         let mut scenario = Scenario { world, watcher: Watcher::default(), wanted: BTreeMap::new(), events };
         scenario.trouble().await?;
-        scenario.peace().await
+        scenario.peace().await?;
+        let calls = scenario.world.runtime.store().calls.clone();
+        Ok(Played { calls, ended_at: scenario.world.clock.now() })
     })
 }
 
