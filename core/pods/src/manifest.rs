@@ -22,6 +22,7 @@ mod references;
 mod static_pod;
 #[cfg(test)]
 mod tests;
+mod upstream_uid;
 
 use std::cell::Cell;
 use std::fmt;
@@ -275,8 +276,7 @@ impl Reader<'_> {
             let path = format!("{prefix}{}", field.path);
             found.warning(self.issue(index, &path, "unknown field, it is ignored"));
         }
-        static_pod::strip_server_fields(&mut pod);
-        static_pod::apply_static_defaults(&mut pod, self.context, self.seen);
+        static_pod::make_static(&mut pod, self.context, self.seen);
         apply_api_defaults(&mut pod);
         for error in pod_errors(&pod) {
             let field = format!("{prefix}{}", error.field);

@@ -18,6 +18,18 @@ const FILE_MODE: i32 = 0o644;
 
 /// Fills in the API defaults.
 pub fn apply_api_defaults(pod: &mut Pod) {
+    fill_in(pod);
+    canonicalize_quantities(pod);
+}
+
+/// The pod with all defaults, but with its quantities as written.
+pub(super) fn with_defaults_as_written(pod: &Pod) -> Pod {
+    let mut pod = pod.clone();
+    fill_in(&mut pod);
+    pod
+}
+
+fn fill_in(pod: &mut Pod) {
     let spec = pod.spec.get_or_insert_default();
     for container in all_containers(spec) {
         default_container(container);
@@ -26,6 +38,33 @@ pub fn apply_api_defaults(pod: &mut Pod) {
     for volume in spec.volumes.iter_mut().flatten() {
         default_volume(volume);
     }
+}
+
+/// Gives quantities their canonical form, and those of resource lists at most three decimal places.
+fn canonicalize_quantities(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    for container in all_containers(spec) {
+        let vars = container.env.iter_mut().flatten().filter_map(|var| var.value_from.as_mut());
+        let divisors = vars.filter_map(|source| source.resource_field_ref.as_mut()?.divisor.as_mut());
+        divisors.for_each(canonicalize);
+        if let Some(resources) = &mut container.resources {
+            let lists = [&mut resources.limits, &mut resources.requests];
+            lists.into_iter().flatten().flat_map(|list| list.values_mut()).for_each(round_up_to_milli);
+        }
+    }
+    for volume in spec.volumes.iter_mut().flatten() {
+        volume.empty_dir.iter_mut().filter_map(|source| source.size_limit.as_mut()).for_each(canonicalize);
+        let files = volume.downward_api.iter_mut().filter_map(|source| source.items.as_mut()).flatten();
+        files.for_each(canonicalize_divisor);
+        let projections = volume.projected.iter_mut().filter_map(|source| source.sources.as_mut()).flatten();
+        let files =
+            projections.filter_map(|projection| projection.downward_api.as_mut()?.items.as_mut()).flatten();
+        files.for_each(canonicalize_divisor);
+    }
+}
+
+fn canonicalize_divisor(file: &mut DownwardAPIVolumeFile) {
+    file.resource_field_ref.iter_mut().filter_map(|field| field.divisor.as_mut()).for_each(canonicalize);
 }
 
 fn all_containers(spec: &mut PodSpec) -> impl Iterator<Item = &mut Container> {
@@ -79,10 +118,6 @@ fn default_container(container: &mut Container) {
             if let Some(field) = &mut source.field_ref {
                 default_text(&mut field.api_version, "v1");
             }
-            if let Some(divisor) = source.resource_field_ref.as_mut().and_then(|field| field.divisor.as_mut())
-            {
-                canonicalize(divisor);
-            }
             if let Some(file) = &mut source.file_key_ref {
                 file.optional.get_or_insert(false);
             }
@@ -116,7 +151,7 @@ fn pulls_latest(image: &str) -> bool {
     }
 }
 
-/// Requests that are not given are the limits; quantities get their canonical form with at most three decimal places.
+/// Requests that are not given are the limits.
 fn default_resources(resources: &mut ResourceRequirements) {
     if let Some(limits) = &resources.limits {
         let requests = resources.requests.get_or_insert_default();
@@ -124,10 +159,6 @@ fn default_resources(resources: &mut ResourceRequirements) {
         for (name, limit) in limits.iter().filter(|(_, limit)| Quantity::try_from(*limit).is_ok()) {
             requests.entry(name.clone()).or_insert_with(|| limit.clone());
         }
-    }
-    let lists = [&mut resources.limits, &mut resources.requests];
-    for quantity in lists.into_iter().flatten().flat_map(|list| list.values_mut()) {
-        round_up_to_milli(quantity);
     }
 }
 
@@ -181,9 +212,6 @@ fn default_volume(volume: &mut Volume) {
     if volume_sources(volume).is_empty() {
         volume.empty_dir = Some(EmptyDirVolumeSource::default());
     }
-    if let Some(limit) = volume.empty_dir.as_mut().and_then(|source| source.size_limit.as_mut()) {
-        canonicalize(limit);
-    }
     if let Some(source) = &mut volume.host_path {
         source.type_.get_or_insert_default();
     }
@@ -208,6 +236,9 @@ fn default_volume(volume: &mut Volume) {
             }
         }
     }
+    if let Some(source) = &mut volume.iscsi {
+        default_text(&mut source.iscsi_interface, "default");
+    }
     if let Some(source) = &mut volume.image {
         let policy = match pulls_latest(source.reference.as_deref().unwrap_or_default()) {
             true => "Always",
@@ -218,9 +249,6 @@ fn default_volume(volume: &mut Volume) {
 }
 
 fn default_downward_file(file: &mut DownwardAPIVolumeFile) {
-    if let Some(divisor) = file.resource_field_ref.as_mut().and_then(|field| field.divisor.as_mut()) {
-        canonicalize(divisor);
-    }
     if let Some(field) = &mut file.field_ref {
         default_text(&mut field.api_version, "v1");
     }

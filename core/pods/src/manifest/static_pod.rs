@@ -8,11 +8,13 @@ use core_types::keys::{
 use core_types::view::PodSource;
 
 use super::StaticContext;
+use super::defaults::with_defaults_as_written;
 use super::fnv::Fnv128;
+use super::upstream_uid::upstream_form;
 
 /// Removes what only an API server may set. A manifest taken with `kubectl get -o yaml` carries it, and it would make
 /// the pod a mirror pod, or one that is being deleted.
-pub(super) fn strip_server_fields(pod: &mut Pod) {
+fn strip_server_fields(pod: &mut Pod) {
     let meta = &mut pod.metadata;
     meta.managed_fields = None;
     meta.resource_version = None;
@@ -32,15 +34,18 @@ pub(super) fn strip_server_fields(pod: &mut Pod) {
     pod.status = None;
 }
 
-/// The UID of a pod that has none: a hash of the pod as written (before defaults, so that a new version of the agent
-/// with other defaults does not restart it) and of where it comes from.
+/// The UID of a pod that has none: a hash of the pod and of where it comes from.
 ///
-/// Upstream hashes a Go-specific dump; the value itself means nothing to others, but it must stay the same while the
-/// manifest does, and differ between nodes and files.
-fn derived_uid(pod: &Pod, context: &StaticContext<'_>) -> String {
+/// `upstream_form` is the pod as upstream hashes it: both agents then give a static pod one UID and take over the
+/// running containers of the other. Without it, and for local pods, which upstream does not know, the hash is of the pod
+/// as written: it too stays the same while the manifest does, and differs between nodes and files.
+fn derived_uid(pod: &Pod, upstream_form: Option<String>, context: &StaticContext<'_>) -> String {
     let mut hash = Fnv128::new();
-    // A pod always has a JSON form: its maps have text keys and it holds no floats.
-    hash.write_json(&serde_json::to_value(pod).unwrap_or_default());
+    match upstream_form {
+        Some(text) => hash.write(text.as_bytes()),
+        // A pod always has a JSON form: its maps have text keys and it holds no floats.
+        None => hash.write_json(&serde_json::to_value(pod).unwrap_or_default()),
+    }
     let place = match context.source {
         PodSource::File => format!("host:{}file:{}", context.node_name, context.origin),
         PodSource::Http => format!("url:{}", context.origin),
@@ -50,11 +55,22 @@ fn derived_uid(pod: &Pod, context: &StaticContext<'_>) -> String {
     hash.hex()
 }
 
-/// Applies the static defaults; call [`strip_server_fields`] before and the API defaults after.
-pub(super) fn apply_static_defaults(pod: &mut Pod, context: &StaticContext<'_>, seen: WallTime) {
-    if pod.metadata.uid.as_deref().unwrap_or_default().is_empty() {
-        pod.metadata.uid = Some(derived_uid(pod, context));
+/// Makes a pod as written a pod of this node: its UID, no server fields, the static defaults. The API defaults come after.
+pub(super) fn make_static(pod: &mut Pod, context: &StaticContext<'_>, seen: WallTime) {
+    let has_uid = !pod.metadata.uid.as_deref().unwrap_or_default().is_empty();
+    let hashed_as_upstream = matches!(context.source, PodSource::File | PodSource::Http);
+    let upstream_form = match hashed_as_upstream && !has_uid {
+        true => upstream_form(&with_defaults_as_written(pod)),
+        false => None,
+    };
+    strip_server_fields(pod);
+    if !has_uid {
+        pod.metadata.uid = Some(derived_uid(pod, upstream_form, context));
     }
+    apply_static_defaults(pod, context, seen);
+}
+
+fn apply_static_defaults(pod: &mut Pod, context: &StaticContext<'_>, seen: WallTime) {
     let meta = &mut pod.metadata;
     if context.source != PodSource::Local
         && let Some(name) = meta.name.as_mut().filter(|name| !name.is_empty())

@@ -143,7 +143,7 @@ fn a_uid_follows_the_meaning_of_the_manifest() {
     let uid = |text: &str| pod(text).uid();
     let reordered = "kind: Pod\nspec: {containers: [{image: nginx, name: nginx, resources: {limits: {memory: 64Mi, cpu: \"0.5\"}}, ports: [{containerPort: 80}]}]}\nmetadata: {labels: {app: web}, name: web}\napiVersion: v1";
     assert_eq!(uid(WEB), uid(reordered));
-    assert_eq!(uid(WEB), uid(&format!("{WEB}status: {{phase: Running}}\n")));
+    assert_eq!(uid(WEB), uid(&format!("{WEB}status: {{}}\n")));
     assert_ne!(uid(WEB), uid(&WEB.replace("80", "81")));
     assert_ne!(uid(WEB), uid(&WEB.replace("name: web", "name: web2")));
     let of = |context: StaticContext<'_>| {
@@ -159,9 +159,9 @@ fn a_uid_follows_the_meaning_of_the_manifest() {
 }
 
 #[test]
-fn the_uid_of_a_known_manifest_never_changes() {
+fn the_uid_of_a_known_manifest_is_upstreams_and_never_changes() {
     // A change of this value restarts every static pod of every node at the upgrade.
-    assert_eq!(pod(WEB).uid().as_str(), "f9c8b428e1ebc04b21638e157cf14244");
+    assert_eq!(pod(WEB).uid().as_str(), "b56fc811730782c2ed1190a93f104802");
 }
 
 #[test]
