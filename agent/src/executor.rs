@@ -15,7 +15,7 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use core_pods::worker::{Operation, Outcome};
+use core_pods::worker::{Operation, Outcome, Touched};
 use core_runtime::backoff::{Backoff, CrashBackoff};
 use core_status::Waiting;
 use core_types::api::Pod;
@@ -104,6 +104,9 @@ impl Executor {
     /// Carries out one operation to its end.
     pub(crate) async fn perform(&self, input: OpInput) -> OpReport {
         let (mut op, operation) = Op::new(input);
+        if !matches!(operation, Operation::Sync { .. } | Operation::Release) {
+            op.touched = Touched::Runtime;
+        }
         let result = match operation {
             Operation::Sync { pod } => self.sync(&mut op, &pod).await,
             Operation::Terminate { pod, grace_secs } => {

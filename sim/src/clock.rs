@@ -1,6 +1,6 @@
 //! Clocks of a simulation: monotonic time is tokio's paused time, wall time can be stepped.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use core_types::{MonoTime, WallTime};
 use ports::Clock;
@@ -13,6 +13,8 @@ const START_UNIX_SECS: i64 = 1_800_000_000;
 pub struct SimClock {
     start: tokio::time::Instant,
     wall_offset_nanos: AtomicI64,
+    /// The last reading: like a real clock, no two readings are the same, or order would be lost in ties.
+    last_nanos: AtomicU64,
 }
 
 impl SimClock {
@@ -20,7 +22,7 @@ impl SimClock {
     pub fn new() -> Self {
         // One second in, so that no time is the special time zero.
         let start = tokio::time::Instant::now() - std::time::Duration::from_secs(1);
-        Self { start, wall_offset_nanos: AtomicI64::new(0) }
+        Self { start, wall_offset_nanos: AtomicI64::new(0), last_nanos: AtomicU64::new(0) }
     }
 
     /// Steps the wall clock.
@@ -37,7 +39,10 @@ impl Default for SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> MonoTime {
-        MonoTime::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        let elapsed = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let reading = elapsed.max(self.last_nanos.load(Ordering::Relaxed) + 1);
+        self.last_nanos.store(reading, Ordering::Relaxed);
+        MonoTime::from_nanos(reading)
     }
 
     fn wall(&self) -> WallTime {

@@ -16,8 +16,8 @@ use crate::world::World;
 const NAMES: u64 = 5;
 /// Time in which everything must have converged after the faults have stopped: longer than the longest back-off.
 const PEACE: Duration = Duration::from_secs(1500);
-/// Time in which a quiet node must make no call, shorter than the slow relist.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Time in which a quiet node must make no call but one slow relist; pods are synced several times in it.
+const SILENCE: Duration = Duration::from_secs(290);
 
 /// What a pod of a scenario does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

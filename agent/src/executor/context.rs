@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use core_pods::worker::Outcome;
+use core_pods::worker::{Outcome, Touched};
 use core_runtime::RuntimeEventText;
 use core_runtime::backoff::Now;
 use core_status::Waiting;
@@ -54,6 +54,8 @@ pub(crate) struct Op {
     pub(crate) cancel: CancellationToken,
     pub(crate) waiting: BTreeMap<String, Waiting>,
     pub(crate) problem: Option<Problem>,
+    /// Whether anything that the runtime shows was changed.
+    pub(crate) touched: Touched,
     /// The earliest time at which something is due by itself.
     pub(crate) again_at: Option<MonoTime>,
 }
@@ -74,6 +76,7 @@ impl Op {
             cancel,
             waiting: BTreeMap::new(),
             problem: None,
+            touched: Touched::Nothing,
             again_at: None,
         };
         (op, operation)
@@ -121,7 +124,7 @@ impl Op {
     /// The report of this operation.
     pub(crate) fn report(mut self, result: StepResult<()>) -> OpReport {
         let outcome = match result {
-            Ok(()) => Outcome::Done { again_at: self.again_at },
+            Ok(()) => Outcome::Done { again_at: self.again_at, touched: self.touched },
             Err(StepError::Cancelled) => Outcome::Cancelled,
             Err(StepError::Failed { reason, message, retry_at }) => {
                 tracing::warn!(pod_uid = %self.uid, pod = %self.key, reason, "{message}; it is tried again");

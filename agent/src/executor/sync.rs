@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use core_cm::cgroup::CgroupPath;
+use core_pods::worker::Touched;
 use core_runtime::backoff::CrashBackoff;
 use core_runtime::plan::{Action, PlanInput, PodPlan, SandboxChange};
 use core_runtime::text::pod_text;
@@ -101,6 +102,7 @@ impl Executor {
         let mut failure = None;
         for action in &plan.actions {
             op.check_cancelled()?;
+            op.touched = Touched::Runtime;
             match action {
                 Action::StopContainers(stops) => self.stop_containers(op, Some(pod), stops, begun_at).await?,
                 Action::StopSandbox(id) => self.stop_sandbox(op, id).await?,

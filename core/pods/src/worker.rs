@@ -60,6 +60,8 @@ pub enum Outcome {
     Done {
         /// When to run again; `None` for the regular interval.
         again_at: Option<MonoTime>,
+        /// Whether the last picture still holds.
+        touched: Touched,
     },
     /// Something failed and was reported; it is tried again.
     Failed {
@@ -68,6 +70,15 @@ pub enum Outcome {
     },
     /// Stopped half-way because it was cancelled.
     Cancelled,
+}
+
+/// What an operation changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Nothing that the runtime shows: no new picture is needed.
+    Nothing,
+    /// Something that the runtime shows.
+    Runtime,
 }
 
 /// Why a pod must stop.

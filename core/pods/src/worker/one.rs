@@ -7,7 +7,7 @@ use core_types::api::Pod;
 use core_types::view::{Lifecycle, PodSource};
 use core_types::{Invariant, MonoTime, PodExt, PodKey, PodUid};
 
-use super::{Effect, OpId, Operation, Outcome, Sighting, StopReason, WorkerPolicy};
+use super::{Effect, OpId, Operation, Outcome, Sighting, StopReason, Touched, WorkerPolicy};
 
 /// Grace of a pod that only the runtime knows, in seconds (CONTRACT 3.6).
 const ORPHAN_GRACE_SECS: i64 = 1;
@@ -211,10 +211,12 @@ impl PodWorker {
             return;
         }
         self.running_op = None;
-        self.acted_at = now;
-        effects.push(Effect::Look { uid: self.uid.clone() });
+        if !matches!(outcome, Outcome::Done { touched: Touched::Nothing, .. }) {
+            self.acted_at = now;
+            effects.push(Effect::Look { uid: self.uid.clone() });
+        }
         match outcome {
-            Outcome::Done { again_at } => {
+            Outcome::Done { again_at, .. } => {
                 self.failures = 0;
                 let latest = match self.lifecycle {
                     Lifecycle::Terminated => {
@@ -305,9 +307,7 @@ impl PodWorker {
                 Some(Operation::Terminate { pod: self.pod.clone(), grace_secs })
             }
             Lifecycle::Terminated if !self.released => Some(Operation::Release),
-            Lifecycle::Terminated if !self.wanted && !self.erased => {
-                Some(Operation::Erase)
-            }
+            Lifecycle::Terminated if !self.wanted && !self.erased => Some(Operation::Erase),
             Lifecycle::Terminated | Lifecycle::Waiting | Lifecycle::Finished => {
                 self.due_at = None;
                 None

@@ -58,7 +58,14 @@ impl Bench {
 
     fn end(&mut self, secs: u64, uid: &str, effects: &[Effect]) -> Vec<Effect> {
         let op = started(effects).expect("an operation was started").0;
-        self.at(secs, Event::Ended { uid: uid.into(), op, outcome: Outcome::Done { again_at: None } })
+        self.at(
+            secs,
+            Event::Ended {
+                uid: uid.into(),
+                op,
+                outcome: Outcome::Done { again_at: None, touched: Touched::Runtime },
+            },
+        )
     }
 }
 
@@ -98,6 +105,21 @@ fn a_pod_that_waits_for_a_picture_has_no_deadline() {
     bench.end(5, "a", &first);
     bench.at(6, Event::Nudge { uid: "a".into() });
     assert_eq!(bench.workers.next_deadline(), None, "a tick would find nothing to do, for ever");
+}
+
+#[test]
+fn an_operation_that_changed_nothing_asks_for_no_picture() {
+    let mut bench = Bench::new();
+    bench.at(1, relisted(1));
+    bench.at(1, desired("a", "web"));
+    let sync = bench.at(1, seen("a", 1, false));
+    let op = started(&sync).unwrap().0;
+    let outcome = Outcome::Done { again_at: None, touched: Touched::Nothing };
+    let effects = bench.at(2, Event::Ended { uid: "a".into(), op, outcome });
+    assert!(effects.is_empty(), "{effects:?}");
+    let due = bench.workers.next_deadline().expect("the next sync is due by itself");
+    let tick = bench.at(due.as_nanos() / 1_000_000_000 + 1, Event::Tick);
+    assert!(started(&tick).is_some(), "the old picture still holds");
 }
 
 #[test]
@@ -323,8 +345,11 @@ mod random {
                 }
                 Operation::Terminate { .. } | Operation::Release | Operation::Erase => {}
             }
-            let outcome =
-                if ok { Outcome::Done { again_at: None } } else { Outcome::Failed { retry_at: None } };
+            let outcome = if ok {
+                Outcome::Done { again_at: None, touched: Touched::Runtime }
+            } else {
+                Outcome::Failed { retry_at: None }
+            };
             Some((op, outcome))
         }
     }
