@@ -125,6 +125,14 @@ impl Cri {
         self.ask(self.client.stop_container(id, grace));
     }
 
+    /// Removes all of pod `name` from the runtime behind the agent's back.
+    pub fn wipe(&self, name: &str) {
+        for sandbox in self.sandboxes(name) {
+            self.ask(self.client.stop_sandbox(&sandbox.id));
+            self.ask(self.client.remove_sandbox(&sandbox.id));
+        }
+    }
+
     /// Waits until nothing of pod `name` runs, no sandbox either.
     #[track_caller]
     pub fn wait_stopped(&self, name: &str) {

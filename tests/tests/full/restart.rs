@@ -87,3 +87,29 @@ fn a_terminating_pod_is_finished_after_a_crash() {
     node.gone("slow");
     eventually_true("its folder to go", SOON, || !node.pod_dir(&uid).exists());
 }
+
+#[test]
+fn a_pod_that_the_runtime_has_lost_is_made_anew_and_its_logs_are_kept() {
+    let mut node = Node::started();
+    node.put(&manifest::script("lost", &format!("echo here; {}", manifest::IDLE)));
+    let before = node.ready("lost");
+    eventually_true("the first words", SOON, || node.log_of("lost", "main") == "here\n");
+    // While the agent is away, and while it is there.
+    for run in 1..=2 {
+        if run == 1 {
+            node.agent.kill().unwrap();
+        }
+        node.cri.wipe("lost");
+        if run == 1 {
+            node.start();
+        }
+        let after = node.until("lost", "ready anew", SOON, |pod| {
+            lab::agent::is_ready(pod) && status::restarts(pod) >= run
+        });
+        assert_eq!(status::uid(&after), status::uid(&before));
+        assert_ne!(status::only(&after)["containerID"], status::only(&before)["containerID"]);
+        let logs = node.log_dir(&after).join("main");
+        assert!(logs.join(format!("{run}.log")).is_file(), "a log of its own");
+        assert!(std::fs::read_to_string(logs.join("0.log")).unwrap().ends_with(" stdout F here\n"));
+    }
+}
