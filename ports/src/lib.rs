@@ -13,6 +13,7 @@ pub mod pod_files;
 pub mod process;
 pub mod runtime;
 pub mod sources;
+pub mod stats;
 
 pub use cgroups::{CgroupError, Cgroups};
 pub use clock::Clock;
@@ -22,3 +23,4 @@ pub use pod_files::{FileError, PodFiles};
 pub use process::OwnProcess;
 pub use runtime::{ContainerRuntime, ImageService, RuntimeError};
 pub use sources::{ManifestFetcher, ManifestFile, ManifestFiles};
+pub use stats::{HostStats, WritableLayers};

@@ -6,6 +6,8 @@ use std::time::Duration;
 use core_metrics::Registry;
 use ports::{Clock, ContainerLogs, Control, OwnProcess};
 
+use crate::cadvisor::CadvisorMetrics;
+
 /// Facts of the node that do not change while the agent runs.
 #[derive(Clone, Debug)]
 pub struct NodeFacts {
@@ -34,6 +36,8 @@ pub struct ServerContext {
     pub process: Arc<dyn OwnProcess>,
     /// Metrics.
     pub registry: Registry,
+    /// Resource use of pods and containers.
+    pub cadvisor: CadvisorMetrics,
     /// Facts.
     pub facts: Arc<NodeFacts>,
 }

@@ -169,7 +169,7 @@ impl Node {
         }
         let query = request.uri().query();
         match target {
-            Target::Public(route) => self.public.answer(&route, query),
+            Target::Public(route) => self.public.answer(&route, query).await,
             Target::Debug(route) => self.debug(&route, query).await,
             Target::DebugDisabled => debug_disabled(),
             Target::WrongMethod(allow) => body::method_not_allowed(allow),

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`healthz::start`] | 10248 | `/healthz` from a thread of its own |
 //! | [`read_only::start`] | 10255 | pods, health, metrics and machine facts, without authentication |
+//! | [`cadvisor::start`] | `--cadvisor-port` | the metrics of `/metrics/cadvisor`, without authentication |
 //! | [`https::start`] | 10250 | the same and the debugging paths, over TLS, with authentication and authorization |
 //! | [`local::start`] | unix socket | what `podwright` asks |
 //!
@@ -12,6 +13,7 @@
 //! an address in use is an error at the start, and gives a [`ServerHandle`] that stops it.
 
 mod body;
+pub mod cadvisor;
 mod container_logs;
 mod context;
 mod error;

@@ -9,7 +9,7 @@ use crate::ServerContext;
 use crate::body::{Body, guarded, respond};
 
 /// Content type of Prometheus' text form.
-const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Methods counted by name; others are `other`, so that a client cannot make up series.
 const METHODS: [&str; 8] = ["OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT"];
 /// First path segments counted by name; others are `other`.

@@ -32,16 +32,16 @@ pub async fn start(address: SocketAddr, context: ServerContext) -> Result<Server
             async move {
                 let (path, query) = (request.uri().path(), request.uri().query());
                 let running = public.requests.begin(&public.context, request.method(), path);
-                running.attach(answer(&public, request.method(), path, query))
+                running.attach(answer(&public, request.method(), path, query).await)
             }
         })
     }));
     Ok(ServerHandle::new(bound.to_string(), Some(bound), tasks))
 }
 
-fn answer(public: &Public, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
+async fn answer(public: &Public, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
     match routes::public(method, path) {
-        Match::Route(route) => public.answer(&route, query),
+        Match::Route(route) => public.answer(&route, query).await,
         Match::WrongMethod(allow) => body::method_not_allowed(allow),
         Match::NoRoute => body::unknown_route(),
         Match::Unknown if routes::is_disabled_debug(path) => debug_disabled(),
@@ -73,12 +73,13 @@ impl Public {
         !matches!(route, PublicRoute::HealthzCheck(name) if !self.checks.has(name))
     }
 
-    pub(crate) fn answer(&self, route: &PublicRoute, query: Option<&str>) -> Response<Body> {
+    pub(crate) async fn answer(&self, route: &PublicRoute, query: Option<&str>) -> Response<Body> {
         match route {
             PublicRoute::Healthz => self.checks.all(&Query::parse(query)),
             PublicRoute::HealthzCheck(name) => self.checks.one(name).unwrap_or_else(body::unknown_path),
             PublicRoute::Pods => body::json(StatusCode::OK, &pods::known(&self.context.control.view())),
             PublicRoute::Metrics => metrics::scrape(&self.context),
+            PublicRoute::CadvisorMetrics => self.context.cadvisor.scrape().await,
             PublicRoute::Spec => body::json(StatusCode::OK, &self.context.facts.machine_info),
         }
     }

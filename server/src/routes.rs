@@ -17,6 +17,8 @@ pub(crate) enum PublicRoute {
     Pods,
     /// `/metrics`.
     Metrics,
+    /// `/metrics/cadvisor`.
+    CadvisorMetrics,
     /// `/spec/`.
     Spec,
 }
@@ -70,6 +72,7 @@ pub(crate) fn public(method: &Method, path: &str) -> Match<PublicRoute> {
     match path {
         "/healthz" => Match::Route(PublicRoute::Healthz),
         "/metrics" => Match::Route(PublicRoute::Metrics),
+        "/metrics/cadvisor" => Match::Route(PublicRoute::CadvisorMetrics),
         "/pods" | "/pods/" => get_only(method, PublicRoute::Pods),
         "/spec" | "/spec/" => get_only(method, PublicRoute::Spec),
         _ => match path.strip_prefix("/healthz/") {
@@ -129,7 +132,8 @@ mod tests {
             ("DELETE", "/pods", Match::WrongMethod("GET")),
             ("GET", "/pods/a", Match::NoRoute),
             ("GET", "/spec/", Match::Route(PublicRoute::Spec)),
-            ("GET", "/metrics/cadvisor", Match::Unknown),
+            ("GET", "/metrics/cadvisor", Match::Route(PublicRoute::CadvisorMetrics)),
+            ("GET", "/metrics/else", Match::Unknown),
             ("GET", "/containerLogs/a/b/c", Match::Unknown),
             ("GET", "/", Match::Unknown),
         ];

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use core_cm::CgroupPath;
 use core_metrics::Registry;
+use core_stats::{CgroupSample, CpuSample, VersionFacts};
 use core_types::api::{Pod, PodStatus};
 use core_types::runtime::{
-    ContainerState, ContainerStatus, SandboxState, SandboxStatus, SandboxSummary, StreamRequest,
+    ContainerState, ContainerStats, ContainerStatus, SandboxState, SandboxStatus, SandboxSummary,
+    StreamRequest,
 };
 use core_types::view::{Lifecycle, NodeView, PodSource, PodView};
 use core_types::{
@@ -25,10 +28,16 @@ use hyper_util::rt::TokioIo;
 use ports::control::AppliedPod;
 use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
 use ports::process::ProcessStats;
-use ports::{Clock, ContainerLogs, Control, ControlError, OwnProcess};
+use ports::runtime::RuntimeResult;
+use ports::stats::CgroupTarget;
+use ports::{
+    CgroupError, Clock, ContainerLogs, Control, ControlError, FileError, HostStats, OwnProcess,
+    WritableLayers,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::cadvisor::{CadvisorMetrics, CadvisorSources};
 use crate::{NodeFacts, ServerContext};
 
 /// Loopback, any port.
@@ -43,6 +52,9 @@ pub(crate) struct FakeAgent {
     pub(crate) applied: Mutex<Vec<Bytes>>,
     pub(crate) mono_secs: AtomicU64,
     pub(crate) log_requests: Mutex<Vec<LogRequest>>,
+    pub(crate) host_reads: AtomicUsize,
+    pub(crate) stuck_group: Mutex<String>,
+    pub(crate) layers: Mutex<RuntimeResult<Vec<ContainerStats>>>,
 }
 
 impl FakeAgent {
@@ -53,6 +65,9 @@ impl FakeAgent {
             applied: Mutex::default(),
             mono_secs: AtomicU64::new(1_000),
             log_requests: Mutex::default(),
+            host_reads: AtomicUsize::new(0),
+            stuck_group: Mutex::default(),
+            layers: Mutex::new(Ok(Vec::new())),
         })
     }
 
@@ -63,6 +78,15 @@ impl FakeAgent {
             logs: self.clone(),
             process: self.clone(),
             registry: Registry::new(),
+            cadvisor: CadvisorMetrics::new(CadvisorSources {
+                control: self.clone(),
+                clock: self.clone(),
+                host: self.clone(),
+                layers: self.clone(),
+                cgroup_root: "/".into(),
+                machine: serde_json::from_str(r#"{ "num_cores": 2 }"#).expect("facts"),
+                version: VersionFacts::default(),
+            }),
             facts: Arc::new(NodeFacts {
                 node_name: "node-1".into(),
                 version: "v1.37.2".into(),
@@ -133,6 +157,37 @@ impl OwnProcess for FakeAgent {
             open_fds: 7,
             ..ProcessStats::default()
         })
+    }
+}
+
+/// The machine, the pod `web` and its running container have a cgroup; the group named as stuck does not answer.
+#[async_trait]
+impl HostStats for FakeAgent {
+    async fn cgroups(
+        &self,
+        group: &str,
+        targets: Vec<CgroupTarget>,
+    ) -> Result<Vec<Option<CgroupSample>>, CgroupError> {
+        self.host_reads.fetch_add(1, Ordering::SeqCst);
+        if group == *self.stuck_group.lock().expect("lock") {
+            return Err(CgroupError::Timeout { cgroup: group.into(), after: Duration::from_secs(4) });
+        }
+        let pod = CgroupPath::from_cgroupfs("/kubepods/besteffort/poduid-web");
+        let there = [CgroupPath(Vec::new()), pod.clone(), pod.child("c1")];
+        let cpu = Some(CpuSample { usage_nanos: 1_500_000_000, ..CpuSample::default() });
+        let sample = CgroupSample { taken_at: NOW, cpu, ..CgroupSample::default() };
+        Ok(targets.iter().map(|target| there.contains(&target.path).then(|| sample.clone())).collect())
+    }
+
+    async fn device_of(&self, path: &str) -> Result<Option<String>, FileError> {
+        Ok((path == "/layers").then(|| "/dev/vda1".into()))
+    }
+}
+
+#[async_trait]
+impl WritableLayers for FakeAgent {
+    async fn writable_layers(&self) -> RuntimeResult<Vec<ContainerStats>> {
+        self.layers.lock().expect("lock").clone()
     }
 }
 

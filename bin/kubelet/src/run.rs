@@ -19,10 +19,11 @@ use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostClock, HostContainerLogs, HostManifestFiles, HostOwnProcess,
-    HostPodFiles, MachineInfo, NodeFacts, PodFilesOptions,
+    HostPodFiles, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
 };
 use io_http::HttpManifests;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
+use server::cadvisor::{CadvisorMetrics, CadvisorSources, VersionFacts};
 use server::health::HealthChecks;
 use server::{NodeFacts as ServedFacts, ServerContext};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -163,18 +164,31 @@ impl Node {
 
         let outside = outside(&config, &directories, Arc::clone(&clock), &registry)?;
         let settings = settings(&config, summary, &directories)?;
+        let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
+        let layers = Arc::new(Arc::clone(&outside.runtime));
+        let machine_info = serde_json::to_value(&machine).context("describe the machine")?;
         let agent = agent::start(outside, settings, &registry);
+        let cadvisor = CadvisorMetrics::new(CadvisorSources {
+            control: agent.control(),
+            clock: Arc::clone(&clock),
+            host: host_stats,
+            layers,
+            cgroup_root: kubelet.cgroup_root.clone(),
+            machine: serde_json::from_value(machine_info.clone()).context("describe the machine")?,
+            version: VersionFacts { kernel_version: facts.kernel_version, os_version: facts.os_image },
+        });
         let context = ServerContext {
             control: agent.control(),
             clock,
             logs: Arc::new(HostContainerLogs),
             process: Arc::new(HostOwnProcess),
             registry,
+            cadvisor,
             facts: Arc::new(ServedFacts {
                 node_name,
                 version: VERSION.to_owned(),
                 sync_frequency: kubelet.sync_frequency.to_std(),
-                machine_info: serde_json::to_value(&machine).context("describe the machine")?,
+                machine_info,
                 configuration: kubelet.to_document(),
             }),
         };

@@ -5,7 +5,7 @@
 //! | `/healthz` on `healthzBindAddress` | `healthzPort` is not 0 |
 //! | read-only on `address` | `readOnlyPort` is not 0 |
 //! | HTTPS on `address` and `port` | `enableServer` |
-//! | metrics on `address`, as the classic kubelet's cAdvisor port | `--cadvisor-port` is not 0 |
+//! | cAdvisor's metrics on `address`, as the classic kubelet had them | `--cadvisor-port` is not 0 |
 //! | the local socket | `--local-socket` is not empty |
 //!
 //! An address that cannot be had ends the start: a node that does not answer where it should is worse than one that says
@@ -21,7 +21,7 @@ use server::health::HealthChecks;
 use server::https::authentication::{AnonymousAccess, WebhookAuthentication};
 use server::https::authorization::AuthorizationMode;
 use server::https::{CertificateSource, DebugHandlers, HttpsOptions, TlsSettings};
-use server::{ServerContext, ServerHandle, healthz, https, local, read_only};
+use server::{ServerContext, ServerHandle, cadvisor, healthz, https, local, read_only};
 
 /// How long open requests may take to end at stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ impl Listeners {
         }
         if options.cadvisor_port != 0 {
             let address = address("address", &kubelet.address, options.cadvisor_port)?;
-            let started = read_only::start(address, context.clone()).await;
+            let started = cadvisor::start(address, context.clone()).await;
             self.add("cadvisor", started.context("--cadvisor-port")?);
         }
         if let Some(path) = &options.local_socket {

@@ -6,6 +6,8 @@
 
 mod text;
 
+pub use text::Exposition;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,9 +20,12 @@ const MAX_SERIES: usize = 20_000;
 
 /// What kind of metric a family is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// Only grows.
     Counter,
+    /// Goes up and down.
     Gauge,
+    /// A distribution.
     Histogram,
 }
 

@@ -6,6 +6,7 @@
 //! | [`pod_files`] | `ports::PodFiles` |
 //! | [`manifests`] | `ports::ManifestFiles` |
 //! | [`cgroups`] | `ports::Cgroups` |
+//! | `cgroup_stats` | `ports::HostStats` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
 //! | [`limits`], [`lock`] | the agent's own process |
@@ -16,6 +17,7 @@
 
 mod beneath;
 pub mod blocking;
+mod cgroup_stats;
 pub mod cgroups;
 pub mod clock;
 mod container_logs;
@@ -29,6 +31,7 @@ pub mod mounts;
 mod own_process;
 pub mod pod_files;
 
+pub use cgroup_stats::HostStatsReader;
 pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
 pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;

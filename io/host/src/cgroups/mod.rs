@@ -30,10 +30,11 @@ use ports::{CgroupError, Cgroups, FileError};
 
 use crate::blocking::{Blocking, BlockingError};
 
+pub(crate) use mounts::v1_hierarchies;
 pub use mounts::{CgroupVersion, cgroup_version};
 
 /// Where cgroup hierarchies are mounted on every Linux distribution, and where upstream expects them.
-const MOUNT_POINT: &str = "/sys/fs/cgroup";
+pub(crate) const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
 /// A cgroup answers at once; one whose tasks are stuck in the kernel can block for long. Upstream waits for ever.
 const CGROUP_DEADLINE: Duration = Duration::from_secs(30);
@@ -250,7 +251,7 @@ impl Named {
     }
 }
 
-fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 

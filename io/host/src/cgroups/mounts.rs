@@ -31,7 +31,7 @@ pub fn cgroup_version(mount_point: &Path) -> Result<CgroupVersion, FileError> {
 
 /// Directories of the version 1 hierarchies by controller; a named hierarchy by its name, the unified one of a hybrid
 /// layout as `unified`.
-pub(super) fn v1_hierarchies() -> Result<BTreeMap<String, PathBuf>, FileError> {
+pub(crate) fn v1_hierarchies() -> Result<BTreeMap<String, PathBuf>, FileError> {
     Ok(hierarchies(&mountinfo::read()?))
 }
 

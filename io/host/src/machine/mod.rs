@@ -226,7 +226,7 @@ impl Files {
 }
 
 /// The number in the line of a meminfo text that has this name.
-fn meminfo_kib(text: &str, name: &str) -> u64 {
+pub(crate) fn meminfo_kib(text: &str, name: &str) -> u64 {
     let value = text
         .lines()
         .find_map(|line| line.split_once(':').filter(|(key, _)| key.split(' ').next_back() == Some(name)));

@@ -1,0 +1,177 @@
+//! From a view of the node and samples to the text.
+
+use core_cm::CgroupPath;
+use core_types::WallTime;
+
+use super::*;
+use crate::sample::{
+    CgroupSpec, CpuSample, CpuSpec, InterfaceSample, MemorySample, MemorySpec, PressureTotals, ProcessSample,
+};
+use crate::subjects::{Labels, NetworkOf};
+
+fn subject(path: &str, labels: Labels) -> Subject {
+    Subject {
+        path: CgroupPath::from_cgroupfs(path),
+        labels,
+        network: NetworkOf::Nobody,
+        created_at: WallTime::default(),
+        started_at: WallTime::default(),
+    }
+}
+
+fn web() -> Measured {
+    let labels = Labels {
+        container: "web".into(),
+        image: "web:\"1\"".into(),
+        name: "c1".into(),
+        namespace: "default".into(),
+        pod: "web-0".into(),
+    };
+    let mut sample = CgroupSample {
+        taken_at: WallTime::from_unix_nanos(1_700_000_000_250_000_000),
+        created_at: WallTime::from_unix_secs(1_600_000_000),
+        cpu: Some(CpuSample { usage_nanos: 1_500_000_000, user_nanos: 1, ..CpuSample::default() }),
+        memory: Some(MemorySample { usage_bytes: 100, inactive_file_bytes: 30, ..MemorySample::default() }),
+        processes: Some(ProcessSample { processes: 2, threads: Some(3), threads_max: 0 }),
+        ..CgroupSample::default()
+    };
+    sample.spec = CgroupSpec {
+        cpu: Some(CpuSpec { shares: 1024, period_us: 100_000, quota_us: 0 }),
+        memory: Some(MemorySpec {
+            limit_bytes: 1 << 30,
+            swap_limit_bytes: u64::MAX,
+            reservation_bytes: 9_223_372_036_854_771_712,
+        }),
+    };
+    let started_at = WallTime::from_unix_secs(1_650_000_000);
+    let subject = Subject { started_at, ..subject("/kubepods/poduid/c1", labels) };
+    Measured { subject, sample, layer: None }
+}
+
+fn text(measured: Vec<Measured>, health: ScrapeHealth) -> String {
+    let page = Page::new(MachineFacts::default(), VersionFacts::default(), measured, health);
+    Arc::new(page).pieces().collect()
+}
+
+/// The samples of a family, without the common labels.
+fn samples(text: &str, name: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    lines.map(|line| line.rsplit_once('}').map_or(line, |(_, value)| value.trim()).to_owned()).collect()
+}
+
+#[test]
+fn a_container_looks_as_upstreams() {
+    let text = text(vec![web()], ScrapeHealth::Complete);
+    let labels =
+        "id=\"/kubepods/poduid/c1\",image=\"web:\\\"1\\\"\",name=\"c1\",namespace=\"default\",pod=\"web-0\"";
+    let want = format!(
+        "# HELP container_cpu_system_seconds_total Cumulative system cpu time consumed in seconds.
+# TYPE container_cpu_system_seconds_total counter
+container_cpu_system_seconds_total{{container=\"web\",{labels}}} 0 1700000000250
+# HELP container_cpu_usage_seconds_total Cumulative cpu time consumed in seconds.
+# TYPE container_cpu_usage_seconds_total counter
+container_cpu_usage_seconds_total{{container=\"web\",cpu=\"total\",{labels}}} 1.5 1700000000250
+# HELP container_cpu_user_seconds_total Cumulative user cpu time consumed in seconds.
+# TYPE container_cpu_user_seconds_total counter
+container_cpu_user_seconds_total{{container=\"web\",{labels}}} 0.000000001 1700000000250
+# HELP container_creation_time_seconds Container creation time since unix epoch in seconds.
+# TYPE container_creation_time_seconds gauge
+container_creation_time_seconds{{container=\"web\",{labels}}} 1600000000
+# HELP container_last_seen Last time a container was seen by the exporter
+# TYPE container_last_seen gauge
+container_last_seen{{container=\"web\",{labels}}} 1700000000 1700000000250
+"
+    );
+    assert!(text.contains(&want), "{text}");
+    for (name, want) in [
+        ("container_memory_usage_bytes", "100 1700000000250"),
+        ("container_memory_working_set_bytes", "70 1700000000250"),
+        ("container_spec_memory_limit_bytes", "1073741824"),
+        ("container_spec_memory_swap_limit_bytes", "0"),
+        ("container_spec_memory_reservation_limit_bytes", "0"),
+        ("container_spec_cpu_shares", "1024"),
+        ("container_start_time_seconds", "1650000000"),
+        ("container_processes", "2 1700000000250"),
+        ("container_threads", "3 1700000000250"),
+        ("container_scrape_error", "container_scrape_error 0"),
+    ] {
+        assert_eq!(samples(&text, name), [want], "{name}");
+    }
+    assert_eq!(samples(&text, "container_memory_failures_total").len(), 4);
+}
+
+#[test]
+fn what_was_not_measured_has_no_series_and_no_family() {
+    let bare = Measured { sample: CgroupSample::default(), ..web() };
+    let bare = text(vec![bare], ScrapeHealth::Incomplete);
+    let names =
+        ["cpu_usage", "memory", "network", "fs", "processes", "threads", "pressure", "spec", "last_seen"];
+    for name in names.map(|name| format!("container_{name}")) {
+        assert!(!bare.contains(&name), "{name}\n{bare}");
+    }
+    assert!(bare.contains("container_scrape_error 1\n"));
+    let unlimited = text(vec![web()], ScrapeHealth::Complete);
+    assert!(!unlimited.contains("container_cpu_cfs") && !unlimited.contains("container_spec_cpu_quota"));
+
+    let mut limited = web();
+    limited.sample.spec.cpu = Some(CpuSpec { quota_us: 50_000, ..CpuSpec::default() });
+    let limited = text(vec![limited], ScrapeHealth::Complete);
+    assert_eq!(samples(&limited, "container_spec_cpu_quota"), ["50000"]);
+    assert_eq!(samples(&limited, "container_cpu_cfs_periods_total"), ["0 1700000000250"]);
+}
+
+#[test]
+fn interfaces_layers_and_pressure_have_their_labels() {
+    let mut web = web();
+    web.sample.interfaces = ["eth0", "net1"]
+        .map(|name| InterfaceSample { name: name.into(), rx_bytes: 7, ..InterfaceSample::default() })
+        .into();
+    web.sample.pressure.io = Some(PressureTotals { some_micros: 2_500_000, full_micros: 1 });
+    let taken_at = WallTime::from_unix_secs(1_700_000_005);
+    web.layer = Some(LayerUsage { device: "/dev/vda1".into(), used_bytes: 4096, taken_at });
+    let text = text(vec![web], ScrapeHealth::Complete);
+    assert_eq!(samples(&text, "container_network_receive_bytes_total").len(), 2);
+    assert!(text.contains("image=\"web:\\\"1\\\"\",interface=\"net1\",name=\"c1\""), "{text}");
+    assert!(text.contains("container=\"web\",device=\"/dev/vda1\",id="), "{text}");
+    assert_eq!(samples(&text, "container_fs_usage_bytes"), ["4096 1700000005000"]);
+    assert_eq!(samples(&text, "container_pressure_io_waiting_seconds_total"), ["2.5 1700000000250"]);
+    assert_eq!(samples(&text, "container_pressure_cpu_waiting_seconds_total").len(), 0);
+}
+
+#[test]
+fn the_root_has_the_limits_of_the_machine() {
+    let machine: MachineFacts = serde_json::from_str(
+        r#"{ "num_cores": 4, "num_physical_cores": 2, "num_sockets": 1, "memory_capacity": 1000, "swap_capacity": 10,
+             "machine_id": "m", "system_uuid": "s", "boot_id": "b", "disk_map": {}, "vendor_id": "x",
+             "nvm": { "memory_mode_capacity": 1, "app direct_mode_capacity": 2, "avg_power_budget": 3 } }"#,
+    )
+    .expect("reads the document of /spec/");
+    let version = VersionFacts { kernel_version: "6.1.0".into(), os_version: "Debian".into() };
+    let root = Measured { subject: subject("/", Labels::default()), ..web() };
+    let page = Arc::new(Page::new(machine, version, vec![root], ScrapeHealth::Complete));
+    let text: String = page.pieces().collect();
+    assert_eq!(samples(&text, "container_spec_memory_limit_bytes"), ["1000"]);
+    assert_eq!(samples(&text, "container_spec_memory_swap_limit_bytes"), ["10"]);
+    for want in [
+        "container_last_seen{container=\"\",id=\"/\",image=\"\",name=\"\",namespace=\"\",pod=\"\"} 1700000000 1700000000250\n",
+        "cadvisor_version_info{cadvisorRevision=\"\",cadvisorVersion=\"\",dockerVersion=\"\",kernelVersion=\"6.1.0\",osVersion=\"Debian\"} 1\n",
+        "# TYPE machine_cpu_cores gauge\nmachine_cpu_cores{boot_id=\"b\",machine_id=\"m\",system_uuid=\"s\"} 4\n",
+        "machine_cpu_physical_cores{boot_id=\"b\",machine_id=\"m\",system_uuid=\"s\"} 2\n",
+        "machine_memory_bytes{boot_id=\"b\",machine_id=\"m\",system_uuid=\"s\"} 1000\n",
+        "machine_nvm_capacity{boot_id=\"b\",machine_id=\"m\",mode=\"app_direct_mode\",system_uuid=\"s\"} 2\n",
+        "machine_swap_bytes{boot_id=\"b\",machine_id=\"m\",system_uuid=\"s\"} 10\n",
+        "machine_scrape_error 0\n",
+    ] {
+        assert!(text.contains(want), "{want} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn every_family_stands_once_and_in_order() {
+    let mut web = web();
+    web.sample.interfaces = vec![InterfaceSample::default()];
+    let text = text(vec![web.clone(), web], ScrapeHealth::Complete);
+    let names: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(names.len() > 40 && names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+}

@@ -1,0 +1,177 @@
+//! Resource use of cgroups, read when asked (`ports::HostStats`), for cgroup v1 and v2 (CONTRACT 5.18).
+//!
+//! | module | what |
+//! |---|---|
+//! | `parse` | the kernel's text formats |
+//! | `v1`, `v2` | which file has which number |
+//!
+//! Reads the named cgroups and, for a network, `/proc/<process>/net/dev` of a process in the cgroup. It never lists
+//! cgroups and writes nothing. Whatever cannot be read is left out of the sample: a cgroup may go at any moment.
+
+mod parse;
+mod v1;
+mod v2;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use core_cm::CgroupPath;
+use core_stats::{CgroupSample, InterfaceSample, NetworkOf};
+use core_types::WallTime;
+use ports::stats::CgroupTarget;
+use ports::{CgroupError, Clock, FileError, HostStats};
+
+use crate::blocking::{Blocking, BlockingError};
+use crate::cgroups::{self, CgroupSetupError, CgroupVersion, is_plain_name};
+use crate::error::no_result;
+use crate::mountinfo;
+
+/// A scraper gives up after 10 s unless told otherwise; it should get what else there is before.
+const READ_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Where processes are listed.
+const PROC: &str = "/proc";
+
+/// The process that shares its network with the machine.
+const INIT_PROCESS: &str = "1";
+
+/// Reader of the kernel's figures.
+pub struct HostStatsReader {
+    machine: Arc<Machine>,
+    blocking: Blocking,
+}
+
+/// Where to read, and the clock that stamps what was read.
+struct Machine {
+    tree: Tree,
+    proc: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+/// The mounted hierarchies, from their roots.
+enum Tree {
+    V1(v1::V1),
+    V2(v2::V2),
+}
+
+impl HostStatsReader {
+    /// Finds the hierarchies of this node.
+    ///
+    /// # Errors
+    /// When the mounts cannot be read.
+    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, CgroupSetupError> {
+        let mount_point = Path::new(cgroups::MOUNT_POINT);
+        let tree = match cgroups::cgroup_version(mount_point).map_err(CgroupSetupError::Mounts)? {
+            CgroupVersion::V1 => {
+                Tree::V1(v1::V1::new(cgroups::v1_hierarchies().map_err(CgroupSetupError::Mounts)?))
+            }
+            CgroupVersion::V2 => Tree::V2(v2::V2::new(mount_point, Path::new(PROC))),
+        };
+        Ok(Self::on(Machine { tree, proc: PathBuf::from(PROC), clock }))
+    }
+
+    fn on(machine: Machine) -> Self {
+        Self { machine: Arc::new(machine), blocking: Blocking::new(READ_DEADLINE) }
+    }
+}
+
+#[async_trait]
+impl HostStats for HostStatsReader {
+    async fn cgroups(
+        &self,
+        group: &str,
+        targets: Vec<CgroupTarget>,
+    ) -> Result<Vec<Option<CgroupSample>>, CgroupError> {
+        let machine = Arc::clone(&self.machine);
+        let read = move || targets.iter().map(|target| machine.read(target)).collect();
+        self.blocking.run(group, read).await.map_err(|error| not_read(error, group))
+    }
+
+    async fn device_of(&self, path: &str) -> Result<Option<String>, FileError> {
+        let path = PathBuf::from(path);
+        let read = move || mountinfo::read().map(|mounts| device_of(&mounts, &path));
+        let table = PathBuf::from("/proc/self/mountinfo");
+        let result = self.blocking.run("mountinfo", read).await;
+        result.unwrap_or_else(|error| Err(no_result(error, "read", table)))
+    }
+}
+
+fn not_read(error: BlockingError, group: &str) -> CgroupError {
+    let cgroup = format!("of {group}");
+    match error {
+        BlockingError::Timeout { after } => CgroupError::Timeout { cgroup, after },
+        BlockingError::Broken(_) => CgroupError::Io {
+            path: cgroup.clone(),
+            cgroup,
+            operation: "read".to_owned(),
+            source: std::io::Error::other(error.to_string()),
+        },
+    }
+}
+
+/// The source of the innermost mount above the path; of several on one place the last is the one that is seen.
+fn device_of(mounts: &[mountinfo::Mount], path: &Path) -> Option<String> {
+    let above = mounts.iter().filter(|mount| path.starts_with(&mount.mount_point));
+    let innermost = above.max_by_key(|mount| mount.mount_point.components().count())?;
+    Some(innermost.source.to_string_lossy().into_owned())
+}
+
+impl Machine {
+    fn read(&self, target: &CgroupTarget) -> Option<CgroupSample> {
+        if !target.path.0.iter().all(|name| is_plain_name(name)) {
+            return None;
+        }
+        let mut sample = match &self.tree {
+            Tree::V1(v1) => v1.read(&target.path)?,
+            Tree::V2(v2) => v2.read(&target.path)?,
+        };
+        sample.taken_at = self.clock.wall();
+        sample.interfaces = match target.network {
+            NetworkOf::Nobody => Vec::new(),
+            NetworkOf::Machine => self.interfaces(INIT_PROCESS).unwrap_or_default(),
+            NetworkOf::ItsProcesses => self.interfaces_of(&target.path).unwrap_or_default(),
+        };
+        Some(sample)
+    }
+
+    /// Interfaces that the first process of the cgroup sees. That process must still be in the cgroup after they were
+    /// read: otherwise its number may have gone to a process elsewhere.
+    fn interfaces_of(&self, path: &CgroupPath) -> Option<Vec<InterfaceSample>> {
+        let first = |dir: &Path| Some(parse::text(dir, "cgroup.procs")?.lines().next()?.to_owned());
+        let dir = match &self.tree {
+            Tree::V1(v1) => v1.process_dir(path)?,
+            Tree::V2(v2) => v2.dir(path),
+        };
+        let process = first(&dir)?;
+        let found = self.interfaces(&process)?;
+        (first(&dir)? == process).then_some(found)
+    }
+
+    fn interfaces(&self, process: &str) -> Option<Vec<InterfaceSample>> {
+        parse::interfaces(&parse::text(&self.proc.join(process), "net/dev")?)
+    }
+}
+
+/// Directory of a cgroup below the root of a hierarchy.
+fn dir_below(hierarchy: &Path, path: &CgroupPath) -> PathBuf {
+    path.0.iter().fold(hierarchy.to_path_buf(), |dir, name| dir.join(name))
+}
+
+/// When the cgroup was made: its directory's time changes when a cgroup is made below, that of a file hardly ever does.
+fn created_at(dir: &Path, steady_file: &str) -> WallTime {
+    let times = [dir.to_path_buf(), dir.join(steady_file)];
+    let times = times.iter().filter_map(|path| std::fs::metadata(path).ok()?.modified().ok());
+    let oldest = times.min().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let nanos = oldest.and_then(|age| i64::try_from(age.as_nanos()).ok());
+    nanos.map(WallTime::from_unix_nanos).unwrap_or_default()
+}
+
+/// Processes of the cgroup itself.
+fn count_processes(dir: &Path) -> Option<u64> {
+    Some(parse::text(dir, "cgroup.procs")?.lines().count() as u64)
+}
+
+#[cfg(test)]
+mod tests;

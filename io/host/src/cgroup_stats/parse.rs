@@ -1,0 +1,98 @@
+//! The kernel's text formats.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use core_stats::{InterfaceSample, PressureTotals};
+
+/// Interfaces that upstream does not count.
+const IGNORED_INTERFACES: [&str; 4] = ["lo", "veth", "docker", "nerdctl"];
+
+/// Numbers by name, from a file with a name and a number in each line.
+pub(super) type Numbers = HashMap<String, u64>;
+
+/// Text of a file; `None` when it is not there or cannot be read (any more).
+pub(super) fn text(dir: &Path, file: &str) -> Option<String> {
+    std::fs::read_to_string(dir.join(file)).ok()
+}
+
+/// The one number of a file; the largest for `max`.
+pub(super) fn number(dir: &Path, file: &str) -> Option<u64> {
+    limit(text(dir, file)?.trim())
+}
+
+/// A number, or `max` for none.
+pub(super) fn limit(text: &str) -> Option<u64> {
+    if text == "max" { Some(u64::MAX) } else { text.parse().ok() }
+}
+
+/// Numbers by name.
+pub(super) fn numbers(dir: &Path, file: &str) -> Option<Numbers> {
+    let text = text(dir, file)?;
+    let pairs = text.lines().filter_map(|line| {
+        let (name, number) = line.split_once(' ')?;
+        Some((name.to_owned(), number.trim().parse().ok()?))
+    });
+    Some(pairs.collect())
+}
+
+/// A number by its name; 0 when there is none, as upstream has it.
+pub(super) fn of(numbers: &Numbers, name: &str) -> u64 {
+    numbers.get(name).copied().unwrap_or(0)
+}
+
+/// Totals of a pressure file; `None` when the kernel keeps none.
+pub(super) fn pressure(dir: &Path, file: &str) -> Option<PressureTotals> {
+    let text = text(dir, file)?;
+    let total = |word: &str| {
+        let line = text.lines().find(|line| line.split(' ').next() == Some(word))?;
+        line.split(' ').find_map(|field| field.strip_prefix("total="))?.parse().ok()
+    };
+    // The file of the CPU has no line for all tasks on older kernels.
+    Some(PressureTotals { some_micros: total("some")?, full_micros: total("full").unwrap_or(0) })
+}
+
+/// Interfaces in the text of a `net/dev` file; `None` when it is not of the known form.
+pub(super) fn interfaces(text: &str) -> Option<Vec<InterfaceSample>> {
+    let lines = text.lines().skip(2).map(interface);
+    let all = lines.collect::<Option<Vec<_>>>()?;
+    let counts = |interface: &InterfaceSample| {
+        let name = interface.name.to_lowercase();
+        !IGNORED_INTERFACES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    Some(all.into_iter().filter(counts).collect())
+}
+
+fn interface(line: &str) -> Option<InterfaceSample> {
+    let (name, rest) = line.rsplit_once(':')?;
+    let numbers = rest.split_whitespace().map(|field| field.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    let &[
+        rx_bytes,
+        rx_packets,
+        rx_errors,
+        rx_dropped,
+        _,
+        _,
+        _,
+        _,
+        tx_bytes,
+        tx_packets,
+        tx_errors,
+        tx_dropped,
+        ..,
+    ] = numbers.as_slice()
+    else {
+        return None;
+    };
+    Some(InterfaceSample {
+        name: name.trim().to_owned(),
+        rx_bytes,
+        rx_packets,
+        rx_errors,
+        rx_dropped,
+        tx_bytes,
+        tx_packets,
+        tx_errors,
+        tx_dropped,
+    })
+}

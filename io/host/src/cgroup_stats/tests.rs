@@ -1,0 +1,302 @@
+//! Both cgroup versions on directories that stand for a tree, and a busy process in a real cgroup where the machine has one.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+
+use core_stats::{PressureTotals, ProcessSample};
+use core_types::MonoTime;
+
+use super::*;
+use crate::HostClock;
+
+fn path(names: &[&str]) -> CgroupPath {
+    CgroupPath(names.iter().map(|&name| name.to_owned()).collect())
+}
+
+fn put(dir: &Path, files: &[(&str, &str)]) {
+    std::fs::create_dir_all(dir).unwrap();
+    for (file, content) in files {
+        std::fs::write(dir.join(file), content).unwrap();
+    }
+}
+
+fn machine(tree: Tree, proc: &Path) -> Machine {
+    Machine { tree, proc: proc.to_path_buf(), clock: Arc::new(HostClock::new()) }
+}
+
+fn target(names: &[&str], network: NetworkOf) -> CgroupTarget {
+    CgroupTarget { path: path(names), network }
+}
+
+const NET_DEV: &str = "\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     9       9    0    0    0     0          0         0        9       9    0    0    0     0       0          0
+  eth0:     1       2    3    4    0     0          0         0        5       6    7    8    0     0       0          0
+veth12:     9       9    0    0    0     0          0         0        9       9    0    0    0     0       0          0
+";
+
+#[test]
+fn v2_reads_one_directory() {
+    let temp = tempfile::tempdir().unwrap();
+    put(
+        &temp.path().join("pod1"),
+        &[
+            (
+                "cpu.stat",
+                "usage_usec 3\nuser_usec 2\nsystem_usec 1\nnr_periods 9\nnr_throttled 4\nthrottled_usec 5\nnr_bursts 6\nburst_usec 7\n",
+            ),
+            ("cpu.max", "50000 100000\n"),
+            ("cpu.weight", "39\n"),
+            (
+                "memory.stat",
+                "anon 10\nfile 20\nkernel 5\nfile_mapped 3\ninactive_file 7\nactive_file 13\npgfault 8\npgmajfault 1\npgscan 2\nworkingset_refault_file 4\n",
+            ),
+            ("memory.current", "40\n"),
+            ("memory.peak", "50\n"),
+            ("memory.max", "max\n"),
+            ("memory.swap.current", "6\n"),
+            ("memory.swap.max", "64\n"),
+            ("memory.events", "low 0\nhigh 2\nmax 3\n"),
+            ("cgroup.procs", "17\n18\n"),
+            ("pids.current", "5\n"),
+            ("pids.max", "max\n"),
+            ("cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\n"),
+            (
+                "io.pressure",
+                "some avg10=0.00 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=13\n",
+            ),
+        ],
+    );
+    put(&temp.path().join("proc/17/net"), &[("dev", NET_DEV)]);
+    let proc = temp.path().join("proc");
+    let machine = machine(Tree::V2(v2::V2::new(temp.path(), &proc)), &proc);
+    let sample = machine.read(&target(&["pod1"], NetworkOf::ItsProcesses)).unwrap();
+    let cpu = sample.cpu.unwrap();
+    assert_eq!((cpu.usage_nanos, cpu.user_nanos, cpu.system_nanos), (3_000, 2_000, 1_000));
+    assert_eq!((cpu.cfs_periods, cpu.cfs_throttled_periods, cpu.cfs_throttled_nanos), (9, 4, 5_000));
+    assert_eq!((cpu.cfs_burst_periods, cpu.cfs_burst_nanos), (6, 7_000));
+    let memory = sample.memory.unwrap();
+    assert_eq!((memory.usage_bytes, memory.max_usage_bytes, memory.working_set_bytes()), (40, 50, 33));
+    assert_eq!(
+        (memory.rss_bytes, memory.cache_bytes, memory.kernel_bytes, memory.swap_bytes),
+        (10, 20, 5, 6)
+    );
+    assert_eq!((memory.reclaim.high_events, memory.reclaim.max_events), (2, 3));
+    assert_eq!(sample.processes, Some(ProcessSample { processes: 2, threads: Some(5), threads_max: 0 }));
+    assert_eq!(sample.pressure.cpu, Some(PressureTotals { some_micros: 11, full_micros: 0 }));
+    assert_eq!(sample.pressure.io, Some(PressureTotals { some_micros: 12, full_micros: 13 }));
+    assert_eq!(sample.pressure.memory, None);
+    let (cpu, memory) = (sample.spec.cpu.unwrap(), sample.spec.memory.unwrap());
+    assert_eq!((cpu.shares, cpu.period_us, cpu.quota_us), (998, 100_000, 50_000));
+    assert_eq!((memory.limit_bytes, memory.swap_limit_bytes), (u64::MAX, 64));
+    let [eth0] = sample.interfaces.as_slice() else { panic!("only eth0 counts: {:?}", sample.interfaces) };
+    assert_eq!((eth0.rx_bytes, eth0.rx_packets, eth0.rx_errors, eth0.rx_dropped), (1, 2, 3, 4));
+    assert_eq!((eth0.tx_bytes, eth0.tx_packets, eth0.tx_errors, eth0.tx_dropped), (5, 6, 7, 8));
+    assert!(!sample.created_at.is_unset() && !sample.taken_at.is_unset());
+}
+
+#[test]
+fn v2_puts_the_root_together() {
+    let temp = tempfile::tempdir().unwrap();
+    put(
+        temp.path(),
+        &[("memory.stat", "anon 10\nfile 20\n"), ("cpu.stat", "usage_usec 1\n"), ("cgroup.procs", "")],
+    );
+    let proc = temp.path().join("proc");
+    put(&proc.join("1/net"), &[("dev", NET_DEV)]);
+    put(&proc, &[("meminfo", "SwapTotal:     8 kB\nSwapFree:     5 kB\n")]);
+    let machine = machine(Tree::V2(v2::V2::new(temp.path(), &proc)), &proc);
+    let sample = machine.read(&target(&[], NetworkOf::Machine)).unwrap();
+    let memory = sample.memory.unwrap();
+    assert_eq!((memory.usage_bytes, memory.swap_bytes), (30, 3 * 1024));
+    assert_eq!(sample.spec.memory, None);
+    assert_eq!(sample.interfaces.len(), 1);
+}
+
+#[test]
+fn v1_reads_each_hierarchy() {
+    let temp = tempfile::tempdir().unwrap();
+    let mounts = ["cpu", "cpuacct", "memory", "pids"].map(|name| (name.to_owned(), temp.path().join(name)));
+    put(
+        &temp.path().join("cpu/pod1"),
+        &[
+            ("cpu.stat", "nr_periods 9\nnr_throttled 4\nthrottled_time 5\nnr_bursts 6\nburst_time 7\n"),
+            ("cpu.cfs_quota_us", "-1\n"),
+            ("cpu.cfs_period_us", "100000\n"),
+            ("cpu.shares", "204\n"),
+            ("cgroup.procs", "17\n"),
+        ],
+    );
+    put(
+        &temp.path().join("cpuacct/pod1"),
+        &[("cpuacct.usage", "33\n"), ("cpuacct.stat", "user 200\nsystem 100\n")],
+    );
+    put(
+        &temp.path().join("memory/pod1"),
+        &[
+            (
+                "memory.stat",
+                "cache 1\nrss 2\npgfault 8\ntotal_cache 20\ntotal_rss 10\ntotal_swap 6\ntotal_inactive_file 7\n",
+            ),
+            ("memory.usage_in_bytes", "40\n"),
+            ("memory.max_usage_in_bytes", "50\n"),
+            ("memory.failcnt", "3\n"),
+            ("memory.use_hierarchy", "1\n"),
+            ("memory.limit_in_bytes", "9223372036854771712\n"),
+        ],
+    );
+    put(&temp.path().join("pids/pod1"), &[("pids.current", "5\n"), ("pids.max", "100\n")]);
+    let machine = machine(Tree::V1(v1::V1::new(mounts.into())), temp.path());
+    let sample = machine.read(&target(&["pod1"], NetworkOf::Nobody)).unwrap();
+    let cpu = sample.cpu.unwrap();
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+    assert_eq!((cpu.usage_nanos, cpu.user_nanos, cpu.system_nanos), (33, 200 * tick, 100 * tick));
+    assert_eq!((cpu.cfs_periods, cpu.cfs_throttled_nanos, cpu.cfs_burst_nanos), (9, 5, 7));
+    let memory = sample.memory.unwrap();
+    assert_eq!(
+        (memory.rss_bytes, memory.cache_bytes, memory.swap_bytes),
+        (10, 20, 6),
+        "sums with those below"
+    );
+    assert_eq!((memory.working_set_bytes(), memory.failures, memory.page_faults), (33, 3, 8));
+    assert_eq!(sample.processes, Some(ProcessSample { processes: 1, threads: Some(5), threads_max: 100 }));
+    let spec = sample.spec.cpu.unwrap();
+    assert_eq!((spec.shares, spec.period_us, spec.quota_us), (204, 100_000, 0));
+    assert_eq!(sample.pressure, core_stats::Pressure::default());
+}
+
+#[test]
+fn what_is_not_there_or_leads_out_of_the_tree_has_no_sample() {
+    let temp = tempfile::tempdir().unwrap();
+    put(&temp.path().join("root/pod1"), &[("cpu.stat", "")]);
+    let machine = machine(Tree::V2(v2::V2::new(&temp.path().join("root"), temp.path())), temp.path());
+    assert!(machine.read(&target(&["pod1"], NetworkOf::Nobody)).is_some());
+    for names in [&["pod2"][..], &["pod1", ".."], &["..", "root"], &["pod1/."], &[""]] {
+        assert_eq!(machine.read(&target(names, NetworkOf::Nobody)), None, "{names:?}");
+    }
+}
+
+#[test]
+fn a_path_lies_on_the_innermost_mount() {
+    let mounts = mountinfo::parse(
+        b"1 0 254:0 / / rw - ext4 /dev/vda rw\n\
+          2 1 254:1 / /var/lib rw - xfs /dev/vdb rw\n\
+          3 1 254:2 / /var/lib rw - xfs /dev/vdc rw\n",
+    );
+    for (path, device) in
+        [("/var/lib/containerd/x", "/dev/vdc"), ("/var/library", "/dev/vda"), ("/", "/dev/vda")]
+    {
+        assert_eq!(device_of(&mounts, Path::new(path)).as_deref(), Some(device), "{path}");
+    }
+    assert_eq!(device_of(&[], Path::new("/a")), None);
+}
+
+/// A cgroup on the real tree with a child in it; both go with it.
+struct Busy {
+    dirs: Vec<PathBuf>,
+    child: Child,
+}
+
+impl Busy {
+    /// A child that waits in a cgroup of its own until it is told to be busy; `None` where no cgroup can be made.
+    fn new(name: &str) -> Option<Self> {
+        let root = Path::new(cgroups::MOUNT_POINT);
+        let mut dirs: Vec<PathBuf> = match cgroups::cgroup_version(root) {
+            Ok(CgroupVersion::V2) => vec![root.join(name)],
+            Ok(CgroupVersion::V1) => {
+                let mounts = cgroups::v1_hierarchies().ok()?;
+                let wanted = ["cpu", "cpuacct", "memory", "pids"].iter();
+                wanted.filter_map(|controller| mounts.get(*controller)).map(|dir| dir.join(name)).collect()
+            }
+            Err(error) => return skipped(&error),
+        };
+        dirs.dedup();
+        for dir in &dirs {
+            if let Err(error) = std::fs::create_dir(dir) {
+                return skipped(&error);
+            }
+        }
+        let script = "read line; x=$(head -c 8000000 /dev/zero | tr '\\0' x); while :; do :; done";
+        let child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
+        let busy = Self { dirs, child };
+        for dir in &busy.dirs {
+            std::fs::write(dir.join("cgroup.procs"), busy.child.id().to_string()).unwrap();
+        }
+        Some(busy)
+    }
+
+    /// CPU time of the child, in nanoseconds.
+    fn cpu_nanos(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Stops the child where it is and waits until it stands.
+    fn pause(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        self.wait("the child stands", || {
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap().contains(") T ")
+        });
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
+        let clock = HostClock::new();
+        while !is_so() {
+            assert!(clock.now().since(MonoTime::ZERO) < Duration::from_secs(30), "not in time: {what}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for dir in &self.dirs {
+            let clock = HostClock::new();
+            while std::fs::remove_dir(dir).is_err()
+                && clock.now().since(MonoTime::ZERO) < Duration::from_secs(5)
+            {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+fn skipped<T>(reason: &dyn std::fmt::Display) -> Option<T> {
+    eprintln!("skipped: no cgroup can be made here: {reason}");
+    None
+}
+
+#[tokio::test]
+async fn a_busy_process_is_seen_with_its_cpu_time_and_memory() {
+    let name = format!("podwright-stats-{}", std::process::id());
+    let Some(mut busy) = Busy::new(&name) else { return };
+    let reader = HostStatsReader::new(Arc::new(HostClock::new())).unwrap();
+    let before = busy.cpu_nanos();
+    let begun = busy.child.stdin.take().unwrap().write_all(b"go\n");
+    begun.unwrap();
+    busy.wait("a second of CPU time", || busy.cpu_nanos() > before + 1_000_000_000);
+    busy.pause();
+
+    let used = (busy.cpu_nanos() - before) as f64;
+    let mut samples = reader.cgroups("test", vec![target(&[&name], NetworkOf::ItsProcesses)]).await.unwrap();
+    let sample = samples.remove(0).expect("the cgroup is there");
+    let cpu = sample.cpu.unwrap();
+    // The pipe of `head` and `tr` runs in the cgroup too, for some milliseconds.
+    let read = cpu.usage_nanos as f64;
+    assert!((read - used).abs() < 0.02 * used, "read {read}, used {used}");
+    // On version 1 these come in ticks.
+    let split = (cpu.user_nanos + cpu.system_nanos) as f64;
+    assert!((split - read).abs() < 0.02 * read + 3e7, "user and system {split}, all {read}");
+    let memory = sample.memory.expect("memory is counted");
+    assert!(memory.rss_bytes > 8_000_000 && memory.usage_bytes >= memory.rss_bytes, "{memory:?}");
+    assert_eq!(sample.processes.unwrap().processes, 1);
+    let names = |interfaces: &[InterfaceSample]| -> Vec<String> {
+        interfaces.iter().map(|interface| interface.name.clone()).collect()
+    };
+    let own = parse::interfaces(&std::fs::read_to_string("/proc/self/net/dev").unwrap()).unwrap();
+    assert_eq!(names(&sample.interfaces), names(&own), "the child has our network");
+}

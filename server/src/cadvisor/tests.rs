@@ -1,0 +1,118 @@
+//! cAdvisor's metrics over real sockets, on a fake kernel and runtime.
+
+use std::sync::atomic::Ordering;
+
+use core_types::runtime::FilesystemUsage;
+use ports::runtime::RuntimeResult;
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::testing::{ANY_PORT, Answer, FakeAgent, NOW, ask};
+use crate::{ServerContext, ServerHandle, read_only};
+
+struct Running {
+    agent: Arc<FakeAgent>,
+    handle: ServerHandle,
+    context: ServerContext,
+}
+
+impl Running {
+    async fn new() -> Self {
+        let agent = FakeAgent::new();
+        let context = agent.context();
+        let handle = start(ANY_PORT, context.clone()).await.expect("starts");
+        Self { agent, handle, context }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        ask_at(&self.handle, path).await
+    }
+}
+
+async fn ask_at(handle: &ServerHandle, path: &str) -> Answer {
+    let address = handle.socket_address().expect("bound");
+    ask(TcpStream::connect(address).await.expect("connect"), "GET", path, "").await
+}
+
+fn layers_of(id: &str, mountpoint: &str) -> RuntimeResult<Vec<ContainerStats>> {
+    let writable_layer = FilesystemUsage {
+        timestamp: NOW,
+        mountpoint: mountpoint.into(),
+        used_bytes: Some(4096),
+        inodes_used: None,
+    };
+    Ok(vec![ContainerStats {
+        id: id.into(),
+        name: "main".into(),
+        cpu: None,
+        memory: None,
+        swap: None,
+        writable_layer: Some(writable_layer),
+    }])
+}
+
+const OF_THE_CONTAINER: &str = "container_cpu_usage_seconds_total{container=\"main\",cpu=\"total\",\
+    id=\"/kubepods/besteffort/poduid-web/c1\",image=\"app:1\",name=\"c1\",namespace=\"default\",pod=\"web\"} 1.5 1800000000000\n";
+
+#[tokio::test]
+async fn the_port_serves_metrics_and_health_and_nothing_else() {
+    let running = Running::new().await;
+    *running.agent.layers.lock().expect("lock") = layers_of("c1", "/layers");
+    let answer = running.get("/metrics").await;
+    assert_eq!(answer.status.as_u16(), 200);
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    for want in [
+        "# TYPE container_cpu_usage_seconds_total counter\n",
+        OF_THE_CONTAINER,
+        "container_last_seen{container=\"\",id=\"/\",image=\"\",name=\"\",namespace=\"\",pod=\"\"} 1800000000 1800000000000\n",
+        "container_fs_usage_bytes{container=\"main\",device=\"/dev/vda1\",",
+        "container_scrape_error 0\n",
+        "machine_cpu_cores{boot_id=\"\",machine_id=\"\",system_uuid=\"\"} 2\n",
+    ] {
+        assert!(answer.body.contains(want), "{want} is missing in\n{}", answer.body);
+    }
+    assert_eq!(running.get("/metrics/cadvisor").await.body, answer.body);
+    assert_eq!(running.get("/healthz").await.body, "ok");
+    for path in ["/pods", "/spec/", "/metrics/else", "/containerLogs/default/web/main", "/"] {
+        assert_eq!(running.get(path).await.status.as_u16(), 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn listeners_share_a_read() {
+    let running = Running::new().await;
+    let read_only = read_only::start(ANY_PORT, running.context.clone()).await.expect("starts");
+    let answer = ask_at(&read_only, "/metrics/cadvisor").await;
+    assert!(answer.body.contains(OF_THE_CONTAINER), "{}", answer.body);
+    running.get("/metrics").await;
+    assert_eq!(running.agent.host_reads.load(Ordering::SeqCst), 2, "the node and one pod, once");
+}
+
+#[tokio::test]
+async fn a_stuck_pod_leaves_only_itself_out() {
+    let running = Running::new().await;
+    *running.agent.stuck_group.lock().expect("lock") = "default/web (uid uid-web)".into();
+    let body = running.get("/metrics").await.body;
+    assert!(!body.contains("pod=\"web\""), "{body}");
+    assert!(
+        body.contains("container_last_seen{container=\"\",id=\"/\"")
+            && body.contains("container_scrape_error 1\n")
+    );
+}
+
+#[tokio::test]
+async fn a_runtime_without_layers_leaves_only_these_out() {
+    let call = "ListContainerStats";
+    let down = || RuntimeError::Unavailable { call, endpoint: "a.sock".into(), message: "refused".into() };
+    for (layers, error) in [
+        (Err(down()), "container_scrape_error 1\n"),
+        (Err(RuntimeError::Unimplemented { call }), "container_scrape_error 0\n"),
+        (layers_of("c1", "/not/mounted"), "container_scrape_error 0\n"),
+    ] {
+        let running = Running::new().await;
+        *running.agent.layers.lock().expect("lock") = layers;
+        let body = running.get("/metrics").await.body;
+        assert!(body.contains(OF_THE_CONTAINER) && body.contains(error), "{body}");
+        assert!(!body.contains("container_fs_usage_bytes"), "{body}");
+    }
+}
