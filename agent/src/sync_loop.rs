@@ -212,7 +212,6 @@ impl SyncLoop {
         self.show_last_picture(&uid);
         if let Admission::Reject { reason, message } = verdict {
             let reason = reason.as_str().into_owned();
-            let message = format!("Pod was rejected: {message}");
             self.record_event(&uid, Happening::warning(reason.clone(), message.clone()));
             self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
             self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });

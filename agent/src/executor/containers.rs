@@ -77,6 +77,7 @@ impl Executor {
     ) -> StepResult<()> {
         op.notes.doing("", "creating the sandbox").await;
         setup.attempt = attempt;
+        setup.sandbox = None;
         setup.sandbox_config = None;
         let failed = |message: String| StepError::failed("FailedCreatePodSandBox", message);
         let result = async {
@@ -115,8 +116,11 @@ impl Executor {
         let name = pod_hostname(pod, &runtime.cluster_domain).map_err(|error| error.to_string())?;
         let hostname = kernel_hostname(pod, &name).map_err(|error| error.to_string())?;
         let dns = pod_dns(pod, &self.dns_settings().await?);
-        for event in dns.events {
-            op.tell(event, "").await;
+        if setup.sandbox.is_none() {
+            // Only for a new sandbox: at every restart of a container they would crowd out what is news.
+            for event in dns.events {
+                op.tell(event, "").await;
+            }
         }
         let node = &self.settings.node_facts;
         sandbox_config(SandboxInput {
