@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use core_types::{ContainerId, MonoTime};
 use core_types::runtime::{ContainerState, SandboxConfig};
+use core_types::{ContainerId, MonoTime};
 use ports::{Clock, ContainerRuntime};
 
 use crate::check::{self, Watcher};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent::{Agent, HostSummary, Outside, Settings};
+use agent::{Agent, AgentControl, HostSummary, Outside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_metrics::Registry;
@@ -80,6 +80,11 @@ impl World {
     /// Kills the agent as `kill -9` does: every task ends where it stands.
     pub fn kill_agent(&mut self) {
         self.agent = None;
+    }
+
+    /// The agent as its servers see it; `None` while it is dead.
+    pub fn control(&self) -> Option<Arc<AgentControl>> {
+        self.agent.as_ref().map(Agent::control)
     }
 
     /// The agent's latest view.
