@@ -197,7 +197,15 @@ fn a_runtime_that_is_down_is_waited_for_and_sigterm_ends_with_0() {
     let Some(mut started) = Started::new(&[&flag, "--address=127.0.0.1", "-v4"]) else { return };
     let mut log = started.wait_for(&["listening", "agent.sock"]);
     assert!(get(started.healthz, "/healthz").ends_with("\r\n\r\nok"));
-    assert!(get(cadvisor, "/metrics").contains("kubelet_cgroup_version"));
+    let metrics = get(cadvisor, "/metrics");
+    for want in [
+        "machine_cpu_cores{",
+        "container_memory_usage_bytes{container=\"\",id=\"/\"",
+        "container_scrape_error 1",
+    ] {
+        assert!(metrics.contains(want), "{want} is missing in\n{metrics}");
+    }
+    assert!(get(cadvisor, "/pods").starts_with("HTTP/1.1 404"));
     if !log.iter().any(|line| line.contains("the container runtime cannot be used")) {
         log.extend(started.wait_for(&["the container runtime cannot be used"]));
     }

@@ -43,14 +43,14 @@ pub(crate) struct Value {
 }
 
 impl Stamp {
-    /// The time, in milliseconds since the Unix epoch.
+    /// The time, in milliseconds since the Unix epoch; none when it is not known.
     pub(crate) fn millis(self, measured: &Measured) -> Option<i64> {
         let time = match self {
             Self::None => return None,
             Self::Cgroup => measured.sample.taken_at,
             Self::Layer => measured.layer.as_ref()?.taken_at,
         };
-        Some(time.unix_nanos() / 1_000_000)
+        (!time.is_unset()).then(|| time.unix_nanos() / 1_000_000)
     }
 }
 
