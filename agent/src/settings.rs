@@ -31,6 +31,8 @@ pub struct HostSummary {
     pub hugepage_sizes: Vec<String>,
     /// Hierarchy in use.
     pub cgroup_version: CgroupVersion,
+    /// Whether the kernel can limit the swap of a cgroup.
+    pub has_swap_controller: bool,
     /// Kernel release as `uname -r` prints it.
     pub kernel_release: String,
 }
@@ -195,9 +197,9 @@ fn node_facts(kubelet: &KubeletConfiguration, host: &HostSummary) -> NodeFacts {
         hugepage_sizes: host.hugepage_sizes.clone(),
         cpu_quota: if kubelet.cpu_cfs_quota { CpuQuota::Enforced { period_us } } else { CpuQuota::Off },
         swap: match (host.cgroup_version, kubelet.memory_swap.swap_behavior.as_str()) {
-            (CgroupVersion::V1, _) => SwapBehavior::Unavailable,
+            _ if !host.has_swap_controller => SwapBehavior::Unavailable,
             (CgroupVersion::V2, "LimitedSwap") => SwapBehavior::Limited,
-            (CgroupVersion::V2, _) => SwapBehavior::NoSwap,
+            _ => SwapBehavior::NoSwap,
         },
         pod_pids_limit: kubelet.pod_pids_limit,
         single_process_oom_kill: kubelet

@@ -107,6 +107,7 @@ fn settings() -> anyhow::Result<Settings> {
         root_fs_bytes: 1 << 40,
         hugepage_sizes: Vec::new(),
         cgroup_version: CgroupVersion::V1,
+        has_swap_controller: false,
         kernel_release: "6.1.0".to_owned(),
     };
     let mut settings = Settings::new(&config, host)?;

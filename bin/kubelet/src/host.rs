@@ -148,6 +148,7 @@ pub(crate) fn summary(
             .filter_map(|pages| hugepage_size_name(signed(pages.page_size_kib.saturating_mul(1024))))
             .collect(),
         cgroup_version: cgroups.into(),
+        has_swap_controller: facts.has_swap_controller,
         kernel_release: facts.kernel_version.clone(),
     })
 }

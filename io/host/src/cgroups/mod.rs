@@ -30,6 +30,7 @@ use ports::{CgroupError, Cgroups, FileError};
 
 use crate::blocking::{Blocking, BlockingError};
 
+pub(crate) use mounts::has_swap_controller;
 pub(crate) use mounts::v1_hierarchies;
 pub use mounts::{CgroupVersion, cgroup_version};
 

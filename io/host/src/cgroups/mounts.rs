@@ -29,6 +29,19 @@ pub fn cgroup_version(mount_point: &Path) -> Result<CgroupVersion, FileError> {
     Ok(if stat.f_type == CGROUP2_SUPER_MAGIC { CgroupVersion::V2 } else { CgroupVersion::V1 })
 }
 
+/// Whether the kernel can limit the swap of a cgroup below `mount_point` (CONTRACT 3.27). Of version 2 the root group has
+/// no such file, so this process's own group is asked; `own_groups` is the text of `/proc/self/cgroup`.
+pub(crate) fn has_swap_controller(mount_point: &Path, version: CgroupVersion, own_groups: &str) -> bool {
+    let file = match version {
+        CgroupVersion::V1 => mount_point.join("memory/memory.memsw.limit_in_bytes"),
+        CgroupVersion::V2 => {
+            let own = own_groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+            mount_point.join(own).join("memory.swap.max")
+        }
+    };
+    file.exists()
+}
+
 /// Directories of the version 1 hierarchies by controller; a named hierarchy by its name, the unified one of a hybrid
 /// layout as `unified`.
 pub(crate) fn v1_hierarchies() -> Result<BTreeMap<String, PathBuf>, FileError> {
@@ -81,6 +94,18 @@ mod tests {
                 ("unified", "/sys/fs/cgroup/unified"),
             ]
         );
+    }
+
+    #[test]
+    fn the_swap_controller_is_seen_by_its_file() {
+        let root = tempfile::tempdir().unwrap();
+        let has = |version| has_swap_controller(root.path(), version, "1:name=systemd:/x\n0::/a/b\n");
+        assert!(!has(CgroupVersion::V1) && !has(CgroupVersion::V2));
+        for (dir, file) in [("memory", "memory.memsw.limit_in_bytes"), ("a/b", "memory.swap.max")] {
+            std::fs::create_dir_all(root.path().join(dir)).unwrap();
+            std::fs::write(root.path().join(dir).join(file), "").unwrap();
+        }
+        assert!(has(CgroupVersion::V1) && has(CgroupVersion::V2));
     }
 
     #[test]

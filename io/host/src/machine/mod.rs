@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use core_types::WallTime;
 use serde::Serialize;
 
-use crate::cgroups::{CgroupVersion, cgroup_version};
+use crate::cgroups::{self, CgroupVersion};
 use crate::mountinfo::{self, Mount};
 
 pub use network::{NetworkAddress, node_ip_guess};
@@ -50,6 +50,8 @@ pub struct NodeFacts {
     pub page_size_bytes: usize,
     /// Version of the cgroup hierarchies; `None` when there are none.
     pub cgroup_version: Option<CgroupVersion>,
+    /// Whether the kernel can limit the swap of a cgroup.
+    pub has_swap_controller: bool,
 }
 
 /// cAdvisor's API object `MachineInfo`, the body of `/spec/`. Field names are its JSON names.
@@ -130,6 +132,9 @@ impl NodeFacts {
         let addresses = network::addresses();
         let default_interface = network::default_interface(&files.text("proc/net/route"));
         let machine_id = machine_id(&files);
+        let cgroup_mount = Path::new("/sys/fs/cgroup");
+        let cgroup_version = cgroups::cgroup_version(cgroup_mount).ok();
+        let own_groups = files.text("proc/self/cgroup");
         Self {
             hostname,
             ip_guess: node_ip_guess(default_interface.as_deref(), &addresses),
@@ -143,7 +148,9 @@ impl NodeFacts {
             cpus: topology::read(&files).iter().map(NumaNode::threads).sum(),
             memory_bytes: files.meminfo_bytes("MemTotal"),
             page_size_bytes: rustix::param::page_size(),
-            cgroup_version: cgroup_version(Path::new("/sys/fs/cgroup")).ok(),
+            cgroup_version,
+            has_swap_controller: cgroup_version
+                .is_some_and(|version| cgroups::has_swap_controller(cgroup_mount, version, &own_groups)),
         }
     }
 }
