@@ -18,9 +18,17 @@ impl Executor {
         self.destroy_cgroup(op).await
     }
 
-    /// Removes containers, sandboxes, directories, logs and cgroup.
+    /// Removes logs, sandboxes, containers, cgroup and directory.
+    ///
+    /// In this order, because an agent that is killed in the middle has to find what is left: logs by the name that the
+    /// runtime's labels keep, everything else by the directory.
     pub(super) async fn erase(&self, op: &Op) -> StepResult<()> {
         op.notes.doing("", "removing containers and directories").await;
+        let files = &self.outside.files;
+        files
+            .remove_pod_logs(&op.key, &op.uid)
+            .await
+            .map_err(|error| StepError::failed("FailedRemove", error))?;
         for sandbox in &op.observed.sandboxes {
             self.outside
                 .runtime
@@ -36,13 +44,8 @@ impl Executor {
                 .await
                 .map_err(|error| StepError::failed("FailedRemove", error))?;
         }
-        let files = &self.outside.files;
-        files.remove_pod_dir(&op.uid).await.map_err(|error| StepError::failed("FailedRemove", error))?;
-        files
-            .remove_pod_logs(&op.key, &op.uid)
-            .await
-            .map_err(|error| StepError::failed("FailedRemove", error))?;
-        self.destroy_cgroup(op).await
+        self.destroy_cgroup(op).await?;
+        files.remove_pod_dir(&op.uid).await.map_err(|error| StepError::failed("FailedRemove", error))
     }
 
     /// Removes the pod's cgroup wherever it stands: the class of a pod that only the runtime knew is not known.
