@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::keys::CONFIG_SEEN_ANNOTATION;
 use core_types::runtime::ContainerState;
-use core_types::view::{NodeView, PodView};
-use core_types::{PodExt, PodUid};
+use core_types::view::{Lifecycle, NodeView, PodView};
+use core_types::{ContainerId, PodExt, PodUid};
 use ports::Cgroups;
 
 use crate::runtime::FakeRuntime;
@@ -35,6 +35,8 @@ struct Incarnation {
     first_seen: String,
     phase: String,
     restarts: BTreeMap<String, i32>,
+    /// Containers that the runtime held when the pod was first seen stopping.
+    when_stopping: Option<BTreeSet<ContainerId>>,
 }
 
 impl Watcher {
@@ -49,7 +51,7 @@ impl Watcher {
     }
 
     /// Compares the view with everything seen before.
-    pub fn look(&mut self, view: &NodeView) -> Result<(), String> {
+    pub fn look(&mut self, view: &NodeView, runtime: &FakeRuntime) -> Result<(), String> {
         // A status without conditions is not the agent's: it has not looked at the runtime yet.
         for (uid, pod) in view.pods.iter().filter(|(_, pod)| pod.status.conditions.is_some()) {
             let key = pod.pod.key();
@@ -62,13 +64,35 @@ impl Watcher {
             }
             first_seen.clone_into(&mut before.first_seen);
             before.compare(&key.to_string(), pod)?;
+            before.check_starts(pod, &containers_of(runtime, uid))?;
         }
         self.seen.retain(|uid, _| view.pods.contains_key(uid));
         Ok(())
     }
 }
 
+fn containers_of(runtime: &FakeRuntime, uid: &PodUid) -> BTreeSet<ContainerId> {
+    let store = runtime.store();
+    let of_pod = store.containers.keys().filter(|id| store.uid_of(id).as_ref() == Some(uid));
+    of_pod.cloned().collect()
+}
+
 impl Incarnation {
+    /// PW-3: a pod that stops gets no new container.
+    fn check_starts(&mut self, pod: &PodView, now: &BTreeSet<ContainerId>) -> Result<(), String> {
+        if pod.lifecycle < Lifecycle::Terminating {
+            self.when_stopping = None;
+            return Ok(());
+        }
+        let before = self.when_stopping.get_or_insert_with(|| now.clone());
+        match now.difference(before).next() {
+            Some(id) => {
+                Err(format!("PW-3: {id} of {} was made while the pod was {:?}", pod.pod.key(), pod.lifecycle))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn compare(&mut self, key: &str, pod: &PodView) -> Result<(), String> {
         let phase = pod.status.phase.clone().unwrap_or_default();
         if matches!(self.phase.as_str(), "Succeeded" | "Failed") && phase != self.phase {

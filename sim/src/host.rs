@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 mod pod_files;
 
-pub use pod_files::FakeFiles;
+pub use pod_files::{FakeFiles, UnmountWatcher};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

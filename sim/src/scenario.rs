@@ -122,7 +122,7 @@ impl Scenario {
         let steps = 5;
         for _ in 0..steps {
             tokio::time::sleep(time / steps).await;
-            self.watcher.look(&self.world.view())?;
+            self.watcher.look(&self.world.view(), &self.world.runtime)?;
             check::rules(&self.world.runtime)?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use agent::{Agent, AgentControl, HostSummary, Outside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_metrics::Registry;
+use core_types::PodUid;
 use core_types::view::NodeView;
 use ports::Control;
 
@@ -46,10 +47,13 @@ impl World {
     pub fn new(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
         let clock = Arc::new(SimClock::new());
         let faults = Arc::new(Faults::new(seed, faults_per_mille));
+        let runtime = FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), events);
+        let watched = Arc::clone(&runtime);
+        let unmounts = Box::new(move |uid: &PodUid| watched.store().note_unmount(uid));
         let mut world = Self {
-            runtime: FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), events),
+            runtime,
             cgroups: Arc::new(FakeCgroups::default()),
-            files: Arc::new(FakeFiles::new(Arc::clone(&faults))),
+            files: Arc::new(FakeFiles::new(Arc::clone(&faults), unmounts)),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
             settings: settings()?,

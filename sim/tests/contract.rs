@@ -12,5 +12,5 @@ async fn fake_cgroups_keep_the_contract() {
 
 #[tokio::test]
 async fn fake_pod_files_keep_the_contract() {
-    ports::contract::pod_files(&FakeFiles::new(Arc::new(Faults::new(0, 0)))).await;
+    ports::contract::pod_files(&FakeFiles::new(Arc::new(Faults::new(0, 0)), Box::new(|_| ()))).await;
 }

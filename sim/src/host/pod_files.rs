@@ -21,10 +21,13 @@ const PODS_DIR: &str = "/sim/pods";
 /// `podLogsDir` of the default configuration.
 const POD_LOGS_DIR: &str = "/var/log/pods";
 
+/// Is told of every pod whose volumes are unmounted, before they are.
+pub type UnmountWatcher = Box<dyn Fn(&PodUid) + Send + Sync>;
+
 /// Pod directories of the simulated node.
-#[derive(Debug)]
 pub struct FakeFiles {
     faults: Arc<Faults>,
+    unmounts: UnmountWatcher,
     dirs: Mutex<BTreeMap<PodUid, PodDir>>,
     logs: Mutex<BTreeSet<PodUid>>,
 }
@@ -38,8 +41,8 @@ struct PodDir {
 
 impl FakeFiles {
     /// No directories.
-    pub fn new(faults: Arc<Faults>) -> Self {
-        Self { faults, dirs: Mutex::default(), logs: Mutex::default() }
+    pub fn new(faults: Arc<Faults>, unmounts: UnmountWatcher) -> Self {
+        Self { faults, unmounts, dirs: Mutex::default(), logs: Mutex::default() }
     }
 
     /// Pods that have a directory or logs.
@@ -212,10 +215,12 @@ impl PodFiles for FakeFiles {
     }
 
     async fn tear_down_volumes(&self, uid: &PodUid) -> Result<(), FileError> {
+        (self.unmounts)(uid);
         pod_path(uid).map(drop)
     }
 
     async fn remove_pod_dir(&self, uid: &PodUid) -> Result<(), FileError> {
+        (self.unmounts)(uid);
         pod_path(uid)?;
         lock(&self.dirs).remove(uid);
         Ok(())

@@ -215,6 +215,15 @@ impl Store {
         self.violations.extend(violations);
     }
 
+    /// The agent unmounts the volumes of a pod: nothing of it may run then.
+    pub fn note_unmount(&mut self, uid: &PodUid) {
+        let mut running = self.containers.iter().filter(|(_, c)| c.state == ContainerState::Running);
+        if let Some((id, _)) = running.find(|(id, _)| self.uid_of(id).as_ref() == Some(uid)) {
+            let violation = format!("VM-1: volumes of {uid} are unmounted while {id} runs");
+            self.violations.push(violation);
+        }
+    }
+
     /// Ends a container. Gives the pod's UID if it was running.
     pub fn exit(&mut self, id: &ContainerId, exit_code: i32, now: WallTime) -> Option<PodUid> {
         let container = self.containers.get_mut(id).filter(|c| c.state == ContainerState::Running)?;

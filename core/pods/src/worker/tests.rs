@@ -1,6 +1,7 @@
 //! The machine against tables, and against random histories with a model runtime.
 
 use super::*;
+use core_types::PodExt;
 use core_types::api::{ObjectMeta, PodSpec};
 
 fn pod(uid: &str, name: &str, grace_secs: i64) -> Arc<Pod> {
@@ -228,6 +229,22 @@ fn a_pod_waits_for_one_of_its_name_that_only_the_runtime_knows() {
     bench.end(3, "old", &kill);
     bench.at(4, seen("old", 4, true));
     assert_eq!(bench.lifecycle("a"), Some(Lifecycle::Syncing));
+}
+
+#[test]
+fn a_spec_that_changes_during_an_operation_is_the_next_ones() {
+    let mut bench = Bench::new();
+    bench.at(1, relisted(1));
+    bench.at(1, desired("a", "web"));
+    let first = bench.at(1, seen("a", 1, true));
+    for grace_secs in [40, 50] {
+        bench.at(2, Event::Desired { pod: pod("a", "web", grace_secs), source: PodSource::File });
+    }
+    bench.end(3, "a", &first);
+    match started(&bench.at(4, seen("a", 4, false))) {
+        Some((_, Operation::Sync { pod })) => assert_eq!(pod.grace_period_secs(), 50, "PW-6"),
+        other => panic!("no sync follows at once: {other:?}"),
+    }
 }
 
 #[test]

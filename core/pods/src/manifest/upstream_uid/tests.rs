@@ -1,3 +1,5 @@
+//! UIDs against those that upstream's kubelet gave to the same manifests.
+
 use super::*;
 use crate::manifest::defaults::with_defaults_as_written;
 use crate::manifest::fnv::Fnv128;
