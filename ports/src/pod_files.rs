@@ -108,7 +108,8 @@ pub trait PodFiles: Send + Sync {
     async fn tear_down_volumes(&self, uid: &PodUid) -> Result<(), FileError>;
     /// Unmounts what the agent mounted for the pod and removes its directory; never descends into another file system.
     async fn remove_pod_dir(&self, uid: &PodUid) -> Result<(), FileError>;
-    /// Removes the pod's log directory and the links that point into it.
+    /// Removes the pod's log directory and the links that point into it. Without a name in `key` the UID alone tells
+    /// which directory that is: of a removed pod nothing else may be known.
     async fn remove_pod_logs(&self, key: &PodKey, uid: &PodUid) -> Result<(), FileError>;
     /// UIDs of all pods that have a directory.
     async fn list_pod_dirs(&self) -> Result<Vec<PodUid>, FileError>;

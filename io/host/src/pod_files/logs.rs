@@ -1,6 +1,6 @@
 //! Directories of container logs, old log files, and the legacy links to logs (CONTRACT 3.10).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use core_types::{PodKey, PodUid};
@@ -16,6 +16,11 @@ use crate::error::{AtPath, refused};
 const MAX_NAME: usize = 255;
 
 const LINK_SUFFIX: &str = ".log";
+
+/// Whether a log directory is one of the pod, whatever its name: neither namespaces nor names hold an underscore.
+fn is_log_dir_of(name: &OsStr, uid: &PodUid) -> bool {
+    name.to_str().and_then(|name| name.splitn(3, '_').nth(2)) == Some(uid.as_str())
+}
 
 impl Layout {
     fn log_dir_name(&self, key: &PodKey, uid: &PodUid) -> Result<String, FileError> {
@@ -66,10 +71,22 @@ impl Layout {
 
     /// See [`ports::PodFiles::remove_pod_logs`].
     pub(super) fn remove_pod_logs(&self, key: &PodKey, uid: &PodUid) -> Result<(), FileError> {
-        let name = self.log_dir_name(key, uid)?;
-        Dir::open(&self.pod_logs_dir)?.remove_tree(&name)?;
-        let gone = self.pod_logs_dir.join(name);
-        self.remove_links(|target| target.starts_with(&gone))
+        let logs = Dir::open(&self.pod_logs_dir)?;
+        let names: Vec<OsString> = match key.name.is_empty() {
+            true => logs
+                .entries()?
+                .into_iter()
+                .map(|(name, _)| name)
+                .filter(|name| is_log_dir_of(name, uid))
+                .collect(),
+            false => vec![self.log_dir_name(key, uid)?.into()],
+        };
+        for name in names {
+            logs.remove_tree(&name)?;
+            let gone = self.pod_logs_dir.join(name);
+            self.remove_links(|target| target.starts_with(&gone))?;
+        }
+        Ok(())
     }
 
     /// See [`ports::PodFiles::link_container_log`]; an empty target removes the link.

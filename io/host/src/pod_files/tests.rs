@@ -426,8 +426,10 @@ async fn log_directories_know_their_highest_attempt_and_lose_old_ones() {
     );
     place.files.link_container_log(&link(2, "two")).await.unwrap();
     std::fs::write(place.at("links/foreign.log"), "").unwrap();
-    place.files.remove_pod_logs(&key(), &uid()).await.unwrap();
+    std::fs::create_dir(place.at("logs/ns_web_other_uid")).unwrap();
+    place.files.remove_pod_logs(&PodKey::new("", ""), &uid()).await.unwrap();
     assert!(!place.at("logs/ns_web_uid").exists());
+    assert!(place.at("logs/ns_web_other_uid").exists(), "the logs of another pod");
     assert_eq!(std::fs::read_dir(place.at("links")).unwrap().count(), 1, "only what is not ours is left");
 }
 
