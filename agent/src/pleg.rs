@@ -272,14 +272,15 @@ impl PlegTask {
             *self.under_way.entry(relist.scope.clone()).or_default() += 1;
             self.looks.spawn(look_closer(self.outside.clone(), relist.scope.clone(), pod));
         }
+        // What changed is told first; in the whole it then counts like the rest.
+        let mut confirmed = listed.confirmed;
         for outcome in listed.outcomes {
+            confirmed.push(outcome.observed.uid.clone());
             self.report_outcome(outcome).await?;
         }
         let observed_at = relist.started_at;
         match &relist.scope {
-            Scope::All => {
-                self.report(PlegReport::Relisted { observed_at, confirmed: listed.confirmed, unknown }).await
-            }
+            Scope::All => self.report(PlegReport::Relisted { observed_at, confirmed, unknown }).await,
             Scope::One(uid) if unknown.is_empty() => {
                 // Nothing changed, or nothing is there: the one who asked must still be told that the picture is new.
                 let observed = self.pleg.observed(uid).cloned().map(Arc::new);

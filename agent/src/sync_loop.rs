@@ -433,6 +433,10 @@ impl SyncLoop {
                 Effect::Look { uid } => self.looks.pods.add(uid),
                 Effect::Moved { uid, to } => {
                     tracing::debug!(pod_uid = %uid, ?to, "pod moved on");
+                    if to == Lifecycle::Finished {
+                        // The last picture is older than the removal: it must not make an orphan of the pod again.
+                        self.publisher.change().observed.remove(&uid);
+                    }
                     self.refresh(&uid);
                 }
                 Effect::Broken(invariant) => self.report_broken(invariant),

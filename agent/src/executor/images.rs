@@ -24,6 +24,9 @@ const MAX_CREDENTIALS_BYTES: usize = 1 << 20;
 /// Longest back-off between two pulls of one image for one pod.
 const PULL_BACKOFF_MAX: Duration = Duration::from_secs(300);
 
+/// How long a failed pull is shown as such before the back-off is: long enough for a watcher to see both.
+const FAILURE_SHOWN: Duration = Duration::from_secs(1);
+
 /// An image that is on the node.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadyImage {
@@ -184,10 +187,7 @@ impl Executor {
                 let now = op.now().mono;
                 let backoff = op.memory.pull.get_or_insert_with(|| Backoff::new(PULL_BACKOFF_MAX));
                 backoff.fail(&key, &failure.summary(), now);
-                if let Some(wait) = backoff.wait(&key, now) {
-                    let until = wait.until;
-                    op.again_at(until);
-                }
+                op.again_at(now + FAILURE_SHOWN);
                 Err(failure.into())
             }
         }
