@@ -57,9 +57,17 @@ struct Family {
 
 impl Family {
     fn update(&self, labels: &[&str], change: impl FnOnce(&mut Series)) {
-        debug_assert_eq!(labels.len(), self.desc.labels.len(), "{} takes {:?}", self.desc.name, self.desc.labels);
+        debug_assert_eq!(
+            labels.len(),
+            self.desc.labels.len(),
+            "{} takes {:?}",
+            self.desc.name,
+            self.desc.labels
+        );
         let mut series = lock(&self.series);
-        if let Some(found) = series.iter_mut().find(|(key, _)| key.iter().map(String::as_str).eq(labels.iter().copied())) {
+        if let Some(found) =
+            series.iter_mut().find(|(key, _)| key.iter().map(String::as_str).eq(labels.iter().copied()))
+        {
             change(found.1);
         } else if series.len() < MAX_SERIES {
             let key = labels.iter().map(|&label| label.to_owned()).collect();
