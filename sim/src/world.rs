@@ -13,6 +13,7 @@ use ports::Control;
 use crate::clock::SimClock;
 use crate::faults::Faults;
 use crate::host::{FakeCgroups, FakeFiles, FakeManifests};
+use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
 /// Name of the simulated node; static pods carry it at the end of their names.
@@ -26,6 +27,8 @@ pub struct World {
     pub clock: Arc<SimClock>,
     /// Container runtime.
     pub runtime: Arc<FakeRuntime>,
+    /// The network, as probes see it.
+    pub probes: Arc<FakeProbes>,
     /// Cgroups.
     pub cgroups: Arc<FakeCgroups>,
     /// Pod directories.
@@ -48,6 +51,7 @@ impl World {
         let faults = Arc::new(Faults::new(seed, faults_per_mille));
         let mut world = Self {
             runtime: FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), events),
+            probes: Arc::default(),
             cgroups: Arc::new(FakeCgroups::default()),
             files: Arc::new(FakeFiles::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
@@ -68,6 +72,7 @@ impl World {
             clock: self.clock.clone(),
             runtime: self.runtime.clone(),
             images: self.runtime.clone(),
+            probes: self.probes.clone(),
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
             static_manifests: Some(self.static_manifests.clone()),
