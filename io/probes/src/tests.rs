@@ -73,7 +73,7 @@ async fn the_status_decides() {
     for (status, answer) in [
         ("200", ProbeAnswer::Success("body".to_owned())),
         ("299", ProbeAnswer::Success("body".to_owned())),
-        ("304", ProbeAnswer::Warning("Probe terminated redirects, Response body: body".to_owned())),
+        ("300", ProbeAnswer::Warning("Probe terminated redirects, Response body: body".to_owned())),
         ("400", failed("400")),
         ("500", failed("500")),
     ] {
