@@ -12,16 +12,17 @@ mod sync;
 mod terminate;
 mod volumes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use core_pods::worker::{Operation, Outcome, Touched};
 use core_runtime::backoff::{Backoff, CrashBackoff};
+use core_runtime::plan::FailedProbe;
 use core_status::Waiting;
 use core_types::api::Pod;
 use core_types::runtime::CgroupDriver;
 use core_types::view::Problem;
-use core_types::{ObservedPod, PodKey, PodUid, Quantity};
+use core_types::{ContainerId, ObservedPod, PodKey, PodUid, Quantity};
 use ports::Cgroups;
 use tokio_util::sync::CancellationToken;
 
@@ -41,12 +42,22 @@ pub(crate) struct PodMemory {
     pull: Option<Backoff>,
 }
 
+/// What probes say to the plan of a pod.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProbeFacts {
+    /// Running containers whose startup probe has not succeeded.
+    pub(crate) unstarted: BTreeSet<ContainerId>,
+    /// Containers that must be restarted.
+    pub(crate) failed: BTreeMap<ContainerId, FailedProbe>,
+}
+
 /// Everything an operation starts from.
 pub(crate) struct OpInput {
     pub(crate) uid: PodUid,
     pub(crate) key: PodKey,
     pub(crate) operation: Operation,
     pub(crate) observed: Option<Arc<ObservedPod>>,
+    pub(crate) probes: ProbeFacts,
     pub(crate) memory: PodMemory,
     pub(crate) runtime: RuntimeUp,
     /// Pods that count for the QoS cgroups.

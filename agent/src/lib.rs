@@ -6,6 +6,7 @@
 //! | source tasks ([`sources`]) | manifest files, URL | whole pod sets, to the sync loop |
 //! | runtime watch ([`runtime_watch`]) | `Version`, `Status`, `RuntimeConfig` | whether the runtime can be used |
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
+//! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
@@ -22,9 +23,12 @@ mod note;
 mod operations;
 mod outside;
 mod pleg;
+mod probe_book;
+mod prober;
 mod publisher;
 mod record;
 mod runtime_watch;
+mod seen;
 mod settings;
 mod sources;
 mod status;
@@ -47,6 +51,7 @@ pub use outside::{CgroupsMaker, Outside};
 pub use settings::{HostSummary, PullSettings, RuntimeSettings, Settings, SettingsError};
 
 use pleg::{LookRequests, PlegTask};
+use prober::Prober;
 use publisher::Publisher;
 use runtime_watch::{RuntimePoke, RuntimeUp};
 use sources::SourceTask;
@@ -56,6 +61,8 @@ use sync_loop::{Inputs, Looks, SyncLoop};
 const SOURCE_QUEUE: usize = 16;
 /// Pictures that may wait for the sync loop (upstream's PLEG channel has 1000).
 const PLEG_QUEUE: usize = 1000;
+/// News of probes that may wait for the sync loop; the prober waits when it is full.
+const PROBE_QUEUE: usize = 256;
 /// How long tasks may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -97,6 +104,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let (view_sender, view) = watch::channel(Arc::new(NodeView::default()));
     let (set_sender, sets) = mpsc::channel(SOURCE_QUEUE);
     let (report_sender, reports) = mpsc::channel(PLEG_QUEUE);
+    let (news_sender, probes) = mpsc::channel(PROBE_QUEUE);
     let (up_sender, up) = watch::channel(RuntimeUp::default());
     let (looks, poke) = (LookRequests::default(), RuntimePoke::default());
 
@@ -110,7 +118,9 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
         metrics::PlegMetrics::new(metrics),
     );
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
-    let inputs = Inputs { sources: sets, pleg: reports, runtime: up };
+    let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
+    tasks.spawn(Prober::new(outside.clone(), node_ip, view.clone(), news_sender).run(stop.clone()));
+    let inputs = Inputs { sources: sets, pleg: reports, probes, runtime: up };
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, looks, publisher, metrics);

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
-use ports::{Cgroups, Clock, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles, PodFiles};
+use ports::{
+    Cgroups, Clock, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer,
+};
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
 pub type CgroupsMaker = Arc<dyn Fn(CgroupDriver) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
@@ -18,6 +20,8 @@ pub struct Outside {
     pub runtime: Arc<dyn ContainerRuntime>,
     /// Images.
     pub images: Arc<dyn ImageService>,
+    /// Probes over the network.
+    pub probes: Arc<dyn ProbeDialer>,
     /// Makes the cgroup tree's adapter once the runtime has told its driver.
     pub cgroups: CgroupsMaker,
     /// Directories, volumes and logs of pods.

@@ -1,4 +1,4 @@
-//! What the sync loop remembers of one pod beside its life: status, reasons, events, back-offs.
+//! What the sync loop remembers of one pod beside its life: status, reasons, events, probe results, back-offs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use core_types::view::{Activity, Problem};
 
 use crate::events::EventLog;
 use crate::executor::PodMemory;
+use crate::probe_book::ProbeBook;
 
 /// Why a pod was not taken.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct Record {
     pub(crate) problem: Option<Problem>,
     pub(crate) next_retry: Option<WallTime>,
     pub(crate) events: EventLog,
+    pub(crate) probes: ProbeBook,
     /// Back-offs; `None` while an operation holds them.
     pub(crate) memory: Option<PodMemory>,
 }

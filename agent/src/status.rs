@@ -1,7 +1,5 @@
 //! Joins what the sync loop knows of a pod into the input of `core/status`.
 
-use std::collections::BTreeMap;
-
 use core_status::{NodeFacts, RecursiveReadOnly, StatusInput, Verdict};
 use core_types::api::{Pod, PodStatus};
 use core_types::view::Lifecycle;
@@ -44,7 +42,7 @@ pub(crate) fn generate(
         lifecycle,
         previous: record.status.as_deref(),
         waiting: &record.waiting,
-        probes: &BTreeMap::new(),
+        probes: &record.probes.results,
         verdict,
         node,
         qos: core_cm::qos_class(pod),

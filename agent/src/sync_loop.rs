@@ -13,6 +13,7 @@ use std::time::Duration;
 use core_pods::admission::{self, Admission};
 use core_pods::merge::{PodSetChange, PodSources, SourcedPod};
 use core_pods::worker::{Effect, Event, OpId, Outcome, PodWorkers, Sighting, StopReason};
+use core_probes::ProbeKind;
 use core_types::api::{ObjectMeta, Pod};
 use core_types::view::{Lifecycle, PodSource, PodView, RuntimeView, SourceProblem};
 use core_types::{Invariant, MonoTime, ObservedPod, PodExt, PodKey, PodUid};
@@ -21,14 +22,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Happening;
-use crate::executor::{Executor, OpInput, OpReport};
+use crate::executor::{Executor, OpInput, OpReport, ProbeFacts};
 use crate::note::{Note, NoteKind, Notes};
 use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
 use crate::pleg::{LookRequests, PlegReport};
+use crate::prober::ProbeNews;
 use crate::publisher::Publisher;
 use crate::record::{Record, Rejection};
 use crate::runtime_watch::{RuntimePoke, RuntimeUp};
+use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::sources::SourceSet;
 use crate::{housekeeping, metrics, status, timer};
@@ -40,6 +43,7 @@ const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 enum Wake {
     Source(SourceSet),
     Pleg(PlegReport),
+    Probe(ProbeNews),
     Operation(OpNews),
     Leftovers(Vec<PodUid>),
     RuntimeChanged,
@@ -51,6 +55,7 @@ enum Wake {
 pub(crate) struct Inputs {
     pub(crate) sources: mpsc::Receiver<SourceSet>,
     pub(crate) pleg: mpsc::Receiver<PlegReport>,
+    pub(crate) probes: mpsc::Receiver<ProbeNews>,
     pub(crate) runtime: watch::Receiver<RuntimeUp>,
 }
 
@@ -62,22 +67,6 @@ pub(crate) struct Looks {
     pub(crate) conditions: RuntimePoke,
     /// When its conditions were asked for last.
     pub(crate) conditions_at: MonoTime,
-}
-
-/// How far the runtime has been seen.
-#[derive(Default)]
-struct Seen {
-    relisted_at: Option<MonoTime>,
-    /// Pods that the last relist found and whose details have not arrived yet.
-    awaited: BTreeMap<PodUid, PodKey>,
-}
-
-impl Seen {
-    /// True when the runtime has been looked at for this pod. Before that its status would be a guess, and one that takes
-    /// back what was true before a restart of the agent.
-    fn covers(&self, uid: &PodUid) -> bool {
-        self.relisted_at.is_some() && !self.awaited.contains_key(uid)
-    }
 }
 
 /// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
@@ -118,13 +107,13 @@ impl SyncLoop {
             sources: PodSources::new(settings.sources.iter().copied()),
             problems: BTreeMap::new(),
             workers: PodWorkers::new(settings.worker_policy),
+            seen: Seen::new(outside.clock.as_ref()),
             outside,
             settings,
             inputs,
             looks,
             publisher,
             records: BTreeMap::new(),
-            seen: Seen::default(),
             executor: None,
             operations: Operations::new(),
             leftovers: Leftovers::default(),
@@ -143,7 +132,8 @@ impl SyncLoop {
                 Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
                 Wake::RuntimeChanged => self.take_runtime(),
-                Wake::Deadline => self.step(Event::Tick),
+                Wake::Probe(news) => self.take_probe(news),
+                Wake::Deadline => self.take_deadline(),
                 Wake::Stopped => break,
             }
         }
@@ -154,18 +144,20 @@ impl SyncLoop {
         let clock = Arc::clone(&self.outside.clock);
         // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
         let proof_due = self.publisher.proof_due(self.settings.worker_policy.sync_interval);
-        let due = self.workers.next_deadline().map_or(proof_due, |due| due.min(proof_due));
+        let dues = [self.workers.next_deadline(), self.seen.adopting_until, Some(proof_due)];
+        let due = dues.into_iter().flatten().min();
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stopped,
             news = self.operations.next() => Wake::Operation(news),
             Ok(()) = self.inputs.runtime.changed() => Wake::RuntimeChanged,
             Some(report) = self.inputs.pleg.recv() => Wake::Pleg(report),
+            Some(news) = self.inputs.probes.recv() => Wake::Probe(news),
             Some(set) = self.inputs.sources.recv() => Wake::Source(set),
             Some(uids) = self.leftovers.search.join_next(), if !self.leftovers.search.is_empty() => {
                 Wake::Leftovers(uids.unwrap_or_default())
             }
-            () = timer::until(clock.as_ref(), Some(due)) => Wake::Deadline,
+            () = timer::until(clock.as_ref(), due) => Wake::Deadline,
         }
     }
 
@@ -340,6 +332,34 @@ impl SyncLoop {
         }
     }
 
+    fn take_probe(&mut self, news: ProbeNews) {
+        let ProbeNews { uid, container, kind, result, happening } = news;
+        if self.workers.get(&uid).is_none() {
+            return;
+        }
+        if let Some(happening) = happening {
+            self.record_event(&uid, happening);
+            self.show(&uid);
+        }
+        let Some(result) = result else { return };
+        let observed = self.publisher.node().observed.get(&uid).map(Arc::as_ref);
+        let record = self.records.entry(uid.clone()).or_default();
+        record.probes.take(observed, &container, kind, result);
+        self.refresh(&uid);
+        // Readiness only shows; the others decide about what runs.
+        if kind != ProbeKind::Readiness {
+            self.step(Event::Nudge { uid });
+        }
+    }
+
+    fn take_deadline(&mut self) {
+        if self.seen.adopting_until.is_some_and(|until| until <= self.outside.clock.now()) {
+            self.seen.adopting_until = None;
+            self.refresh_all();
+        }
+        self.step(Event::Tick);
+    }
+
     fn take_runtime(&mut self) {
         let up = self.inputs.runtime.borrow_and_update().clone();
         if up.is_ready() && self.executor.is_none() {
@@ -462,12 +482,15 @@ impl SyncLoop {
             return self.step(Event::Ended { uid, op, outcome });
         };
         let cancel = CancellationToken::new();
+        let observed = self.publisher.node().observed.get(&uid).cloned();
+        let probes = self.probe_facts(&uid, observed.as_deref());
         let key = self.workers.get(&uid).map_or_else(|| PodKey::new("", ""), |worker| worker.key().clone());
         let input = OpInput {
             uid: uid.clone(),
             key,
             operation,
-            observed: self.publisher.node().observed.get(&uid).cloned(),
+            observed,
+            probes,
             memory: self.records.entry(uid.clone()).or_default().memory.take().unwrap_or_default(),
             runtime: self.inputs.runtime.borrow().clone(),
             active: self.active_pods(),
@@ -479,6 +502,15 @@ impl SyncLoop {
             cancel: cancel.clone(),
         };
         self.operations.start((uid, op), cancel, async move { executor.perform(input).await });
+    }
+
+    fn probe_facts(&self, uid: &PodUid, observed: Option<&ObservedPod>) -> ProbeFacts {
+        let Some(record) = self.records.get(uid) else { return ProbeFacts::default() };
+        let pod = self.workers.get(uid).and_then(|worker| worker.pod());
+        ProbeFacts {
+            unstarted: pod.map(|pod| record.probes.unstarted(pod, observed)).unwrap_or_default(),
+            failed: record.probes.failed.clone(),
+        }
     }
 
     /// Pods that count for the QoS cgroups: those that run or may run.
@@ -500,9 +532,11 @@ impl SyncLoop {
         self.records.entry(uid.clone()).or_default();
         let lifecycle = worker.lifecycle();
         let mut completed = false;
-        if let Some(pod) = worker.pod().cloned().filter(|_| self.seen.covers(uid)) {
-            let record = self.records.entry(uid.clone()).or_default();
-            let observed = self.publisher.node().observed.get(uid).map(Arc::as_ref);
+        let observed = self.publisher.node().observed.get(uid).map(Arc::as_ref);
+        if let Some(pod) = worker.pod().cloned().filter(|_| self.seen.covers(uid))
+            && let record = self.records.entry(uid.clone()).or_default()
+            && !self.seen.awaits_probes(&pod, record, observed)
+        {
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
             let next = status::generate(&pod, record, observed, lifecycle, &node, self.outside.clock.wall());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);

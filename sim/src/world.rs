@@ -14,6 +14,7 @@ use ports::Control;
 use crate::clock::SimClock;
 use crate::faults::Faults;
 use crate::host::{FakeCgroups, FakeFiles, FakeManifests};
+use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
 /// Name of the simulated node; static pods carry it at the end of their names.
@@ -27,6 +28,8 @@ pub struct World {
     pub clock: Arc<SimClock>,
     /// Container runtime.
     pub runtime: Arc<FakeRuntime>,
+    /// The network, as probes see it.
+    pub probes: Arc<FakeProbes>,
     /// Cgroups.
     pub cgroups: Arc<FakeCgroups>,
     /// Pod directories.
@@ -52,6 +55,7 @@ impl World {
         let unmounts = Box::new(move |uid: &PodUid| watched.store().note_unmount(uid));
         let mut world = Self {
             runtime,
+            probes: Arc::default(),
             cgroups: Arc::new(FakeCgroups::default()),
             files: Arc::new(FakeFiles::new(Arc::clone(&faults), unmounts)),
             static_manifests: Arc::new(FakeManifests::default()),
@@ -72,6 +76,7 @@ impl World {
             clock: self.clock.clone(),
             runtime: self.runtime.clone(),
             images: self.runtime.clone(),
+            probes: self.probes.clone(),
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
             static_manifests: Some(self.static_manifests.clone()),

@@ -12,7 +12,7 @@ use core_types::view::Problem;
 use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
 use tokio_util::sync::CancellationToken;
 
-use super::{OpInput, OpReport, PodMemory};
+use super::{OpInput, OpReport, PodMemory, ProbeFacts};
 use crate::events::Happening;
 use crate::note::Notes;
 use crate::runtime_watch::RuntimeUp;
@@ -47,6 +47,7 @@ pub(crate) struct Op {
     pub(crate) uid: PodUid,
     pub(crate) key: PodKey,
     pub(crate) observed: Arc<ObservedPod>,
+    pub(crate) probes: ProbeFacts,
     pub(crate) memory: PodMemory,
     pub(crate) runtime: RuntimeUp,
     pub(crate) active: Vec<Arc<Pod>>,
@@ -62,13 +63,14 @@ pub(crate) struct Op {
 
 impl Op {
     pub(crate) fn new(input: OpInput) -> (Self, core_pods::worker::Operation) {
-        let OpInput { uid, key, operation, observed, memory, runtime, active, notes, cancel } = input;
+        let OpInput { uid, key, operation, observed, probes, memory, runtime, active, notes, cancel } = input;
         let observed = observed
             .unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
         let op = Self {
             uid,
             key,
             observed,
+            probes,
             memory,
             runtime,
             active,

@@ -1,6 +1,6 @@
 //! Brings a running pod to what its spec says (CONTRACT 3.7, 3.9): cgroup, directories, volumes, then the plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,7 +87,8 @@ impl Executor {
         let max = self.settings.crash_backoff_max;
         let backoff = op.memory.crash.get_or_insert_with(|| CrashBackoff::new(max));
         backoff.observe(pod, &op.observed, now);
-        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted: &BTreeSet::new(), now })
+        let (unstarted, failed) = (&op.probes.unstarted, &op.probes.failed);
+        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted, failed, now })
     }
 
     async fn carry_out(

@@ -22,6 +22,7 @@ use io_host::{
     HostPodFiles, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
 };
 use io_http::HttpManifests;
+use io_probes::NetworkProbes;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
 use server::cadvisor::{CadvisorMetrics, CadvisorSources, VersionFacts};
 use server::health::HealthChecks;
@@ -241,12 +242,19 @@ fn outside(
         clock,
         runtime: cri.clone(),
         images: cri,
+        probes: Arc::new(NetworkProbes::new(&probe_version())?),
         cgroups: cgroups_maker(kubelet.cgroup_root.clone()),
         files: Arc::new(HostPodFiles::new(&files)?),
         static_manifests,
         manifest_url: manifest_url(kubelet)?,
         local_manifests: manifests(&directories.local_manifests),
     })
+}
+
+/// `major.minor`, as probes show it.
+fn probe_version() -> String {
+    let numbers: Vec<&str> = VERSION.trim_start_matches('v').split('.').take(2).collect();
+    numbers.join(".")
 }
 
 fn cgroups_maker(root: String) -> CgroupsMaker {

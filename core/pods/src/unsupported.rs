@@ -30,9 +30,6 @@ const POD_ROWS: &[PodRow] = &[
 type ContainerRow = (&'static str, fn(&Container) -> bool, &'static str, &'static str);
 
 const CONTAINER_ROWS: &[ContainerRow] = &[
-    ("livenessProbe", |container| container.liveness_probe.is_some(), "probes are", REMOVE),
-    ("readinessProbe", |container| container.readiness_probe.is_some(), "probes are", REMOVE),
-    ("startupProbe", |container| container.startup_probe.is_some(), "probes are", REMOVE),
     ("lifecycle", |container| container.lifecycle.is_some(), "lifecycle hooks are", REMOVE),
     ("volumeDevices", |container| filled(&container.volume_devices), "block volumes are", REMOVE),
     ("restartPolicyRules", |container| filled(&container.restart_policy_rules), "restart rules are", REMOVE),
@@ -98,6 +95,26 @@ fn refuse(errors: &mut Errors, path: &Path, what: &str, way_out: &str) {
 fn refuse_in_container(container: &Container, path: &Path, errors: &mut Errors) {
     for (field, _, what, way_out) in CONTAINER_ROWS.iter().filter(|(_, used, ..)| used(container)) {
         refuse(errors, &path.child(field), what, way_out);
+    }
+    let probes = [
+        ("livenessProbe", &container.liveness_probe),
+        ("readinessProbe", &container.readiness_probe),
+        ("startupProbe", &container.startup_probe),
+    ];
+    for (field, probe) in probes {
+        let Some(probe) = probe else { continue };
+        if probe.http_get.as_ref().is_some_and(|get| get.protocol.as_deref() == Some("HTTP2")) {
+            let path = path.child(field).child("httpGet").child("protocol");
+            refuse(errors, &path, "HTTP/2 probes without TLS are", REMOVE);
+        }
+        if probe.grpc.as_ref().is_some_and(|grpc| grpc.mode.as_deref() == Some("TLS")) {
+            refuse(
+                errors,
+                &path.child(field).child("grpc").child("mode"),
+                "gRPC probes with TLS are",
+                REMOVE,
+            );
+        }
     }
     for (index, var) in container.env.iter().flatten().enumerate() {
         if var.value_from.as_ref().is_some_and(|source| source.file_key_ref.is_some()) {

@@ -17,6 +17,7 @@ mod error;
 mod metadata;
 mod names;
 mod network;
+mod probes;
 mod resources;
 mod security;
 mod spec;

@@ -12,9 +12,9 @@
 //! starts a container whose older instance may still run without stopping that one first, and never without a usable
 //! sandbox (kept, or created earlier in the same plan).
 //!
-//! Left out: ephemeral containers, in-place resize and the results of liveness probes.
+//! Left out: ephemeral containers and in-place resize.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::api::Pod;
 use core_types::{
@@ -47,8 +47,29 @@ pub struct PlanInput<'a> {
     pub backoff: &'a CrashBackoff,
     /// Running containers whose startup probe has not succeeded yet. A sidecar among them holds back what follows it.
     pub unstarted: &'a BTreeSet<ContainerId>,
+    /// Running containers that must be restarted because of a probe.
+    pub failed: &'a BTreeMap<ContainerId, FailedProbe>,
     /// The time.
     pub now: Now,
+}
+
+/// The probe that a container failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailedProbe {
+    /// Its liveness probe.
+    Liveness,
+    /// Its startup probe.
+    Startup,
+}
+
+impl FailedProbe {
+    /// The end of the `Killing` event.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Liveness => "failed liveness probe",
+            Self::Startup => "failed startup probe",
+        }
+    }
 }
 
 /// What to do, in this order.
@@ -126,6 +147,8 @@ pub struct StopContainer {
 pub enum StopReason {
     /// Its spec changed.
     SpecChanged,
+    /// It failed a probe.
+    ProbeFailed(FailedProbe),
     /// The runtime does not know its state.
     UnknownState,
     /// A newer instance of it exists.
@@ -228,8 +251,13 @@ impl<'a> Draft<'a> {
             kind: container.kind,
             reason,
             message,
-            grace_secs: terminate::pod_grace_secs(self.input.pod, Grace::FromPod),
+            grace_secs: terminate::container_grace_secs(self.input.pod, &container, reason),
         });
+    }
+
+    /// The probe that this instance failed, if any.
+    fn failed_probe(&self, instance: &ObservedContainer) -> Option<FailedProbe> {
+        self.input.failed.get(instance.id()).copied()
     }
 
     /// Nothing is left to run: only stop what still is.

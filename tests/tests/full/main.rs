@@ -10,6 +10,7 @@ mod features;
 mod images;
 mod lifecycle;
 mod ports;
+mod probes;
 mod resources;
 mod rest;
 mod restart;

@@ -382,8 +382,8 @@ fn references_to_api_objects_are_forbidden_by_name() {
 fn what_is_not_implemented_is_refused_by_name() {
     let cases = [
         (
-            with_container("livenessProbe: {tcpSocket: {port: 1}}"),
-            "spec.containers[0].livenessProbe: Forbidden: probes are not implemented yet: remove the field",
+            with_container("livenessProbe: {grpc: {port: 1, mode: TLS}}"),
+            "spec.containers[0].livenessProbe.grpc.mode: Forbidden: gRPC probes with TLS are not implemented yet: remove the field",
         ),
         (
             with_container("lifecycle: {preStop: {sleep: {seconds: 1}}}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use core_types::api::{Container, ContainerPort, PodSpec, VolumeMount};
 
-use super::{Errors, Path, env, names, resources, security};
+use super::{Errors, Path, env, names, probes, resources, security};
 
 const MOUNT_PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
 
@@ -18,6 +18,7 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mu
     for (index, container) in spec.containers.iter().enumerate() {
         let path = path.index(index);
         validate_common(container, spec, volumes, &path, errors);
+        probes::validate(container, &path, errors);
         if !seen.insert(container.name.as_str()) {
             errors.duplicate(&path.child("name"), &container.name);
         }
@@ -92,7 +93,7 @@ fn validate_restart_policy(container: &Container, path: &Path, errors: &mut Erro
 /// What an init container that must end may not have.
 fn validate_init_only(container: &Container, path: &Path, errors: &mut Errors) {
     if container.restart_policy.as_deref() == Some("Always") {
-        return;
+        return probes::validate(container, path, errors);
     }
     let fields = [
         ("lifecycle", container.lifecycle.is_some()),

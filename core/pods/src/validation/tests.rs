@@ -120,6 +120,49 @@ fn containers_are_checked() {
 }
 
 #[test]
+fn probes_are_checked() {
+    let probe = |field: &str, probe: serde_json::Value| container(json!({field: probe}));
+    let at = |detail: &str| format!("spec.containers[0].{detail}");
+    let cases = [
+        (probe("livenessProbe", json!({})), at("livenessProbe: Required value: must specify a handler type")),
+        (
+            probe("startupProbe", json!({"exec": {"command": ["a"]}, "grpc": {"port": 1}})),
+            at("startupProbe.grpc: Forbidden: may not specify more than 1 handler type"),
+        ),
+        (
+            probe("livenessProbe", json!({"tcpSocket": {"port": 1}, "successThreshold": 2})),
+            at("livenessProbe.successThreshold: Invalid value: 2: must be 1"),
+        ),
+        (
+            probe("readinessProbe", json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 3})),
+            at(
+                "readinessProbe.terminationGracePeriodSeconds: Invalid value: 3: must not be set for readinessProbes",
+            ),
+        ),
+        (
+            probe("livenessProbe", json!({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 0})),
+            at("livenessProbe.terminationGracePeriodSeconds: Invalid value: 0: must be greater than 0"),
+        ),
+        (
+            probe("readinessProbe", json!({"httpGet": {"port": 0}})),
+            at("readinessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive"),
+        ),
+        (probe("readinessProbe", json!({"exec": {}})), at("readinessProbe.exec.command: Required value")),
+        (
+            probe("readinessProbe", json!({"httpGet": {"port": 1, "scheme": "FTP"}})),
+            at(
+                "readinessProbe.httpGet.scheme: Unsupported value: \"FTP\": supported values: \"HTTP\", \"HTTPS\"",
+            ),
+        ),
+        (
+            probe("readinessProbe", json!({"grpc": {"port": 1}, "periodSeconds": -1})),
+            at("readinessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0"),
+        ),
+    ];
+    table(cases.iter().map(|(spec, error)| (spec.clone(), error.as_str())).collect());
+}
+
+#[test]
 fn ports_are_checked() {
     table(vec![
         (

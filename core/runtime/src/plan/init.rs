@@ -102,7 +102,11 @@ impl Scan {
                         self.starts.push(index + 1);
                     }
                 }
-                if instance.spec_hash() != Some(container_hash(container.spec)) {
+                if let Some(failed) = draft.failed_probe(instance) {
+                    let message = format!("Init container {name} {}", failed.text());
+                    draft.stop(container, instance.id(), StopReason::ProbeFailed(failed), message);
+                    self.starts.push(index);
+                } else if instance.spec_hash() != Some(container_hash(container.spec)) {
                     let message = format!("Init container {name} definition changed");
                     draft.stop(container, instance.id(), StopReason::SpecChanged, message);
                     self.starts.push(index);

@@ -5,7 +5,7 @@ use core_types::runtime::ContainerState;
 
 use super::{Draft, StopReason};
 use crate::hash::container_hash;
-use crate::restart::restarts_after;
+use crate::restart::{restarts_after, restarts_when_lost};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -33,7 +33,12 @@ pub(super) fn step(draft: &mut Draft<'_>) -> Outcome {
         let restarts = match instance.state() {
             ContainerState::Running if instance.spec_hash() == Some(container_hash(container.spec)) => {
                 outcome = Outcome::Alive;
-                continue;
+                let Some(failed) = draft.failed_probe(instance) else { continue };
+                let restarts = restarts_when_lost(draft.input.pod, container.spec);
+                let then = if restarts { ", will be restarted" } else { "" };
+                let message = format!("Container {name} {}{then}", failed.text());
+                draft.stop(container, instance.id(), StopReason::ProbeFailed(failed), message);
+                restarts
             }
             ContainerState::Running => {
                 let message = format!("Container {name} definition changed, will be restarted");

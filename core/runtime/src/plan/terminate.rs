@@ -2,9 +2,9 @@
 //! the sandboxes (CONTRACT 3.11, 3.14). Works without the pod's spec too, from what its containers' annotations tell.
 
 use core_types::api::Pod;
-use core_types::{ContainerKind, ObservedContainer, ObservedPod, PodExt, SandboxId, keys};
+use core_types::{ContainerKind, ContainerRef, ObservedContainer, ObservedPod, PodExt, SandboxId, keys};
 
-use super::{Action, StopContainer, StopReason};
+use super::{Action, FailedProbe, StopContainer, StopReason};
 
 /// Time every container gets at least to end by itself, in seconds.
 pub const MIN_GRACE_SECS: i64 = 2;
@@ -59,6 +59,19 @@ pub(super) fn pod_grace_secs(pod: &Pod, grace: Grace) -> i64 {
         }
     };
     secs.max(MIN_GRACE_SECS)
+}
+
+/// Grace of one container of a pod that goes on, in seconds: after a failed probe the probe's own, if it has one.
+pub(super) fn container_grace_secs(pod: &Pod, container: &ContainerRef<'_>, reason: StopReason) -> i64 {
+    let probe = match reason {
+        StopReason::ProbeFailed(FailedProbe::Liveness) => container.spec.liveness_probe.as_ref(),
+        StopReason::ProbeFailed(FailedProbe::Startup) => container.spec.startup_probe.as_ref(),
+        _ => None,
+    };
+    match probe.and_then(|probe| probe.termination_grace_period_seconds) {
+        Some(secs) if pod.metadata.deletion_grace_period_seconds.is_none() => secs.max(MIN_GRACE_SECS),
+        _ => pod_grace_secs(pod, Grace::FromPod),
+    }
 }
 
 /// Grace that was written on the container when it was created.

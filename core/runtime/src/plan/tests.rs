@@ -1,6 +1,6 @@
 //! Tables of upstream's rules, and properties on a model of a runtime that carries plans out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::runtime::ContainerState::{self, Created, Exited, Running, Unknown};
 use core_types::{ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, SandboxId, keys};
@@ -15,7 +15,15 @@ fn plan_at(pod: &Pod, observed: &ObservedPod, secs: u64) -> PodPlan {
     let mut backoff = CrashBackoff::new(DEFAULT_MAX);
     backoff.observe(pod, observed, now_at(secs));
     let unstarted = BTreeSet::new();
-    plan(&PlanInput { pod, observed, backoff: &backoff, unstarted: &unstarted, now: now_at(secs) })
+    let input = PlanInput {
+        pod,
+        observed,
+        backoff: &backoff,
+        unstarted: &unstarted,
+        failed: &BTreeMap::new(),
+        now: now_at(secs),
+    };
+    plan(&input)
 }
 
 /// One short word per step.
@@ -101,6 +109,58 @@ fn a_changed_definition_restarts_whatever_the_policy() {
     let Action::StopContainers(stops) = &plan.actions[0] else { panic!() };
     assert_eq!(stops[0].message, "Container a definition changed, will be restarted");
     assert_eq!((stops[0].reason, stops[0].grace_secs), (StopReason::SpecChanged, 30));
+}
+
+#[test]
+fn a_failed_probe_stops_the_container_and_the_policy_starts_it_again() {
+    let plan_of = |policy: &str, failed: FailedProbe, containers: &[&str], probe_secs: Option<i64>| {
+        let mut pod = pod(policy, &["side"], &["a"]);
+        let spec = pod.spec.as_mut().unwrap();
+        let probe =
+            core_types::api::Probe { termination_grace_period_seconds: probe_secs, ..Default::default() };
+        spec.containers[0].liveness_probe = Some(probe);
+        let observed = observed(&pod, true, instances(&pod, containers));
+        let failed =
+            containers[..1].iter().map(|text| (ContainerId::from(text.split(':').next().unwrap()), failed));
+        let backoff = CrashBackoff::new(DEFAULT_MAX);
+        plan(&PlanInput {
+            pod: &pod,
+            observed: &observed,
+            backoff: &backoff,
+            unstarted: &BTreeSet::new(),
+            failed: &failed.collect(),
+            now: now_at(0),
+        })
+    };
+    let regular = ["a-0:run", "side-0:run"];
+    for (policy, failed, grace, expected, message) in [
+        (
+            "Always",
+            FailedProbe::Liveness,
+            None,
+            &["stop a-0", "start a 1"][..],
+            "failed liveness probe, will be restarted",
+        ),
+        (
+            "OnFailure",
+            FailedProbe::Startup,
+            None,
+            &["stop a-0", "start a 1"],
+            "failed startup probe, will be restarted",
+        ),
+        ("Never", FailedProbe::Liveness, Some(7), &["stop a-0"], "failed liveness probe"),
+    ] {
+        let plan = plan_of(policy, failed, &regular, grace);
+        assert_eq!(words(&plan), expected, "{policy}");
+        let Action::StopContainers(stops) = &plan.actions[0] else { panic!() };
+        assert_eq!(stops[0].message, format!("Container a {message}"));
+        assert_eq!(
+            (stops[0].reason, stops[0].grace_secs),
+            (StopReason::ProbeFailed(failed), grace.unwrap_or(30))
+        );
+    }
+    let plan = plan_of("Never", FailedProbe::Startup, &["side-0:run", "a-0:run"], None);
+    assert_eq!(words(&plan), ["stop side-0", "start side 1"], "a sidecar always starts again");
 }
 
 #[test]
@@ -197,6 +257,7 @@ fn a_sidecar_that_has_not_started_up_holds_back_the_next() {
         observed: &observed,
         backoff: &backoff,
         unstarted: &unstarted,
+        failed: &BTreeMap::new(),
         now: now_at(0),
     };
     assert!(words(&plan(&input)).is_empty());
@@ -325,6 +386,7 @@ impl Model {
             observed: &self.observed,
             backoff: &self.backoff,
             unstarted: &unstarted,
+            failed: &BTreeMap::new(),
             now: now_at(self.secs),
         })
     }

@@ -1,0 +1,137 @@
+//! `grpc.health.v1.Health/Check` without TLS: one call whose two messages have one field each, so they are written and read
+//! here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
+use tokio::task::JoinSet;
+
+use crate::connect::{address, tcp};
+
+/// gRPC status codes that have a text of their own.
+const OK: &str = "0";
+const UNIMPLEMENTED: &str = "12";
+/// `ServingStatus` by number.
+const STATUSES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
+/// Tag of the only field of request (`service`, text) and answer (`status`, number).
+const SERVICE_TAG: u8 = 0x0a;
+const STATUS_TAG: u8 = 0x08;
+/// Bytes before a message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// Asks within the time.
+pub(crate) async fn ask(
+    host: &str,
+    port: u16,
+    service: &str,
+    user_agent: &str,
+    timeout: Duration,
+) -> ProbeAnswer {
+    let server = address(host, port);
+    let within = tokio::time::Instant::now() + timeout;
+    let connection = match tokio::time::timeout_at(within, tcp(host, port)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            return ProbeAnswer::Failure(format!("error: failed to connect service at {server:?}: {error}"));
+        }
+        Err(_elapsed) => {
+            let text = format!(
+                "timeout: failed to connect service {server:?} within {timeout:?}: context deadline exceeded"
+            );
+            return ProbeAnswer::TimedOut(text);
+        }
+    };
+    let call = check(TokioIo::new(connection), &server, service, user_agent);
+    match tokio::time::timeout_at(within, call).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}")),
+        Err(_elapsed) => {
+            ProbeAnswer::TimedOut(format!("timeout: health rpc did not complete within {timeout:?}"))
+        }
+    }
+}
+
+async fn check(
+    io: TokioIo<crate::connect::Connection>,
+    server: &str,
+    service: &str,
+    user_agent: &str,
+) -> Result<ProbeAnswer, String> {
+    let failed = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
+    // Drives the connection and ends it with this probe.
+    let mut connections = JoinSet::new();
+    connections.spawn(async move {
+        // An error shows in the answer.
+        let _ = connection.await;
+    });
+    let request = Request::post(format!("http://{server}/grpc.health.v1.Health/Check"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .header(header::USER_AGENT, user_agent)
+        .body(Full::new(message(service)))
+        .map_err(|error| error.to_string())?;
+    read(sender.send_request(request).await.map_err(failed)?).await
+}
+
+async fn read(answer: Response<Incoming>) -> Result<ProbeAnswer, String> {
+    if answer.status() != http::StatusCode::OK {
+        return Err(format!("unexpected HTTP status code received from server: {}", answer.status()));
+    }
+    let in_headers = answer.headers().clone();
+    let body = Limited::new(answer.into_body(), MAX_OUTPUT_BYTES).collect().await;
+    let body = body.map_err(|error| error.to_string())?;
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let text = |name: &str| {
+        let value = trailers.get(name).or_else(|| in_headers.get(name))?;
+        Some(value.to_str().unwrap_or_default().to_owned())
+    };
+    let code = text("grpc-status").ok_or("the server sent no grpc-status")?;
+    let said = text("grpc-message").unwrap_or_default();
+    match code.as_str() {
+        OK => judge(&body.to_bytes()),
+        UNIMPLEMENTED => Ok(ProbeAnswer::Failure(format!(
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {said}"
+        ))),
+        _ => Err(format!("rpc error: code = {code} desc = {said}")),
+    }
+}
+
+fn judge(body: &[u8]) -> Result<ProbeAnswer, String> {
+    let number = match body.get(PREFIX_BYTES..) {
+        Some([]) => 0,
+        Some([STATUS_TAG, number, ..]) => *number,
+        _ => return Err("the server's answer is no health status".to_owned()),
+    };
+    match STATUSES.get(usize::from(number)) {
+        Some(&"SERVING") => Ok(ProbeAnswer::Success("service healthy".to_owned())),
+        Some(status) => Ok(ProbeAnswer::Failure(format!("service unhealthy (responded with {status:?})"))),
+        None => Ok(ProbeAnswer::Failure(format!("service unhealthy (responded with \"{number}\")"))),
+    }
+}
+
+/// The framed request.
+fn message(service: &str) -> Bytes {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(SERVICE_TAG);
+        let mut rest = service.len();
+        while rest > 0x7f {
+            message.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        message.push(rest as u8);
+        message.extend_from_slice(service.as_bytes());
+    }
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = vec![0];
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.append(&mut message);
+    Bytes::from(framed)
+}

@@ -1,0 +1,82 @@
+//! Probes over the network: HTTP, TCP and gRPC health checks (CONTRACT 4.4).
+//!
+//! Each probe is one connection of its own, as upstream's: the answer tells of the server's way in, too. Certificates are
+//! not verified, because pods sign their own; proxies of the environment are not used. Bounded: the caller's timeout for
+//! everything together, 10 KiB of an answer, 10 redirects. Keeps nothing between two probes.
+
+mod connect;
+mod grpc;
+mod http_get;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use core_probes::ProbeRequest;
+use ports::ProbeDialer;
+use ports::probes::ProbeAnswer;
+use rustls::ClientConfig;
+
+/// Why probes cannot be sent at all.
+#[derive(Debug)]
+pub struct TlsError(rustls::Error);
+
+impl std::fmt::Display for TlsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TLS for https probes cannot be set up: {}", self.0)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// Sends probes from the host's network.
+pub struct NetworkProbes {
+    tls: Arc<ClientConfig>,
+    user_agent: String,
+}
+
+impl NetworkProbes {
+    /// `version` is `major.minor`, for `User-Agent: kube-probe/<version>`.
+    ///
+    /// # Errors
+    /// The TLS library refuses its own defaults.
+    pub fn new(version: &str) -> Result<Self, TlsError> {
+        let tls = connect::tls_config().map_err(TlsError)?;
+        Ok(Self { tls, user_agent: format!("kube-probe/{version}") })
+    }
+}
+
+#[async_trait]
+impl ProbeDialer for NetworkProbes {
+    async fn ask(&self, request: &ProbeRequest, timeout: Duration) -> ProbeAnswer {
+        match request {
+            ProbeRequest::Exec { .. } => {
+                ProbeAnswer::Unknown("a command does not run over the network".to_owned())
+            }
+            ProbeRequest::Http(get) => {
+                let asked = http_get::ask(get, &self.user_agent, &self.tls);
+                tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_elapsed| {
+                    let url = get.url();
+                    ProbeAnswer::TimedOut(format!(
+                        "Get {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+                    ))
+                })
+            }
+            ProbeRequest::Tcp { host, port } => {
+                match tokio::time::timeout(timeout, connect::tcp(host, *port)).await {
+                    Ok(Ok(_open)) => ProbeAnswer::Success(String::new()),
+                    Ok(Err(message)) => ProbeAnswer::Failure(message),
+                    Err(_elapsed) => ProbeAnswer::TimedOut(format!(
+                        "dial tcp {}: i/o timeout",
+                        connect::address(host, *port)
+                    )),
+                }
+            }
+            ProbeRequest::Grpc { host, port, service } => {
+                grpc::ask(host, *port, service, &self.user_agent, timeout).await
+            }
+        }
+    }
+}

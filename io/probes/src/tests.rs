@@ -1,0 +1,224 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use core_probes::{HttpRequest, ProbeRequest, Scheme};
+use http::{HeaderMap, HeaderValue};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use ports::ProbeDialer;
+use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::NetworkProbes;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A server on one port: it shows each request and answers with the text that `answer` gives for it.
+async fn server(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let request = read_head(&mut stream).await;
+            // The client may leave before it has read everything.
+            let _ = stream.write_all(answer(&request).as_bytes()).await;
+        }
+    });
+    port
+}
+
+async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => request.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(request).expect("text")
+}
+
+fn reply(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> ProbeRequest {
+    ProbeRequest::Http(HttpRequest {
+        scheme: Scheme::Http,
+        host: "127.0.0.1".to_owned(),
+        port,
+        path: path.to_owned(),
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    })
+}
+
+async fn ask(request: &ProbeRequest) -> ProbeAnswer {
+    NetworkProbes::new("1.37").expect("TLS").ask(request, SOON).await
+}
+
+#[tokio::test]
+async fn the_status_decides() {
+    let port = server(|request| {
+        let status = request.split('/').nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        reply(&format!("{status} X"), "", "body")
+    })
+    .await;
+    let failed = |status: &str| ProbeAnswer::Failure(format!("HTTP probe failed with statuscode: {status}"));
+    for (status, answer) in [
+        ("200", ProbeAnswer::Success("body".to_owned())),
+        ("299", ProbeAnswer::Success("body".to_owned())),
+        ("300", ProbeAnswer::Warning("Probe terminated redirects, Response body: body".to_owned())),
+        ("400", failed("400")),
+        ("500", failed("500")),
+    ] {
+        assert_eq!(ask(&get(port, &format!("/{status}"), &[])).await, answer);
+    }
+}
+
+#[tokio::test]
+async fn headers_are_upstreams_and_the_pods() {
+    let port = server(|request| reply("200 OK", "", &request.to_lowercase())).await;
+    let text = |answer| match answer {
+        ProbeAnswer::Success(text) => text,
+        other => panic!("{other:?}"),
+    };
+    let plain = text(ask(&get(port, "/a?b=c", &[])).await);
+    assert!(plain.starts_with("get /a?b=c http/1.1\r\n"), "{plain}");
+    for header in ["user-agent: kube-probe/1.37", "accept: */*", &format!("host: 127.0.0.1:{port}")] {
+        assert!(plain.contains(&format!("\r\n{header}\r\n")), "{plain}");
+    }
+    let own = [("Host", "example.org"), ("User-Agent", "me"), ("Accept", ""), ("X-A", "1"), ("X-A", "2")];
+    let own = text(ask(&get(port, "/", &own)).await);
+    for header in ["host: example.org", "user-agent: me", "x-a: 1", "x-a: 2"] {
+        assert!(own.contains(&format!("\r\n{header}\r\n")), "{own}");
+    }
+    assert!(!own.contains("accept"), "{own}");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_on_the_same_host_only() {
+    let other = server(|_| reply("200 OK", "", "other port")).await;
+    let port = server(move |request| {
+        let to = match request {
+            text if text.starts_with("GET /same ") => format!("http://127.0.0.1:{other}/"),
+            text if text.starts_with("GET /away ") => "http://example.invalid/".to_owned(),
+            _ => "/loop".to_owned(),
+        };
+        reply("302 Found", &format!("Location: {to}\r\n"), "moved")
+    })
+    .await;
+    assert_eq!(ask(&get(port, "/same", &[])).await, ProbeAnswer::Success("other port".to_owned()));
+    let warning = "Probe terminated redirects, Response body: moved".to_owned();
+    assert_eq!(ask(&get(port, "/away", &[])).await, ProbeAnswer::Warning(warning));
+    let looped = ask(&get(port, "/loop", &[])).await;
+    assert!(
+        matches!(&looped, ProbeAnswer::Failure(text) if text.ends_with("stopped after 10 redirects")),
+        "{looped:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_huge_answer_is_cut_and_a_missing_one_times_out() {
+    let port = server(|_| reply("200 OK", "", &"x".repeat(1 << 20))).await;
+    let answer = ask(&get(port, "/", &[])).await;
+    assert!(matches!(&answer, ProbeAnswer::Success(text) if text.len() == MAX_OUTPUT_BYTES));
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = silent.local_addr().expect("bound").port();
+    let probes = NetworkProbes::new("1.37").expect("TLS");
+    for request in [
+        get(port, "/", &[]),
+        ProbeRequest::Grpc { host: "127.0.0.1".to_owned(), port, service: String::new() },
+    ] {
+        let answer = probes.ask(&request, Duration::from_millis(50)).await;
+        assert!(matches!(answer, ProbeAnswer::TimedOut(_)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_success_and_a_refused_one_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let tcp = ProbeRequest::Tcp { host: "127.0.0.1".to_owned(), port };
+    assert!(matches!(ask(&tcp).await, ProbeAnswer::Success(_)));
+    drop(listener);
+    let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
+    assert_eq!(ask(&tcp).await, ProbeAnswer::Failure(refused.clone()));
+    let text = format!("Get \"http://127.0.0.1:{port}/\": {refused}");
+    assert_eq!(ask(&get(port, "/", &[])).await, ProbeAnswer::Failure(text));
+}
+
+#[tokio::test]
+async fn certificates_are_not_verified() {
+    let made = rcgen::generate_simple_self_signed(vec!["else.example".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a key");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut stream = acceptor.accept(stream).await.expect("a handshake");
+        read_head(&mut stream).await;
+        stream.write_all(reply("200 OK", "", "safe").as_bytes()).await.expect("sent");
+        stream.shutdown().await.expect("closed");
+    });
+    let ProbeRequest::Http(plain) = get(port, "/", &[]) else { panic!() };
+    let https = ProbeRequest::Http(HttpRequest { scheme: Scheme::Https, ..plain });
+    assert_eq!(ask(&https).await, ProbeAnswer::Success("safe".to_owned()));
+}
+
+/// A gRPC server that answers with this body and these trailers.
+async fn grpc_server(body: &'static [u8], code: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            let trailers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-status"),
+                HeaderValue::from_static(code),
+            )]);
+            let frames =
+                [Ok(Frame::data(Bytes::from_static(body))), Ok::<_, hyper::Error>(Frame::trailers(trailers))];
+            let body = StreamBody::new(tokio_stream::iter(frames));
+            Ok::<_, hyper::Error>(http::Response::new(body))
+        });
+        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        // The client closes the connection when it has its answer.
+        let _ = served.serve_connection(TokioIo::new(stream), service).await;
+    });
+    port
+}
+
+#[tokio::test]
+async fn grpc_health_decides() {
+    let serving = ProbeAnswer::Success("service healthy".to_owned());
+    let down = ProbeAnswer::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned());
+    let absent = ProbeAnswer::Failure(
+        "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ".to_owned(),
+    );
+    for (body, code, answer) in
+        [(&[0, 0, 0, 0, 2, 8, 1][..], "0", serving), (&[0, 0, 0, 0, 2, 8, 2], "0", down), (&[], "12", absent)]
+    {
+        let port = grpc_server(body, code).await;
+        let request = ProbeRequest::Grpc { host: "127.0.0.1".to_owned(), port, service: "shop".to_owned() };
+        assert_eq!(ask(&request).await, answer);
+    }
+    // A server that speaks HTTP/1.1 only.
+    let port = server(|_| reply("200 OK", "", "")).await;
+    let request = ProbeRequest::Grpc { host: "127.0.0.1".to_owned(), port, service: String::new() };
+    assert!(matches!(ask(&request).await, ProbeAnswer::Failure(_)));
+}
