@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
-use ports::{Cgroups, Clock, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles, PodFiles};
+use ports::{
+    Cgroups, Clock, ContainerRuntime, HookDialer, ImageService, ManifestFetcher, ManifestFiles, PodFiles,
+};
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
 pub type CgroupsMaker = Arc<dyn Fn(CgroupDriver) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
@@ -22,6 +24,8 @@ pub struct Outside {
     pub cgroups: CgroupsMaker,
     /// Directories, volumes and logs of pods.
     pub files: Arc<dyn PodFiles>,
+    /// HTTP requests of lifecycle hooks.
+    pub hooks: Arc<dyn HookDialer>,
     /// Manifests of `staticPodPath`.
     pub static_manifests: Option<Arc<dyn ManifestFiles>>,
     /// Manifests of `staticPodURL`.

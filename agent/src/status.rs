@@ -34,9 +34,10 @@ pub(crate) fn generate(
     node: &NodeFacts,
     now: WallTime,
 ) -> PodStatus {
-    let verdict = match &record.rejection {
-        Some(rejection) => Verdict::Rejected { reason: &rejection.reason, message: &rejection.message },
-        None => Verdict::None,
+    let verdict = match (&record.rejection, &record.eviction) {
+        (Some(why), _) => Verdict::Rejected { reason: &why.reason, message: &why.message },
+        (None, Some(why)) => Verdict::Evicted { reason: &why.reason, message: &why.message },
+        (None, None) => Verdict::None,
     };
     core_status::generate(&StatusInput {
         pod,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_pods::active_deadline::{self, ActiveDeadline};
 use core_pods::admission::{self, Admission};
 use core_pods::merge::{PodSetChange, PodSources, SourcedPod};
 use core_pods::worker::{Effect, Event, OpId, Outcome, PodWorkers, Sighting, StopReason};
@@ -143,7 +144,7 @@ impl SyncLoop {
                 Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
                 Wake::RuntimeChanged => self.take_runtime(),
-                Wake::Deadline => self.step(Event::Tick),
+                Wake::Deadline => self.take_deadline(),
                 Wake::Stopped => break,
             }
         }
@@ -154,7 +155,8 @@ impl SyncLoop {
         let clock = Arc::clone(&self.outside.clock);
         // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
         let proof_due = self.publisher.proof_due(self.settings.worker_policy.sync_interval);
-        let due = self.workers.next_deadline().map_or(proof_due, |due| due.min(proof_due));
+        let active = self.records.values().filter_map(|record| record.deadline).map(ActiveDeadline::at);
+        let due = active.chain(self.workers.next_deadline()).fold(proof_due, MonoTime::min);
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stopped,
@@ -412,6 +414,16 @@ impl SyncLoop {
         self.refresh(&uid);
     }
 
+    /// Pods whose time is over are ended, and what is due is done.
+    fn take_deadline(&mut self) {
+        let now = self.outside.clock.now();
+        let is_over = |record: &Record| record.deadline.is_some_and(|deadline| deadline.at() <= now);
+        let over: Vec<PodUid> =
+            self.records.iter().filter(|(_, r)| is_over(r)).map(|(uid, _)| uid.clone()).collect();
+        over.iter().for_each(|uid| self.refresh(uid));
+        self.step(Event::Tick);
+    }
+
     fn note_next_retry(&mut self, uid: &PodUid) {
         let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
         let due = self.workers.get(uid).and_then(|worker| worker.due());
@@ -500,7 +512,15 @@ impl SyncLoop {
             let record = self.records.entry(uid.clone()).or_default();
             let observed = self.publisher.node().observed.get(uid).map(Arc::as_ref);
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
-            let next = status::generate(&pod, record, observed, lifecycle, &node, self.outside.clock.wall());
+            let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
+            let mut next = status::generate(&pod, record, observed, lifecycle, &node, wall);
+            let may_run = lifecycle == Lifecycle::Syncing && !status::is_terminal(&next);
+            if may_run && record.evict_when_overdue(&pod, &next, (mono, wall)) {
+                let why = Happening::normal(active_deadline::REASON, active_deadline::MESSAGE);
+                record.events.record(uid, why, wall);
+                next = status::generate(&pod, record, observed, lifecycle, &node, wall);
+            }
+            record.deadline = record.deadline.filter(|_| may_run && record.eviction.is_none());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);
             if record.status.as_deref() != Some(&next) {
                 record.status = Some(Arc::new(next));

@@ -12,7 +12,7 @@ use ports::Control;
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
-use crate::host::{FakeCgroups, FakeFiles, FakeManifests};
+use crate::host::{FakeCgroups, FakeFiles, FakeHooks, FakeManifests};
 use crate::runtime::{EventSupport, FakeRuntime};
 
 /// Name of the simulated node; static pods carry it at the end of their names.
@@ -70,6 +70,7 @@ impl World {
             images: self.runtime.clone(),
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
+            hooks: Arc::new(FakeHooks),
             static_manifests: Some(self.static_manifests.clone()),
             manifest_url: None,
             local_manifests: self.local_manifests.clone(),

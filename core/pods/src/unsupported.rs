@@ -33,7 +33,12 @@ const CONTAINER_ROWS: &[ContainerRow] = &[
     ("livenessProbe", |container| container.liveness_probe.is_some(), "probes are", REMOVE),
     ("readinessProbe", |container| container.readiness_probe.is_some(), "probes are", REMOVE),
     ("startupProbe", |container| container.startup_probe.is_some(), "probes are", REMOVE),
-    ("lifecycle", |container| container.lifecycle.is_some(), "lifecycle hooks are", REMOVE),
+    (
+        "lifecycle.stopSignal",
+        |container| container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.stop_signal.is_some()),
+        "stop signals are",
+        REMOVE,
+    ),
     ("volumeDevices", |container| filled(&container.volume_devices), "block volumes are", REMOVE),
     ("restartPolicyRules", |container| filled(&container.restart_policy_rules), "restart rules are", REMOVE),
     (
