@@ -148,31 +148,6 @@ async fn a_failed_post_start_hook_kills_the_container_which_restarts_with_back_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_failed_post_start_hook_says_is_shown() {
-    let container =
-        "    args: [serve, exec, \"7\", \"1\"]\n    lifecycle: {postStart: {exec: {command: [hello]}}}\n";
-    let world = World::new(1, 0, EventSupport::Streams).expect("a world");
-    let control = world.control().expect("the agent runs");
-    let uid = control.apply(manifest("", container)).await.expect("it is taken")[0].uid.clone();
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let pod = shown(&world, &uid);
-        let states =
-            pod.status.container_statuses.iter().flatten().filter_map(|status| status.state.as_ref());
-        let waiting: Vec<_> = states.filter_map(|state| state.waiting.as_ref()).collect();
-        if let [waiting] = waiting[..]
-            && waiting.reason.as_deref() == Some("PostStartHookError")
-        {
-            let message = waiting.message.as_deref().unwrap_or_default();
-            assert!(message.starts_with("Exec lifecycle hook ([hello]) for Container \"main\""), "{message}");
-            assert!(message.contains("command 'hello' exited with 7"), "{message}");
-            return;
-        }
-    }
-    panic!("the container never waited with PostStartHookError: {:?}", shown(&world, &uid).status);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_hook_does_not_hold_a_pod_that_is_removed() {
     let container = "    args: [serve, exec, \"0\", \"100000\"]\n    lifecycle: {postStart: {exec: {command: [hello]}}}\n";
     let (world, _) = applied("  terminationGracePeriodSeconds: 5\n", container).await;

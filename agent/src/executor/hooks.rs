@@ -49,11 +49,7 @@ impl Executor {
         let Err(cause) = result else { return Ok(()) };
         op.tell(RuntimeEventText::FailedPostStartHook, &field_path).await;
         let reason = WaitingReason::PostStartHookError;
-        let message = format!(
-            "{} for Container {name:?} in Pod {:?} failed - error: {cause}",
-            title(&hook),
-            pod_text(pod)
-        );
+        let message = failure(&hook, name, &pod_text(pod), &cause);
         op.container_waits(name, reason.as_str(), &message);
         let stop = post_start_failed(pod, container, id.clone(), Grace::FromPod);
         let begun_at = op.now().mono;
@@ -129,17 +125,38 @@ impl Executor {
     }
 }
 
-/// How a failed hook is named.
-fn title(hook: &Hook) -> String {
-    match hook {
+/// What is shown of a failed postStart hook, in upstream's words.
+fn failure(hook: &Hook, container: &str, pod: &str, cause: &str) -> String {
+    let what = match hook {
         Hook::Exec(command) => format!("Exec lifecycle hook ([{}])", command.join(" ")),
         Hook::HttpGet(get) => format!("HTTP lifecycle hook ({})", get.path),
         Hook::Sleep { secs } => format!("Sleep lifecycle hook ({secs})"),
-        Hook::Invalid(_) => "Lifecycle hook".to_owned(),
-    }
+        Hook::Invalid(_) => return format!("Cannot run handler: {cause}"),
+    };
+    format!("{what} for Container {container:?} in Pod {pod:?} failed - error: {cause}")
 }
 
 /// The beginning of an output.
 fn shown(output: &[u8]) -> String {
     String::from_utf8_lossy(&output[..output.len().min(SHOWN_OUTPUT_BYTES)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_in_upstreams_words() {
+        let exec = Hook::Exec(vec!["say".into(), "hello".into()]);
+        assert_eq!(
+            failure(&exec, "main", "web_shop(u)", "it broke"),
+            "Exec lifecycle hook ([say hello]) for Container \"main\" in Pod \"web_shop(u)\" failed - error: it broke"
+        );
+        let invalid = Hook::Invalid("no such port".into());
+        assert_eq!(
+            failure(&invalid, "main", "web_shop(u)", "no such port"),
+            "Cannot run handler: no such port"
+        );
+        assert_eq!(shown(&[b'x'; 5000]).len(), SHOWN_OUTPUT_BYTES);
+    }
 }

@@ -61,7 +61,8 @@ fn a_pre_stop_hook_gets_the_grace_and_no_more() {
 fn a_failed_post_start_hook_kills_the_container() {
     let mut node = Node::started();
     let lifecycle = json!({ "postStart": exec("echo no luck >&2; exit 3") });
-    let main = with(shell("main", IDLE), json!({ "lifecycle": lifecycle }));
+    let script = "trap 'exit 9' TERM; sleep 100000 & wait";
+    let main = with(shell("main", script), json!({ "lifecycle": lifecycle }));
     node.put(&pod("unlucky", json!({ "containers": [main] })));
     node.put(&pod("never", json!({ "restartPolicy": "Never", "containers": [main] })));
     node.waiting("unlucky", "CrashLoopBackOff");
@@ -109,15 +110,14 @@ fn a_pod_fails_when_it_was_active_for_too_long() {
     node.ready("short");
     let failed = node.phase("short", "Failed");
     assert_eq!(failed["status"]["reason"], "DeadlineExceeded");
-    assert_eq!(
-        failed["status"]["message"],
-        "Pod was active on the node longer than the specified deadline"
-    );
+    assert_eq!(failed["status"]["message"], "Pod was active on the node longer than the specified deadline");
     eventually_true("the container to end", SOON, || {
         node.cri.containers("short").iter().all(|c| c.state != ContainerState::Running)
     });
     let ended = |node: &mut Node| {
-        node.until("short", "ended", SOON, |pod| status::only(pod)["state"]["terminated"].is_object())
+        node.until("short", "ended", SOON, |pod| {
+            status::containers(pod).first().is_some_and(|main| main["state"]["terminated"].is_object())
+        })
     };
     ended(&mut node);
     node.crash();
