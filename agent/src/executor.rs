@@ -6,6 +6,7 @@
 
 mod containers;
 mod context;
+mod hooks;
 mod images;
 mod release;
 mod sync;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
 use ports::{
-    Cgroups, Clock, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer,
+    Cgroups, Clock, ContainerRuntime, HookDialer, ImageService, ManifestFetcher, ManifestFiles, PodFiles,
+    ProbeDialer,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -26,6 +27,8 @@ pub struct Outside {
     pub cgroups: CgroupsMaker,
     /// Directories, volumes and logs of pods.
     pub files: Arc<dyn PodFiles>,
+    /// HTTP requests of lifecycle hooks.
+    pub hooks: Arc<dyn HookDialer>,
     /// Manifests of `staticPodPath`.
     pub static_manifests: Option<Arc<dyn ManifestFiles>>,
     /// Manifests of `staticPodURL`.

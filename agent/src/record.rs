@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use core_pods::active_deadline::{self, ActiveDeadline};
 use core_status::Waiting;
-use core_types::WallTime;
-use core_types::api::PodStatus;
+use core_types::api::{Pod, PodStatus};
 use core_types::view::{Activity, Problem};
+use core_types::{MonoTime, WallTime};
 
 use crate::events::EventLog;
 use crate::executor::PodMemory;
 use crate::probe_book::ProbeBook;
 
-/// Why a pod was not taken.
+/// Why a pod was not taken, or was ended by the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejection {
     pub(crate) reason: String,
@@ -26,6 +27,10 @@ pub(crate) struct Record {
     /// Why containers do not start, by name. Replaced by each sync.
     pub(crate) waiting: BTreeMap<String, Waiting>,
     pub(crate) rejection: Option<Rejection>,
+    /// Why the node ended the pod.
+    pub(crate) eviction: Option<Rejection>,
+    /// Until when the pod may be active; kept while it may run.
+    pub(crate) deadline: Option<ActiveDeadline>,
     pub(crate) activity: Option<Activity>,
     pub(crate) problem: Option<Problem>,
     pub(crate) next_retry: Option<WallTime>,
@@ -33,4 +38,22 @@ pub(crate) struct Record {
     pub(crate) probes: ProbeBook,
     /// Back-offs; `None` while an operation holds them.
     pub(crate) memory: Option<PodMemory>,
+}
+
+impl Record {
+    /// Finds the pod's deadline and evicts the pod when that has passed. True when it has.
+    pub(crate) fn evict_when_overdue(
+        &mut self,
+        pod: &Pod,
+        status: &PodStatus,
+        (mono, wall): (MonoTime, WallTime),
+    ) -> bool {
+        self.deadline = ActiveDeadline::of(pod, status, self.deadline, (mono, wall));
+        let is_over = self.deadline.is_some_and(|deadline| deadline.at() <= mono);
+        if is_over {
+            let (reason, message) = (active_deadline::REASON.to_owned(), active_deadline::MESSAGE.to_owned());
+            self.eviction = Some(Rejection { reason, message });
+        }
+        is_over
+    }
 }

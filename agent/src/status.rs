@@ -1,9 +1,9 @@
-//! Joins what the sync loop knows of a pod into the input of `core/status`.
+//! Joins what the sync loop knows of a pod into the input of `core/status`, and says what is known of a pod without a spec.
 
 use core_status::{NodeFacts, RecursiveReadOnly, StatusInput, Verdict};
-use core_types::api::{Pod, PodStatus};
+use core_types::api::{ObjectMeta, Pod, PodStatus};
 use core_types::view::Lifecycle;
-use core_types::{ObservedPod, WallTime};
+use core_types::{ObservedPod, PodKey, PodUid, WallTime};
 
 use crate::record::Record;
 use crate::runtime_watch::RuntimeUp;
@@ -32,9 +32,10 @@ pub(crate) fn generate(
     node: &NodeFacts,
     now: WallTime,
 ) -> PodStatus {
-    let verdict = match &record.rejection {
-        Some(rejection) => Verdict::Rejected { reason: &rejection.reason, message: &rejection.message },
-        None => Verdict::None,
+    let verdict = match (&record.rejection, &record.eviction) {
+        (Some(why), _) => Verdict::Rejected { reason: &why.reason, message: &why.message },
+        (None, Some(why)) => Verdict::Evicted { reason: &why.reason, message: &why.message },
+        (None, None) => Verdict::None,
     };
     core_status::generate(&StatusInput {
         pod,
@@ -53,4 +54,17 @@ pub(crate) fn generate(
 /// True when the phase can not change any more.
 pub(crate) fn is_terminal(status: &PodStatus) -> bool {
     matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+}
+
+/// What the labels tell of a pod that only the runtime knows.
+pub(crate) fn runtime_only_pod(uid: &PodUid, key: &PodKey) -> Pod {
+    Pod {
+        metadata: ObjectMeta {
+            uid: Some(uid.to_string()),
+            name: Some(key.name.to_string()),
+            namespace: Some(key.namespace.to_string()),
+            ..ObjectMeta::default()
+        },
+        ..Pod::default()
+    }
 }

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_pods::active_deadline::{self, ActiveDeadline};
 use core_pods::admission::{self, Admission};
 use core_pods::merge::{PodSetChange, PodSources, SourcedPod};
 use core_pods::worker::{Effect, Event, OpId, Outcome, PodWorkers, Sighting, StopReason};
 use core_probes::ProbeKind;
-use core_types::api::{ObjectMeta, Pod};
+use core_types::api::Pod;
 use core_types::view::{Lifecycle, PodSource, PodView, RuntimeView, SourceProblem};
 use core_types::{Invariant, MonoTime, ObservedPod, PodExt, PodKey, PodUid};
 use tokio::sync::{mpsc, watch};
@@ -144,8 +145,9 @@ impl SyncLoop {
         let clock = Arc::clone(&self.outside.clock);
         // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
         let proof_due = self.publisher.proof_due(self.settings.worker_policy.sync_interval);
-        let dues = [self.workers.next_deadline(), self.seen.adopting_until, Some(proof_due)];
-        let due = dues.into_iter().flatten().min();
+        let active = self.records.values().filter_map(|record| record.deadline).map(ActiveDeadline::at);
+        let others = [self.workers.next_deadline(), self.seen.adopting_until, Some(proof_due)];
+        let due = active.chain(others.into_iter().flatten()).min();
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stopped,
@@ -352,14 +354,6 @@ impl SyncLoop {
         }
     }
 
-    fn take_deadline(&mut self) {
-        if self.seen.adopting_until.is_some_and(|until| until <= self.outside.clock.now()) {
-            self.seen.adopting_until = None;
-            self.refresh_all();
-        }
-        self.step(Event::Tick);
-    }
-
     fn take_runtime(&mut self) {
         let up = self.inputs.runtime.borrow_and_update().clone();
         if up.is_ready() && self.executor.is_none() {
@@ -432,6 +426,20 @@ impl SyncLoop {
         self.refresh(&uid);
     }
 
+    /// Adoption that took too long and pods whose time is over are ended, and what is due is done.
+    fn take_deadline(&mut self) {
+        let now = self.outside.clock.now();
+        if self.seen.adopting_until.is_some_and(|until| until <= now) {
+            self.seen.adopting_until = None;
+            self.refresh_all();
+        }
+        let is_over = |record: &Record| record.deadline.is_some_and(|deadline| deadline.at() <= now);
+        let over: Vec<PodUid> =
+            self.records.iter().filter(|(_, r)| is_over(r)).map(|(uid, _)| uid.clone()).collect();
+        over.iter().for_each(|uid| self.refresh(uid));
+        self.step(Event::Tick);
+    }
+
     fn note_next_retry(&mut self, uid: &PodUid) {
         let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
         let due = self.workers.get(uid).and_then(|worker| worker.due());
@@ -453,9 +461,12 @@ impl SyncLoop {
                 Effect::Look { uid } => self.looks.pods.add(uid),
                 Effect::Moved { uid, to } => {
                     tracing::debug!(pod_uid = %uid, ?to, "pod moved on");
-                    if to == Lifecycle::Finished {
+                    match to {
                         // The last picture is older than the removal: it must not make an orphan of the pod again.
-                        self.publisher.change().observed.remove(&uid);
+                        Lifecycle::Finished => drop(self.publisher.change().observed.remove(&uid)),
+                        // The next incarnation under this UID begins with nothing remembered.
+                        Lifecycle::Waiting => drop(self.records.remove(&uid)),
+                        Lifecycle::Syncing | Lifecycle::Terminating | Lifecycle::Terminated => {}
                     }
                     self.refresh(&uid);
                 }
@@ -538,7 +549,15 @@ impl SyncLoop {
             && !self.seen.awaits_probes(&pod, record, observed)
         {
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
-            let next = status::generate(&pod, record, observed, lifecycle, &node, self.outside.clock.wall());
+            let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
+            let mut next = status::generate(&pod, record, observed, lifecycle, &node, wall);
+            let may_run = lifecycle == Lifecycle::Syncing && !status::is_terminal(&next);
+            if may_run && record.evict_when_overdue(&pod, &next, (mono, wall)) {
+                let why = Happening::normal(active_deadline::REASON, active_deadline::MESSAGE);
+                record.events.record(uid, why, wall);
+                next = status::generate(&pod, record, observed, lifecycle, &node, wall);
+            }
+            record.deadline = record.deadline.filter(|_| may_run && record.eviction.is_none());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);
             if record.status.as_deref() != Some(&next) {
                 record.status = Some(Arc::new(next));
@@ -555,7 +574,7 @@ impl SyncLoop {
     /// Puts a pod's record into the node view.
     fn show(&mut self, uid: &PodUid) {
         let (Some(worker), Some(record)) = (self.workers.get(uid), self.records.get(uid)) else { return };
-        let pod = worker.pod().cloned().unwrap_or_else(|| Arc::new(runtime_only_pod(uid, worker.key())));
+        let pod = worker.pod().cloned().unwrap_or_else(|| Arc::new(status::runtime_only_pod(uid, worker.key())));
         let view = PodView {
             status: record.status.clone().unwrap_or_else(|| Arc::new(pod.status.clone().unwrap_or_default())),
             source: worker.source(),
@@ -572,17 +591,4 @@ impl SyncLoop {
 
 fn sighting_of(observed: &ObservedPod, changed: bool) -> Sighting {
     Sighting { observed_at: observed.observed_at, stopped: observed.is_stopped(), changed }
-}
-
-/// What the labels tell of a pod that only the runtime knows.
-fn runtime_only_pod(uid: &PodUid, key: &PodKey) -> Pod {
-    Pod {
-        metadata: ObjectMeta {
-            uid: Some(uid.to_string()),
-            name: Some(key.name.to_string()),
-            namespace: Some(key.namespace.to_string()),
-            ..ObjectMeta::default()
-        },
-        ..Pod::default()
-    }
 }

@@ -8,6 +8,7 @@ pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod control;
+pub mod hooks;
 pub mod logs;
 pub mod pod_files;
 pub mod probes;
@@ -19,6 +20,7 @@ pub mod stats;
 pub use cgroups::{CgroupError, Cgroups};
 pub use clock::Clock;
 pub use control::{Control, ControlError};
+pub use hooks::{HookAnswer, HookDialError, HookDialer};
 pub use logs::{ContainerLogs, LogError};
 pub use pod_files::{FileError, PodFiles};
 pub use probes::ProbeDialer;

@@ -8,9 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use core_cm::cgroup::{CgroupPath, CgroupValues};
-use core_types::PodUid;
+use core_types::{HttpGet, PodUid};
 use ports::sources::FileHints;
-use ports::{CgroupError, Cgroups, FileError, ManifestFile, ManifestFiles};
+use ports::{
+    CgroupError, Cgroups, FileError, HookAnswer, HookDialError, HookDialer, ManifestFile, ManifestFiles,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -70,6 +72,17 @@ impl Cgroups for FakeCgroups {
 
     async fn list_pods(&self) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
         Ok(lock(&self.existing).keys().filter_map(|path| Some((path.pod_uid()?, path.clone()))).collect())
+    }
+}
+
+/// Pods of the simulated node answer every hook's request.
+#[derive(Debug, Default)]
+pub struct FakeHooks;
+
+#[async_trait]
+impl HookDialer for FakeHooks {
+    async fn get(&self, _request: &HttpGet) -> Result<HookAnswer, HookDialError> {
+        Ok(HookAnswer::AsAsked)
     }
 }
 

@@ -2,7 +2,8 @@
 //! (names are reserved, a container needs a ready sandbox and a present image) and with faults.
 //!
 //! What a container does is told by its arguments: `exit CODE SECS` ends by itself, `stubborn` ignores the stop signal,
-//! anything else runs until it is stopped. The runtime outlives the agent, as a real one does.
+//! anything else runs until it is stopped. A command that is executed in it ends with CODE after SECS when the arguments
+//! hold `exec CODE SECS`, else at once and well. The runtime outlives the agent, as a real one does.
 
 mod calls;
 mod images;

@@ -13,7 +13,7 @@ use ports::Control;
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
-use crate::host::{FakeCgroups, FakeFiles, FakeManifests};
+use crate::host::{FakeCgroups, FakeFiles, FakeHooks, FakeManifests};
 use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
@@ -79,6 +79,7 @@ impl World {
             probes: self.probes.clone(),
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
+            hooks: Arc::new(FakeHooks),
             static_manifests: Some(self.static_manifests.clone()),
             manifest_url: None,
             local_manifests: self.local_manifests.clone(),

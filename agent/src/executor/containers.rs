@@ -192,10 +192,11 @@ impl Executor {
             let id = self.outside.runtime.create_container(&sandbox, &config, &sandbox_config).await;
             let id = id.map_err(StartFailure::create)?;
             op.tell(RuntimeEventText::Created, &container.field_path()).await;
-            self.run(op, &container, &id, &sandbox_config, &config).await
+            self.run(op, &container, &id, &sandbox_config, &config).await?;
+            Ok(id)
         };
         match result.await {
-            Ok(()) => Ok(()),
+            Ok(id) => self.post_start(op, (setup.pod, &setup.ips), &container, &id).await,
             Err(StartFailure { reason, message }) => {
                 op.tell(RuntimeEventText::Failed(message.clone()), &container.field_path()).await;
                 op.container_waits(name, reason.as_str(), &message);

@@ -101,11 +101,19 @@ impl Executor {
         let begun_at = op.now().mono;
         let mut setup = PodSetup::new(pod, volumes, &op.observed);
         let mut failure = None;
-        for action in &plan.actions {
+        let mut actions = plan.actions.iter().peekable();
+        while let Some(action) = actions.next() {
             op.check_cancelled()?;
             op.touched = Touched::Runtime;
             match action {
-                Action::StopContainers(stops) => self.stop_containers(op, Some(pod), stops, begun_at).await?,
+                Action::StopContainers(first) => {
+                    let mut stages = vec![first.as_slice()];
+                    while let Some(Action::StopContainers(next)) = actions.peek() {
+                        stages.push(next);
+                        actions.next();
+                    }
+                    self.stop_stages(op, Some(pod), &stages, begun_at).await?;
+                }
                 Action::StopSandbox(id) => self.stop_sandbox(op, id).await?,
                 Action::CreateSandbox { attempt, change } => {
                     self.note_sandbox_change(op, *change).await;

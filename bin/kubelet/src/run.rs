@@ -21,7 +21,7 @@ use io_host::{
     CgroupOptions, HostCgroups, HostClock, HostContainerLogs, HostManifestFiles, HostOwnProcess,
     HostPodFiles, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
 };
-use io_http::HttpManifests;
+use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
 use server::cadvisor::{CadvisorMetrics, CadvisorSources, VersionFacts};
@@ -245,6 +245,7 @@ fn outside(
         probes: Arc::new(NetworkProbes::new(&probe_version())?),
         cgroups: cgroups_maker(kubelet.cgroup_root.clone()),
         files: Arc::new(HostPodFiles::new(&files)?),
+        hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         static_manifests,
         manifest_url: manifest_url(kubelet)?,
         local_manifests: manifests(&directories.local_manifests),

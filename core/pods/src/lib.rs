@@ -6,6 +6,7 @@
 //!               +-- validation, unsupported
 //! ```
 
+pub mod active_deadline;
 pub mod admission;
 pub mod manifest;
 pub mod manifest_set;

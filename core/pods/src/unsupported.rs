@@ -30,7 +30,12 @@ const POD_ROWS: &[PodRow] = &[
 type ContainerRow = (&'static str, fn(&Container) -> bool, &'static str, &'static str);
 
 const CONTAINER_ROWS: &[ContainerRow] = &[
-    ("lifecycle", |container| container.lifecycle.is_some(), "lifecycle hooks are", REMOVE),
+    (
+        "lifecycle.stopSignal",
+        |container| container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.stop_signal.is_some()),
+        "stop signals are",
+        REMOVE,
+    ),
     ("volumeDevices", |container| filled(&container.volume_devices), "block volumes are", REMOVE),
     ("restartPolicyRules", |container| filled(&container.restart_policy_rules), "restart rules are", REMOVE),
     (

@@ -14,6 +14,7 @@
 mod container;
 mod env;
 mod error;
+mod lifecycle;
 mod metadata;
 mod names;
 mod network;

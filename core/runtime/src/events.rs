@@ -29,6 +29,8 @@ pub enum RuntimeEventText {
     FailedPostStartHook,
     /// A preStop hook failed.
     FailedPreStopHook,
+    /// A hook's https server answered plain HTTP; the authority that was asked.
+    LifecycleHttpFallback(String),
     /// The sandbox is replaced.
     SandboxChanged,
     /// The sandbox could not be created; the cause.
@@ -98,6 +100,7 @@ impl RuntimeEventText {
             Self::BackOffRestart { .. } | Self::BackOffPull(_) => "BackOff",
             Self::FailedPostStartHook => "FailedPostStartHook",
             Self::FailedPreStopHook => "FailedPreStopHook",
+            Self::LifecycleHttpFallback(_) => "LifecycleHTTPFallback",
             Self::SandboxChanged => "SandboxChanged",
             Self::FailedCreatePodSandBox(_) => "FailedCreatePodSandBox",
             Self::FailedKillPod(_) => "FailedKillPod",
@@ -122,6 +125,9 @@ impl RuntimeEventText {
             }
             Self::FailedPostStartHook => "PostStartHook failed".to_owned(),
             Self::FailedPreStopHook => "PreStopHook failed".to_owned(),
+            Self::LifecycleHttpFallback(authority) => format!(
+                "request to HTTPS lifecycle hook {authority} got HTTP response, retry with HTTP succeeded"
+            ),
             Self::SandboxChanged => "Pod sandbox changed, it will be killed and re-created.".to_owned(),
             Self::FailedCreatePodSandBox(cause) => format!("Failed to create pod sandbox: {cause}"),
             Self::FailedKillPod(cause) => format!("error killing pod: {cause}"),
@@ -188,6 +194,13 @@ mod tests {
             (
                 RuntimeEventText::BackOffRestart { container: text("a"), pod: text("web_shop(u)") },
                 "Warning BackOff Back-off restarting failed container a in pod web_shop(u)",
+            ),
+            (RuntimeEventText::FailedPostStartHook, "Warning FailedPostStartHook PostStartHook failed"),
+            (RuntimeEventText::FailedPreStopHook, "Warning FailedPreStopHook PreStopHook failed"),
+            (
+                RuntimeEventText::LifecycleHttpFallback(text("10.0.0.1:443")),
+                "Warning LifecycleHTTPFallback request to HTTPS lifecycle hook 10.0.0.1:443 got HTTP response, retry with \
+                 HTTP succeeded",
             ),
             (
                 RuntimeEventText::SandboxChanged,

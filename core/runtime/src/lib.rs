@@ -10,6 +10,7 @@ pub mod dns;
 pub mod env;
 pub mod events;
 pub mod hash;
+pub mod hooks;
 pub mod hostname;
 pub mod hosts;
 pub mod image;

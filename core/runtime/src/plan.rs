@@ -22,6 +22,7 @@ use core_types::{
 };
 
 use crate::backoff::{CrashBackoff, Now};
+use crate::hooks::{Hook, pre_stop};
 use crate::reasons::WaitingReason;
 use crate::text::{go_duration, pod_text};
 
@@ -34,7 +35,7 @@ mod terminate;
 mod tests;
 
 pub use sandbox::SandboxChange;
-pub use terminate::{Grace, MIN_GRACE_SECS, TerminationPlan, termination_plan};
+pub use terminate::{Grace, MIN_GRACE_SECS, TerminationPlan, post_start_failed, termination_plan};
 
 /// What a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +99,8 @@ pub enum Progress {
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Stop these containers side by side and wait for all of them. The grace times of several such steps in one plan run
-    /// from the first one's start.
+    /// Stop these containers side by side and wait for all of them. Of several such steps in a row, the grace times run and
+    /// the preStop hooks start with the first one.
     StopContainers(Vec<StopContainer>),
     /// Stop a sandbox: its network goes.
     StopSandbox(SandboxId),
@@ -140,6 +141,8 @@ pub struct StopContainer {
     pub message: String,
     /// Time it has to end by itself, in seconds, preStop hook included.
     pub grace_secs: i64,
+    /// Hook to run first; its time limit is the grace.
+    pub pre_stop: Option<Hook>,
 }
 
 /// Why a container is stopped.
@@ -153,6 +156,8 @@ pub enum StopReason {
     UnknownState,
     /// A newer instance of it exists.
     Superseded,
+    /// Its postStart hook failed.
+    PostStartHookFailed,
     /// Its sandbox is replaced.
     SandboxChanged,
     /// The pod has nothing left to run.
@@ -252,6 +257,7 @@ impl<'a> Draft<'a> {
             reason,
             message,
             grace_secs: terminate::container_grace_secs(self.input.pod, &container, reason),
+            pre_stop: pre_stop(container.spec),
         });
     }
 

@@ -7,6 +7,7 @@
 pub mod downward;
 pub mod event;
 pub mod expansion;
+pub mod http_get;
 pub mod ids;
 pub mod invariant;
 pub mod keys;
@@ -24,9 +25,9 @@ pub mod api {
     pub use k8s_openapi::api::core::v1::{
         Affinity, Container, ContainerPort, ContainerState, ContainerStateRunning, ContainerStateTerminated,
         ContainerStateWaiting, ContainerStatus, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-        EphemeralContainer, HostAlias, HostIP, HostPathVolumeSource, Pod, PodCondition, PodDNSConfig, PodIP,
-        PodSecurityContext, PodSpec, PodStatus, Probe, ResourceRequirements, SecurityContext, Toleration,
-        Volume, VolumeMount,
+        EphemeralContainer, HTTPGetAction, HostAlias, HostIP, HostPathVolumeSource, Lifecycle,
+        LifecycleHandler, Pod, PodCondition, PodDNSConfig, PodIP, PodSecurityContext, PodSpec, PodStatus,
+        Probe, ResourceRequirements, SecurityContext, Toleration, Volume, VolumeMount,
     };
     pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityText;
     pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -34,6 +35,7 @@ pub mod api {
 }
 
 pub use event::{EventType, PodEvent};
+pub use http_get::{HttpGet, HttpScheme};
 pub use ids::{ContainerId, PodKey, PodUid, SandboxId};
 pub use invariant::Invariant;
 pub use observed::{ObservedContainer, ObservedPod, ObservedSandbox};

@@ -101,7 +101,7 @@ impl HttpManifests {
     }
 
     async fn get(&self, url: &Url, connections: &mut JoinSet<()>) -> Result<Response<Incoming>, String> {
-        let io = connect(url, &self.tls).await?;
+        let io = connect(url, &self.tls).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
         let path =

@@ -35,6 +35,16 @@ impl FakeRuntime {
     }
 }
 
+impl FakeRuntime {
+    /// How a command that is executed in a container ends.
+    fn exec_plan(&self, id: &ContainerId) -> Option<(i32, u64)> {
+        let store = self.store();
+        let args = &store.containers.get(id)?.config.args;
+        let at = args.iter().position(|arg| arg == "exec")?;
+        Some((args.get(at + 1)?.parse().ok()?, args.get(at + 2)?.parse().ok()?))
+    }
+}
+
 #[async_trait]
 impl ContainerRuntime for FakeRuntime {
     async fn version(&self) -> RuntimeResult<RuntimeVersion> {
@@ -219,11 +229,14 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn exec_sync(
         &self,
-        _id: &ContainerId,
-        _command: &[String],
+        id: &ContainerId,
+        command: &[String],
         _timeout: Duration,
     ) -> RuntimeResult<ExecOutput> {
-        self.read("ExecSync", |_| Ok(ExecOutput::default())).await
+        self.call("ExecSync", || self.store().exec(id, command)).await?;
+        let (exit_code, secs) = self.exec_plan(id).unwrap_or_default();
+        tokio::time::sleep(Duration::from_secs(secs)).await;
+        Ok(ExecOutput { exit_code, ..ExecOutput::default() })
     }
 
     async fn exec_url(&self, _id: &ContainerId, _request: &StreamRequest) -> RuntimeResult<String> {

@@ -52,6 +52,8 @@ pub struct Store {
     pub images: BTreeMap<String, Image>,
     /// Images that the registry does not have.
     pub missing_images: BTreeSet<String>,
+    /// Commands that were executed in containers, oldest first: container name and command line.
+    pub executed: Vec<String>,
     /// Calls by name.
     pub calls: BTreeMap<&'static str, u64>,
     /// Rules of the outside world that the agent broke.
@@ -190,6 +192,17 @@ impl Store {
             container.state = ContainerState::Running;
             container.started_at = now;
         }
+        Ok(())
+    }
+
+    pub(super) fn exec(&mut self, id: &ContainerId, command: &[String]) -> RuntimeResult<()> {
+        const CALL: &str = "ExecSync";
+        let container = self.containers.get(id).ok_or_else(|| not_found(CALL, id))?;
+        if container.state != ContainerState::Running {
+            return Err(failed(CALL, format!("container {id} is not running")));
+        }
+        let line = format!("{}: {}", container.config.name, command.join(" "));
+        self.executed.push(line);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod cli;
 mod faults;
 mod features;
+mod hooks;
 mod images;
 mod lifecycle;
 mod ports;

@@ -386,8 +386,8 @@ fn what_is_not_implemented_is_refused_by_name() {
             "spec.containers[0].livenessProbe.grpc.mode: Forbidden: gRPC probes with TLS are not implemented yet: remove the field",
         ),
         (
-            with_container("lifecycle: {preStop: {sleep: {seconds: 1}}}"),
-            "spec.containers[0].lifecycle: Forbidden: lifecycle hooks are not implemented yet: remove the field",
+            with_container("lifecycle: {stopSignal: SIGINT}"),
+            "spec.containers[0].lifecycle.stopSignal: Forbidden: stop signals are not implemented yet: remove the field",
         ),
         (
             with_container("restartPolicy: Never"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use core_types::api::{Container, ContainerPort, PodSpec, VolumeMount};
 
-use super::{Errors, Path, env, names, probes, resources, security};
+use super::{Errors, Path, env, lifecycle, names, probes, resources, security};
 
 const MOUNT_PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
 
@@ -22,6 +22,7 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mu
         if !seen.insert(container.name.as_str()) {
             errors.duplicate(&path.child("name"), &container.name);
         }
+        validate_lifecycle(container, spec, &path, errors);
         validate_restart_policy(container, &path, errors);
     }
     validate_host_port_conflicts(spec.containers.iter().enumerate(), &path, errors);
@@ -35,6 +36,9 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mu
             errors.duplicate(&at.child("name"), &container.name);
         }
         validate_host_port_conflicts(std::iter::once((index, container)), &path, errors);
+        if container.restart_policy.as_deref() == Some("Always") {
+            validate_lifecycle(container, spec, &at, errors);
+        }
         validate_init_only(container, &at, errors);
     }
 }
@@ -76,6 +80,13 @@ fn validate_common(
     resources::validate_resize_policy(container, spec, &path.child("resizePolicy"), errors);
     if let Some(context) = &container.security_context {
         security::validate_container(context, spec, &path.child("securityContext"), errors);
+    }
+}
+
+fn validate_lifecycle(container: &Container, spec: &PodSpec, path: &Path, errors: &mut Errors) {
+    if let Some(lifecycle) = &container.lifecycle {
+        let grace_secs = spec.termination_grace_period_seconds;
+        lifecycle::validate(lifecycle, grace_secs, &path.child("lifecycle"), errors);
     }
 }
 

@@ -393,3 +393,47 @@ fn the_rest_of_the_spec_is_checked() {
         ),
     ]);
 }
+
+#[test]
+fn lifecycle_hooks_are_checked() {
+    let of = |handler: Value| container(json!({"lifecycle": {"preStop": handler}}));
+    let header = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
+    let bad_header =
+        format!("spec.containers[0].lifecycle.preStop.httpGet.httpHeaders: Invalid value: \"a b\": {header}");
+    table(vec![
+        (of(json!({})), "spec.containers[0].lifecycle.preStop: Required value: must specify a handler type"),
+        (
+            of(json!({"exec": {"command": ["a"]}, "sleep": {"seconds": 1}})),
+            "spec.containers[0].lifecycle.preStop.sleep: Forbidden: may not specify more than 1 handler type",
+        ),
+        (
+            of(json!({"exec": {"command": []}})),
+            "spec.containers[0].lifecycle.preStop.exec.command: Required value",
+        ),
+        (
+            of(json!({"sleep": {"seconds": 31}})),
+            "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+        ),
+        (
+            of(json!({"httpGet": {"port": 80, "scheme": "FTP"}})),
+            "spec.containers[0].lifecycle.preStop.httpGet.scheme: Unsupported value: \"FTP\": supported values: \"HTTP\", \"HTTPS\"",
+        ),
+        (
+            of(json!({"httpGet": {"port": 0}})),
+            "spec.containers[0].lifecycle.preStop.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (of(json!({"httpGet": {"port": 80, "httpHeaders": [{"name": "a b", "value": "c"}]}})), &bad_header),
+        (
+            of(json!({"tcpSocket": {"port": 65536}})),
+            "spec.containers[0].lifecycle.preStop.tcpSocket.port: Invalid value: 65536: must be between 1 and 65535, inclusive",
+        ),
+    ]);
+    for good in [
+        json!({"exec": {"command": ["a"]}}),
+        json!({"sleep": {"seconds": 30}}),
+        json!({"httpGet": {"port": "web"}}),
+        json!({"tcpSocket": {"port": 1}}),
+    ] {
+        assert_eq!(errors(of(good.clone())), Vec::<String>::new(), "{good}");
+    }
+}

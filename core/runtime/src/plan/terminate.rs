@@ -2,9 +2,12 @@
 //! the sandboxes (CONTRACT 3.11, 3.14). Works without the pod's spec too, from what its containers' annotations tell.
 
 use core_types::api::Pod;
-use core_types::{ContainerKind, ContainerRef, ObservedContainer, ObservedPod, PodExt, SandboxId, keys};
+use core_types::{
+    ContainerId, ContainerKind, ContainerRef, ObservedContainer, ObservedPod, PodExt, SandboxId, keys,
+};
 
 use super::{Action, FailedProbe, StopContainer, StopReason};
+use crate::hooks::{Hook, pre_stop, recorded_pre_stop};
 
 /// Time every container gets at least to end by itself, in seconds.
 pub const MIN_GRACE_SECS: i64 = 2;
@@ -22,7 +25,7 @@ pub enum Grace {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TerminationPlan {
     /// Containers of one stage are stopped side by side; a stage starts when the one before has ended or its grace is
-    /// over. All grace times run from the start of the first stage.
+    /// over. All grace times run and all preStop hooks start with the first stage.
     pub stages: Vec<Vec<StopContainer>>,
     /// Sandboxes to stop at the end.
     pub sandboxes: Vec<SandboxId>,
@@ -35,13 +38,32 @@ pub fn termination_plan(pod: Option<&Pod>, observed: &ObservedPod, grace: Grace)
         None => {
             let stops = observed.live_containers().map(|container| {
                 let secs = recorded_grace_secs(container, grace);
-                stop(container, ContainerKind::Regular, StopReason::PodTerminating, secs)
+                let hook = recorded_pre_stop(container);
+                stop(container, (ContainerKind::Regular, hook), StopReason::PodTerminating, secs)
             });
             non_empty(vec![stops.collect()])
         }
     };
     let ready = observed.sandboxes.iter().filter(|sandbox| sandbox.is_ready());
     TerminationPlan { stages, sandboxes: ready.map(|sandbox| sandbox.id().clone()).collect() }
+}
+
+/// The stop of a container whose postStart hook failed right after its start.
+pub fn post_start_failed(
+    pod: &Pod,
+    container: &ContainerRef<'_>,
+    id: ContainerId,
+    grace: Grace,
+) -> StopContainer {
+    StopContainer {
+        id,
+        name: container.spec.name.clone(),
+        kind: container.kind,
+        reason: StopReason::PostStartHookFailed,
+        message: "FailedPostStartHook".to_owned(),
+        grace_secs: pod_grace_secs(pod, grace),
+        pre_stop: pre_stop(container.spec),
+    }
 }
 
 /// Steps that stop every live container of the pod, in order.
@@ -88,17 +110,17 @@ fn recorded_grace_secs(container: &ObservedContainer, grace: Grace) -> i64 {
 
 fn stages(pod: &Pod, observed: &ObservedPod, reason: StopReason, grace_secs: i64) -> Vec<Vec<StopContainer>> {
     let containers = pod.container_refs();
-    let kind_of = |name: &str| {
-        let spec = containers.iter().find(|container| container.spec.name == name);
-        spec.map_or(ContainerKind::Regular, |container| container.kind)
+    let spec_of = |name: &str| {
+        let found = containers.iter().find(|container| container.spec.name == name);
+        found.map_or((ContainerKind::Regular, None), |found| (found.kind, pre_stop(found.spec)))
     };
     let live = |name: &str| observed.live_containers().any(|container| container.name() == name);
-    let first = observed.live_containers().filter(|c| kind_of(c.name()) != ContainerKind::Sidecar);
-    let mut stages = vec![first.map(|c| stop(c, kind_of(c.name()), reason, grace_secs)).collect()];
+    let first = observed.live_containers().filter(|c| spec_of(c.name()).0 != ContainerKind::Sidecar);
+    let mut stages = vec![first.map(|c| stop(c, spec_of(c.name()), reason, grace_secs)).collect()];
     let sidecars = containers.iter().rev().filter(|c| c.kind == ContainerKind::Sidecar);
     for sidecar in sidecars.filter(|sidecar| live(&sidecar.spec.name)) {
         let instances = observed.live_containers().filter(|c| c.name() == sidecar.spec.name);
-        stages.push(instances.map(|c| stop(c, ContainerKind::Sidecar, reason, grace_secs)).collect());
+        stages.push(instances.map(|c| stop(c, spec_of(c.name()), reason, grace_secs)).collect());
     }
     non_empty(stages)
 }
@@ -110,7 +132,7 @@ fn non_empty(mut stages: Vec<Vec<StopContainer>>) -> Vec<Vec<StopContainer>> {
 
 fn stop(
     container: &ObservedContainer,
-    kind: ContainerKind,
+    (kind, pre_stop): (ContainerKind, Option<Hook>),
     reason: StopReason,
     grace_secs: i64,
 ) -> StopContainer {
@@ -121,5 +143,6 @@ fn stop(
         reason,
         message: format!("Stopping container {}", container.name()),
         grace_secs,
+        pre_stop,
     }
 }
