@@ -7,6 +7,7 @@
 //! | runtime watch ([`runtime_watch`]) | `Version`, `Status`, `RuntimeConfig` | whether the runtime can be used |
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
+//! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
 //! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
@@ -17,6 +18,7 @@ mod events;
 mod executor;
 mod housekeeping;
 mod inspect;
+mod log_rotation;
 mod metrics;
 mod note;
 mod operations;
@@ -44,8 +46,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use outside::{CgroupsMaker, Outside};
-pub use settings::{HostSummary, PullSettings, RuntimeSettings, Settings, SettingsError};
+pub use settings::{HostSummary, LogRotation, PullSettings, RuntimeSettings, Settings, SettingsError};
 
+use log_rotation::LogTask;
 use pleg::{LookRequests, PlegTask};
 use publisher::Publisher;
 use runtime_watch::{RuntimePoke, RuntimeUp};
@@ -115,6 +118,10 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let publisher = Publisher::new(view_sender);
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, looks, publisher, metrics);
     tasks.spawn(sync_loop.run(stop.clone()));
+
+    if let Some(rotation) = settings.log_rotation {
+        tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
+    }
 
     let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view));
     Agent { control, stop, tasks }

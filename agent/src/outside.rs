@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
-use ports::{Cgroups, Clock, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles, PodFiles};
+use ports::{
+    Cgroups, Clock, ContainerLogFiles, ContainerRuntime, ImageService, ManifestFetcher, ManifestFiles,
+    PodFiles,
+};
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
 pub type CgroupsMaker = Arc<dyn Fn(CgroupDriver) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
@@ -22,6 +25,8 @@ pub struct Outside {
     pub cgroups: CgroupsMaker,
     /// Directories, volumes and logs of pods.
     pub files: Arc<dyn PodFiles>,
+    /// Files of container logs, for rotation.
+    pub log_files: Arc<dyn ContainerLogFiles>,
     /// Manifests of `staticPodPath`.
     pub static_manifests: Option<Arc<dyn ManifestFiles>>,
     /// Manifests of `staticPodURL`.

@@ -8,6 +8,7 @@ pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod control;
+pub mod log_files;
 pub mod logs;
 pub mod pod_files;
 pub mod process;
@@ -18,6 +19,7 @@ pub mod stats;
 pub use cgroups::{CgroupError, Cgroups};
 pub use clock::Clock;
 pub use control::{Control, ControlError};
+pub use log_files::ContainerLogFiles;
 pub use logs::{ContainerLogs, LogError};
 pub use pod_files::{FileError, PodFiles};
 pub use process::OwnProcess;

@@ -1,4 +1,4 @@
-//! Cgroups, pod directories and manifest files in memory. They remember what exists, so that a check can say what was
+//! Cgroups, pod directories, log files and manifest files in memory. They remember what exists, so that a check can say what was
 //! left behind. The contract suites of `ports` run on them, so that they behave as the real ones.
 
 use std::collections::BTreeMap;
@@ -14,8 +14,10 @@ use ports::{CgroupError, Cgroups, FileError, ManifestFile, ManifestFiles};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+mod log_files;
 mod pod_files;
 
+pub use log_files::FakeLogFiles;
 pub use pod_files::FakeFiles;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

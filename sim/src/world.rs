@@ -6,13 +6,14 @@ use std::sync::Arc;
 use agent::{Agent, AgentControl, HostSummary, Outside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
+use core_logs::LogPolicy;
 use core_metrics::Registry;
 use core_types::view::NodeView;
 use ports::Control;
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
-use crate::host::{FakeCgroups, FakeFiles, FakeManifests};
+use crate::host::{FakeCgroups, FakeFiles, FakeLogFiles, FakeManifests};
 use crate::runtime::{EventSupport, FakeRuntime};
 
 /// Name of the simulated node; static pods carry it at the end of their names.
@@ -30,6 +31,8 @@ pub struct World {
     pub cgroups: Arc<FakeCgroups>,
     /// Pod directories.
     pub files: Arc<FakeFiles>,
+    /// Log files.
+    pub log_files: Arc<FakeLogFiles>,
     /// `staticPodPath`.
     pub static_manifests: Arc<FakeManifests>,
     /// Manifests of `podwright run`.
@@ -46,8 +49,15 @@ impl World {
     pub fn new(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
         let clock = Arc::new(SimClock::new());
         let faults = Arc::new(Faults::new(seed, faults_per_mille));
+        let log_files = Arc::new(FakeLogFiles::new(Arc::clone(&clock)));
         let mut world = Self {
-            runtime: FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), events),
+            runtime: FakeRuntime::new(
+                Arc::clone(&clock),
+                Arc::clone(&faults),
+                Arc::clone(&log_files),
+                events,
+            ),
+            log_files,
             cgroups: Arc::new(FakeCgroups::default()),
             files: Arc::new(FakeFiles::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
@@ -70,11 +80,17 @@ impl World {
             images: self.runtime.clone(),
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
+            log_files: self.log_files.clone(),
             static_manifests: Some(self.static_manifests.clone()),
             manifest_url: None,
             local_manifests: self.local_manifests.clone(),
         };
         self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
+    }
+
+    /// The rules for logs.
+    pub fn log_policy(&self) -> Option<LogPolicy> {
+        self.settings.log_rotation.map(|rotation| rotation.policy)
     }
 
     /// Kills the agent as `kill -9` does: every task ends where it stands.
