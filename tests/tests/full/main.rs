@@ -9,6 +9,7 @@ mod faults;
 mod features;
 mod images;
 mod lifecycle;
+mod log_rotation;
 mod ports;
 mod resources;
 mod rest;
