@@ -173,7 +173,7 @@ impl LogTask {
         match size {
             Ok(Some(size)) => {
                 watched.growth.looked(size, now, policy);
-                if size >= policy.max_size_bytes {
+                if watched.growth.is_full(policy) {
                     self.rotate(id);
                 }
             }

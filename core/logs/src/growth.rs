@@ -22,6 +22,9 @@ const PART_OF_WAY: f64 = 0.4;
 /// What a measured speed still counts for at the next look, so that a short pause of the writer does not hide it.
 const MEMORY: f64 = 0.8;
 
+/// Time from a look to the new file, in which a fast writer goes on: it is rotated that much before its cap.
+const REACTION: Duration = Duration::from_millis(30);
+
 /// What is known of the growth of one log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Growth {
@@ -47,6 +50,12 @@ impl Growth {
         }
         (self.size_bytes, self.at) = (size_bytes, now);
         self.wait = self.next_wait(policy);
+    }
+
+    /// True when the log is at its cap, or will be before it can be rotated; never when it is less than 9/10 full.
+    pub fn is_full(&self, policy: &LogPolicy) -> bool {
+        let ahead = (self.bytes_per_sec * REACTION.as_secs_f64()) as u64;
+        self.size_bytes.saturating_add(ahead.min(policy.max_size_bytes / 10)) >= policy.max_size_bytes
     }
 
     /// The log was moved aside and begins anew; its speed is still known.

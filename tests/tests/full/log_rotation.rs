@@ -29,6 +29,9 @@ fn sizes(dir: &Path) -> BTreeMap<String, u64> {
 
 /// What the container wrote, as far as the files of its log hold it, in the order of their names.
 fn lines(dir: &Path) -> Vec<u64> {
+    tests::eventually_true("compressing to come to its end", LATER, || {
+        sizes(dir).keys().filter(|name| !name.ends_with(".gz")).count() <= 2
+    });
     let mut names: Vec<_> = sizes(dir).into_keys().filter(|name| name != "0.log").collect();
     names.push("0.log".to_owned());
     let mut text = String::new();
