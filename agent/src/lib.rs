@@ -8,6 +8,7 @@
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
+//! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
 //! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
@@ -18,6 +19,7 @@ mod events;
 mod executor;
 mod housekeeping;
 mod inspect;
+mod log_rotation;
 mod metrics;
 mod note;
 mod operations;
@@ -48,8 +50,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use outside::{CgroupsMaker, Outside};
-pub use settings::{HostSummary, PullSettings, RuntimeSettings, Settings, SettingsError};
+pub use settings::{HostSummary, LogRotation, PullSettings, RuntimeSettings, Settings, SettingsError};
 
+use log_rotation::LogTask;
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
@@ -125,6 +128,10 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let publisher = Publisher::new(view_sender);
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, looks, publisher, metrics);
     tasks.spawn(sync_loop.run(stop.clone()));
+
+    if let Some(rotation) = settings.log_rotation {
+        tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
+    }
 
     let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view));
     Agent { control, stop, tasks }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
 use ports::{
-    Cgroups, Clock, ContainerRuntime, HookDialer, ImageService, ManifestFetcher, ManifestFiles, PodFiles,
-    ProbeDialer,
+    Cgroups, Clock, ContainerLogFiles, ContainerRuntime, HookDialer, ImageService, ManifestFetcher,
+    ManifestFiles, PodFiles, ProbeDialer,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -29,6 +29,8 @@ pub struct Outside {
     pub files: Arc<dyn PodFiles>,
     /// HTTP requests of lifecycle hooks.
     pub hooks: Arc<dyn HookDialer>,
+    /// Files of container logs, for rotation.
+    pub log_files: Arc<dyn ContainerLogFiles>,
     /// Manifests of `staticPodPath`.
     pub static_manifests: Option<Arc<dyn ManifestFiles>>,
     /// Manifests of `staticPodURL`.

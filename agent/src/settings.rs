@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use core_cm::{CgroupVersion, CpuQuota, NodeFacts, SwapBehavior};
 use core_config::{Config, KubeletConfiguration};
+use core_logs::LogPolicy;
 use core_pods::admission::{KernelVersion, NodeAllocatable, SysctlAllowList, SysctlPatternError};
 use core_pods::worker::WorkerPolicy;
 use core_runtime::backoff;
@@ -42,6 +43,15 @@ pub struct HostSummary {
 pub struct PullSettings {
     /// Pulls at once.
     pub parallel: usize,
+}
+
+/// Rotation of container logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRotation {
+    /// When a log is rotated, and how many files of it are kept.
+    pub policy: LogPolicy,
+    /// `containerLogMaxWorkers`: files that are compressed at once.
+    pub workers: usize,
 }
 
 /// Names and paths that go into sandboxes and containers.
@@ -94,6 +104,8 @@ pub struct Settings {
     pub sysctls: SysctlAllowList,
     /// Images.
     pub pulls: PullSettings,
+    /// Rotation of container logs; `None` for a negative `containerLogMaxSize`, which switches it off.
+    pub log_rotation: Option<LogRotation>,
     /// Sandboxes and containers.
     pub runtime: RuntimeSettings,
 }
@@ -146,6 +158,7 @@ impl Settings {
             labels: node_labels(&config.options.node_labels, &host),
             sysctls,
             pulls: PullSettings { parallel: parallel_pulls(kubelet) },
+            log_rotation: log_rotation(kubelet),
             runtime: RuntimeSettings {
                 cgroup_root: kubelet.cgroup_root.clone(),
                 cgroup_driver: match kubelet.cgroup_driver.as_str() {
@@ -186,6 +199,20 @@ fn parallel_pulls(kubelet: &KubeletConfiguration) -> usize {
         (false, Some(max)) => usize::try_from(max).unwrap_or(1).max(1),
         (false, None) => UNBOUNDED,
     }
+}
+
+/// Rotation as configured (CONTRACT 3.28).
+fn log_rotation(kubelet: &KubeletConfiguration) -> Option<LogRotation> {
+    let max_size = kubelet.container_log_max_size.parse::<Quantity>().ok()?;
+    let policy = LogPolicy {
+        max_size_bytes: u64::try_from(max_size.value()).ok()?,
+        max_files: usize::try_from(kubelet.container_log_max_files).unwrap_or(2),
+        interval: kubelet.container_log_monitor_interval.to_std(),
+    };
+    Some(LogRotation {
+        policy,
+        workers: usize::try_from(kubelet.container_log_max_workers).unwrap_or(1).max(1),
+    })
 }
 
 fn node_facts(kubelet: &KubeletConfiguration, host: &HostSummary) -> NodeFacts {
@@ -278,6 +305,16 @@ mod tests {
     fn kernel_releases_are_read_as_far_as_they_are_numbers() {
         assert_eq!(kernel_version("6.18.44-fc"), KernelVersion { major: 6, minor: 18 });
         assert_eq!(kernel_version("odd"), KernelVersion { major: 0, minor: 0 });
+    }
+
+    #[test]
+    fn a_negative_log_size_switches_rotation_off() {
+        let mut kubelet = KubeletConfiguration::default();
+        let rotation = log_rotation(&kubelet).expect("it is on by default");
+        assert_eq!((rotation.policy.max_size_bytes, rotation.policy.max_files), (10 << 20, 5));
+        assert_eq!((rotation.policy.interval, rotation.workers), (Duration::from_secs(10), 1));
+        kubelet.container_log_max_size = "-1".to_owned();
+        assert_eq!(log_rotation(&kubelet), None);
     }
 
     #[test]

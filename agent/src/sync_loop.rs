@@ -574,7 +574,8 @@ impl SyncLoop {
     /// Puts a pod's record into the node view.
     fn show(&mut self, uid: &PodUid) {
         let (Some(worker), Some(record)) = (self.workers.get(uid), self.records.get(uid)) else { return };
-        let pod = worker.pod().cloned().unwrap_or_else(|| Arc::new(status::runtime_only_pod(uid, worker.key())));
+        let pod =
+            worker.pod().cloned().unwrap_or_else(|| Arc::new(status::runtime_only_pod(uid, worker.key())));
         let view = PodView {
             status: record.status.clone().unwrap_or_else(|| Arc::new(pod.status.clone().unwrap_or_default())),
             source: worker.source(),

@@ -11,7 +11,7 @@ use core_types::{PodKey, PodUid};
 use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
 
 use crate::pod_files::{LogTail, SubPathRequest};
-use crate::{Cgroups, PodFiles};
+use crate::{Cgroups, ContainerLogFiles, PodFiles};
 
 /// Rules of [`Cgroups`].
 pub async fn cgroups(subject: &dyn Cgroups) {
@@ -43,6 +43,43 @@ pub async fn cgroups(subject: &dyn Cgroups) {
 
     for names in [&[][..], &[".."], &["kubepods", "../x"], &[""]] {
         assert!(subject.destroy(&path(names)).await.is_err(), "{names:?} is refused");
+    }
+}
+
+/// Rules of [`ContainerLogFiles`]. `log` is the path of a log with some bytes in it and nothing beside it.
+pub async fn container_log_files(subject: &dyn ContainerLogFiles, log: &str) {
+    let name = log.rsplit('/').next().expect("the log has a name");
+    let (first, second) = (format!("{name}.1"), format!("{name}.2"));
+    let size = subject.sizes(&[log.to_owned()]).await.expect("sizes").remove(0);
+    let size = size.expect("a size").expect("the log is there");
+    assert!(size > 0, "it has some bytes");
+
+    subject.rename(log, name, &first).await.expect("rename");
+    let listed = subject.list(log).await.expect("list");
+    assert!(listed == [first.as_str()], "the log has its new name");
+    let gone = subject.sizes(&[log.to_owned(), log.to_owned()]).await.expect("sizes");
+    assert!(gone.len() == 2 && gone.into_iter().all(|size| size.expect("a size").is_none()), "it is gone");
+    assert!(subject.rename(log, name, &second).await.is_err(), "what is not there cannot be renamed");
+
+    subject.compress(log, &first).await.expect("compress");
+    assert_eq!(subject.list(log).await.expect("list"), [format!("{first}.gz")], "the compressed file alone");
+    subject.compress(log, &first).await.expect("compressing what is gone is success");
+    subject.rename(log, &format!("{first}.gz"), name).await.expect("rename back");
+    assert!(subject.rename(log, name, name).await.is_err(), "no file is replaced");
+    subject.remove(log, &[name.to_owned(), second]).await.expect("removing what is gone is success");
+    assert!(subject.list(log).await.expect("list").is_empty(), "all is removed");
+
+    for bad in ["/etc/passwd", "relative.log", ""] {
+        assert!(
+            subject.sizes(&[bad.to_owned()]).await.expect("sizes").remove(0).is_err(),
+            "{bad:?} is refused"
+        );
+        assert!(subject.list(bad).await.is_err(), "{bad:?} is refused");
+    }
+    for bad in ["", "..", "a/b"] {
+        assert!(subject.rename(log, name, bad).await.is_err(), "{bad:?} is refused");
+        assert!(subject.remove(log, &[bad.to_owned()]).await.is_err(), "{bad:?} is refused");
+        assert!(subject.compress(log, bad).await.is_err(), "{bad:?} is refused");
     }
 }
 

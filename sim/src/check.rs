@@ -136,7 +136,26 @@ pub fn converged(world: &World, expected: &BTreeMap<String, Program>) -> Result<
             ));
         }
     }
+    logs(world)?;
     nothing_else(world, &view, &uids)
+}
+
+/// Each running container writes into its log, which has no more files than it may have, and is not far beyond its cap.
+fn logs(world: &World) -> Result<(), String> {
+    let store = world.runtime.store();
+    let Some(policy) = world.log_policy() else { return Ok(()) };
+    for (id, _) in store.containers.iter().filter(|(_, c)| c.state == ContainerState::Running) {
+        let Some(log) = store.log_path(id) else { continue };
+        let files = world.log_files.of_log(&log);
+        let current = files.get(&log).copied().unwrap_or_default();
+        if !world.log_files.is_written(&log) {
+            return Err(format!("container {id} does not write into {log}, but beside it: {files:?}"));
+        }
+        if files.len() > policy.max_files || current > policy.max_size_bytes / 10 * 11 {
+            return Err(format!("the log of {id} is beyond its cap: {files:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn running(world: &World, uid: &PodUid) -> usize {

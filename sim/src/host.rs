@@ -1,4 +1,4 @@
-//! Cgroups, pod directories and manifest files in memory. They remember what exists, so that a check can say what was
+//! Cgroups, pod directories, log files and manifest files in memory. They remember what exists, so that a check can say what was
 //! left behind. The contract suites of `ports` run on them, so that they behave as the real ones.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,10 @@ use ports::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+mod log_files;
 mod pod_files;
 
+pub use log_files::FakeLogFiles;
 pub use pod_files::{FakeFiles, UnmountWatcher};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::SimClock;
 use crate::faults::{Fate, Faults};
+use crate::host::FakeLogFiles;
 
 pub use store::{Container, Sandbox, Store};
 
@@ -31,6 +32,7 @@ const EVENT_BUFFER: usize = 4096;
 pub struct FakeRuntime {
     clock: Arc<SimClock>,
     faults: Arc<Faults>,
+    log_files: Arc<FakeLogFiles>,
     store: Mutex<Store>,
     listeners: Mutex<Vec<mpsc::Sender<RuntimeEvent>>>,
     has_events: bool,
@@ -48,10 +50,16 @@ pub enum EventSupport {
 
 impl FakeRuntime {
     /// An empty runtime.
-    pub fn new(clock: Arc<SimClock>, faults: Arc<Faults>, events: EventSupport) -> Arc<Self> {
+    pub fn new(
+        clock: Arc<SimClock>,
+        faults: Arc<Faults>,
+        log_files: Arc<FakeLogFiles>,
+        events: EventSupport,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             clock,
             faults,
+            log_files,
             store: Mutex::default(),
             listeners: Mutex::default(),
             has_events: events == EventSupport::Streams,

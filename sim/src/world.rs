@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent::{Agent, AgentControl, HostSummary, Outside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
+use core_logs::LogPolicy;
 use core_metrics::Registry;
 use core_types::PodUid;
 use core_types::view::NodeView;
@@ -13,7 +14,7 @@ use ports::Control;
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
-use crate::host::{FakeCgroups, FakeFiles, FakeHooks, FakeManifests};
+use crate::host::{FakeCgroups, FakeFiles, FakeHooks, FakeLogFiles, FakeManifests};
 use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
@@ -34,6 +35,8 @@ pub struct World {
     pub cgroups: Arc<FakeCgroups>,
     /// Pod directories.
     pub files: Arc<FakeFiles>,
+    /// Log files.
+    pub log_files: Arc<FakeLogFiles>,
     /// `staticPodPath`.
     pub static_manifests: Arc<FakeManifests>,
     /// Manifests of `podwright run`.
@@ -50,11 +53,14 @@ impl World {
     pub fn new(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
         let clock = Arc::new(SimClock::new());
         let faults = Arc::new(Faults::new(seed, faults_per_mille));
-        let runtime = FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), events);
+        let log_files = Arc::new(FakeLogFiles::new(Arc::clone(&clock)));
+        let runtime =
+            FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), Arc::clone(&log_files), events);
         let watched = Arc::clone(&runtime);
         let unmounts = Box::new(move |uid: &PodUid| watched.store().note_unmount(uid));
         let mut world = Self {
             runtime,
+            log_files,
             probes: Arc::default(),
             cgroups: Arc::new(FakeCgroups::default()),
             files: Arc::new(FakeFiles::new(Arc::clone(&faults), unmounts)),
@@ -80,11 +86,17 @@ impl World {
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
             hooks: Arc::new(FakeHooks),
+            log_files: self.log_files.clone(),
             static_manifests: Some(self.static_manifests.clone()),
             manifest_url: None,
             local_manifests: self.local_manifests.clone(),
         };
         self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
+    }
+
+    /// The rules for logs.
+    pub fn log_policy(&self) -> Option<LogPolicy> {
+        self.settings.log_rotation.map(|rotation| rotation.policy)
     }
 
     /// Kills the agent as `kill -9` does: every task ends where it stands.

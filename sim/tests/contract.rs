@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use sim::clock::SimClock;
 use sim::faults::Faults;
-use sim::host::{FakeCgroups, FakeFiles};
+use sim::host::{FakeCgroups, FakeFiles, FakeLogFiles};
 
 #[tokio::test]
 async fn fake_cgroups_keep_the_contract() {
@@ -13,4 +14,13 @@ async fn fake_cgroups_keep_the_contract() {
 #[tokio::test]
 async fn fake_pod_files_keep_the_contract() {
     ports::contract::pod_files(&FakeFiles::new(Arc::new(Faults::new(0, 0)), Box::new(|_| ()))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn fake_log_files_keep_the_contract() {
+    let files = FakeLogFiles::new(Arc::new(SimClock::new()));
+    let log = "/var/log/pods/ns_pod_uid/main/0.log";
+    files.start(log);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    ports::contract::container_log_files(&files, log).await;
 }

@@ -18,8 +18,8 @@ use core_metrics::{Desc, Registry};
 use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
-    CgroupOptions, HostCgroups, HostClock, HostContainerLogs, HostManifestFiles, HostOwnProcess,
-    HostPodFiles, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
+    CgroupOptions, HostCgroups, HostClock, HostContainerLogFiles, HostContainerLogs, HostManifestFiles,
+    HostOwnProcess, HostPodFiles, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
@@ -246,6 +246,7 @@ fn outside(
         cgroups: cgroups_maker(kubelet.cgroup_root.clone()),
         files: Arc::new(HostPodFiles::new(&files)?),
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
+        log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
         static_manifests,
         manifest_url: manifest_url(kubelet)?,
         local_manifests: manifests(&directories.local_manifests),

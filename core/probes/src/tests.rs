@@ -1,3 +1,5 @@
+//! The probe machine against tables and against random histories.
+
 use std::time::Duration;
 
 use core_status::ProbeResult;

@@ -2,9 +2,11 @@
 //!
 //! Reads the file a runtime writes and inotify events of its directory; writes nothing. A reader holds one file, one
 //! buffer and, while it follows, one watch; dropping it frees them. Only the current file is read, not rotated ones;
-//! when the runtime starts a new file, the old one is read to its end first. Lines that cannot be understood are left out.
+//! when the runtime starts a new file, the old one is read to its end first. A follower that is behind goes on with the
+//! file after its own, as long as that is not compressed yet. Lines that cannot be understood are left out.
 
 mod line;
+mod successor;
 mod tail;
 
 use std::ffi::OsString;
@@ -30,6 +32,9 @@ const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// How long a follower waits for an event before it looks by itself: events may be lost, and a container that ended
 /// writes none. Upstream looks as often.
 const FORCED_CHECK: Duration = Duration::from_secs(1);
+
+/// How long a runtime may go on writing to the old file once it writes to the new one: what it has in its buffers.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// Reader of log files on this host.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,8 +68,15 @@ struct Reader {
     output: Output,
     follow: LogFollow,
     watch: Option<EventStream<[u8; 4096]>>,
-    replaced: bool,
+    next: Option<NextFile>,
     end: End,
+}
+
+/// The file after the one being read.
+struct NextFile {
+    file: File,
+    /// The runtime writes to it, and had time to finish the old one.
+    has_settled: bool,
 }
 
 impl Reader {
@@ -94,7 +106,7 @@ impl Reader {
             output: Output::new(&request),
             follow: request.follow,
             watch: None,
-            replaced: false,
+            next: None,
             end: End::Open,
         })
     }
@@ -140,49 +152,77 @@ impl Reader {
         }
     }
 
-    /// At the end of the file: waits for more, or for a new file, or for the end of the container.
+    /// At the end of the file: waits for more, or goes on with a new file, or finds that the container has ended.
     async fn wait(&mut self) -> Result<(), LogError> {
-        if self.replaced {
-            return self.reopen().await;
+        let LogFollow::WhileRunning(running) = &self.follow else { return Ok(()) };
+        let is_running = running();
+        if let Some(next) = &mut self.next {
+            let is_written = next.file.metadata().await.is_ok_and(|metadata| metadata.len() > 0);
+            if next.has_settled || !is_running {
+                return self.go_on();
+            }
+            if is_written {
+                tokio::time::sleep(SETTLE).await;
+                next.has_settled = true;
+                return Ok(());
+            }
         }
         let Some(watch) = &mut self.watch else {
             self.watch = Some(self.start_watch()?);
             // What came between the last read and the watch is found by reading once more.
-            self.replaced = self.is_replaced().await;
-            return Ok(());
+            return self.look_for_next().await;
         };
-        let LogFollow::WhileRunning(running) = &self.follow else { return Ok(()) };
-        if !running() {
+        if !is_running {
             self.end = End::LastRead;
             return Ok(());
         }
         match tokio::time::timeout(FORCED_CHECK, watch.next()).await {
             Ok(Some(Ok(event))) => {
                 let own = event.name.as_ref() == self.path.file_name().map(OsString::from).as_ref();
-                let new_file = event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO);
-                self.replaced = own && new_file;
+                if own && event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+                    self.look_for_next().await?;
+                }
+                Ok(())
             }
-            Ok(Some(Err(source))) => return Err(self.read_error(source)),
-            Ok(None) => self.watch = None,
-            Err(_elapsed) => self.replaced = self.is_replaced().await,
+            Ok(Some(Err(source))) => Err(self.read_error(source)),
+            Ok(None) => {
+                self.watch = None;
+                Ok(())
+            }
+            Err(_elapsed) => self.look_for_next().await,
         }
-        Ok(())
     }
 
-    /// Goes on with the new file, once it is there.
-    async fn reopen(&mut self) -> Result<(), LogError> {
-        self.replaced = false;
-        match open_file(&self.path).await {
+    /// Finds the file after the one being read, once there is one.
+    async fn look_for_next(&mut self) -> Result<(), LogError> {
+        if self.next.is_some() || !self.is_replaced().await {
+            return Ok(());
+        }
+        let own = self.file.metadata().await.map_err(|source| self.read_error(source))?;
+        let path = self.path.clone();
+        let found = tokio::task::spawn_blocking(move || successor::of(&path, &own)).await;
+        let path = found.unwrap_or_else(|_| self.path.clone());
+        match open_file(&path).await {
             Ok(file) => {
-                let rest = self.buffer.split();
-                self.line(&rest)?;
-                self.skipping_long_line = false;
-                self.file = file;
+                // Only the current file can still be waiting for its first line.
+                self.next = Some(NextFile { file, has_settled: path != self.path });
                 Ok(())
             }
             Err(LogError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Goes on with the next file.
+    fn go_on(&mut self) -> Result<(), LogError> {
+        let Some(next) = self.next.take() else { return Ok(()) };
+        let rest = self.buffer.split();
+        self.line(&rest)?;
+        self.skipping_long_line = false;
+        self.file = next.file;
+        // There may be a file after that already, and no event comes for it any more.
+        self.watch = None;
+        Ok(())
     }
 
     /// True when the path names another file than the one being read.

@@ -8,6 +8,7 @@
 //! | [`cgroups`] | `ports::Cgroups` |
 //! | `cgroup_stats` | `ports::HostStats` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
+//! | `log_files` | `ports::ContainerLogFiles` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
 //! | [`limits`], [`lock`] | the agent's own process |
 //! | `beneath`, [`blocking`], [`mountinfo`], [`mounts`] | how the above touch the system |
@@ -24,6 +25,7 @@ mod container_logs;
 mod error;
 pub mod limits;
 pub mod lock;
+mod log_files;
 pub mod machine;
 pub mod manifests;
 pub mod mountinfo;
@@ -35,6 +37,7 @@ pub use cgroup_stats::HostStatsReader;
 pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
 pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
+pub use log_files::HostContainerLogFiles;
 pub use machine::{MachineInfo, NodeFacts};
 pub use manifests::HostManifestFiles;
 pub use own_process::HostOwnProcess;

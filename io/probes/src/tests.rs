@@ -1,3 +1,5 @@
+//! The dialer against servers of its own on loopback.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ use crate::faults::Faults;
 const PODS_DIR: &str = "/sim/pods";
 
 /// `podLogsDir` of the default configuration.
-const POD_LOGS_DIR: &str = "/var/log/pods";
+pub(super) const POD_LOGS_DIR: &str = "/var/log/pods";
 
 /// Is told of every pod whose volumes are unmounted, before they are.
 pub type UnmountWatcher = Box<dyn Fn(&PodUid) + Send + Sync>;
@@ -70,15 +70,15 @@ impl FakeFiles {
     }
 }
 
-fn io_error(operation: &'static str, path: &Path, kind: ErrorKind) -> FileError {
+pub(super) fn io_error(operation: &'static str, path: &Path, kind: ErrorKind) -> FileError {
     FileError::Io { operation, path: path.to_path_buf(), source: Error::from(kind) }
 }
 
-fn refused(path: impl Into<PathBuf>, problem: impl Into<String>) -> FileError {
+pub(super) fn refused(path: impl Into<PathBuf>, problem: impl Into<String>) -> FileError {
     FileError::Refused { path: path.into(), problem: problem.into() }
 }
 
-fn component(parent: &Path, name: &str) -> Result<PathBuf, FileError> {
+pub(super) fn component(parent: &Path, name: &str) -> Result<PathBuf, FileError> {
     if is_plain_name(name) {
         Ok(parent.join(name))
     } else {

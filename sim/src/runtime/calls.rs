@@ -148,6 +148,9 @@ impl ContainerRuntime for FakeRuntime {
         self.call("StartContainer", || {
             let now = self.wall();
             self.store().start_container(id, now)?;
+            if let Some(log) = self.store().log_path(id) {
+                self.log_files.start(&log);
+            }
             if let Some(uid) = self.store().uid_of(id) {
                 self.tell(RuntimeEventKind::Started, id, uid);
             }
@@ -214,8 +217,13 @@ impl ContainerRuntime for FakeRuntime {
         unimplemented("UpdatePodSandboxResources")
     }
 
-    async fn reopen_container_log(&self, _id: &ContainerId) -> RuntimeResult<()> {
-        self.read("ReopenContainerLog", |_| Ok(())).await
+    async fn reopen_container_log(&self, id: &ContainerId) -> RuntimeResult<()> {
+        self.call("ReopenContainerLog", || {
+            let log = self.store().log_of_running(id)?;
+            self.log_files.reopen(&log);
+            Ok(())
+        })
+        .await
     }
 
     async fn checkpoint_container(

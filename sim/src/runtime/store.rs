@@ -94,6 +94,22 @@ impl Store {
         self.uid_of_sandbox(&self.containers.get(id)?.sandbox_id)
     }
 
+    /// Path of a container's log, as its status tells it.
+    pub fn log_path(&self, id: &ContainerId) -> Option<String> {
+        let container = self.containers.get(id)?;
+        let sandbox = self.sandboxes.get(&container.sandbox_id)?;
+        Some(format!("{}/{}", sandbox.config.log_directory, container.config.log_path))
+    }
+
+    pub(super) fn log_of_running(&self, id: &ContainerId) -> RuntimeResult<String> {
+        const CALL: &str = "ReopenContainerLog";
+        let container = self.containers.get(id).ok_or_else(|| not_found(CALL, id))?;
+        match (container.state, self.log_path(id)) {
+            (ContainerState::Running, Some(log)) => Ok(log),
+            _ => Err(failed(CALL, "container is not running")),
+        }
+    }
+
     pub(super) fn run_sandbox(&mut self, config: &SandboxConfig, now: WallTime) -> RuntimeResult<SandboxId> {
         const CALL: &str = "RunPodSandbox";
         let same = |other: &Sandbox| {
@@ -309,7 +325,7 @@ impl Store {
             labels: container.config.labels.clone(),
             annotations: container.config.annotations.clone(),
             mounts: container.config.mounts.clone(),
-            log_path: container.config.log_path.clone(),
+            log_path: self.log_path(id).unwrap_or_default(),
             resources: None,
             user: None,
         })

@@ -10,6 +10,7 @@ mod features;
 mod hooks;
 mod images;
 mod lifecycle;
+mod log_rotation;
 mod ports;
 mod probes;
 mod resources;

@@ -148,3 +148,43 @@ async fn following_reads_on_through_rotation_and_ends_with_the_container() {
     assert_eq!(next().await, "end\n");
     assert!(chunks.next().await.is_none());
 }
+
+#[tokio::test]
+async fn a_follower_that_is_behind_reads_the_files_moved_aside_in_order() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("0.log");
+    fs::write(&path, "2026-01-01T00:00:01Z stdout F one\n").expect("write");
+    let follow = LogFollow::WhileRunning(Arc::new(|| true));
+    let mut chunks = HostContainerLogs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+    for (number, word) in [(1, "two"), (2, "three"), (3, "four")] {
+        fs::rename(&path, dir.path().join(format!("0.log.20260101-00000{number}"))).expect("rename");
+        fs::write(&path, format!("2026-01-01T00:00:02Z stdout F {word}\n")).expect("write");
+    }
+    fs::write(dir.path().join("0.log.20260101-000000.gz"), "old").expect("write");
+    let mut text = String::new();
+    while !text.ends_with("four\n") {
+        text.push_str(
+            std::str::from_utf8(&chunks.next().await.expect("more").expect("reads")).expect("text"),
+        );
+    }
+    assert_eq!(text, "one\ntwo\nthree\nfour\n");
+}
+
+#[tokio::test]
+async fn what_the_runtime_still_writes_to_the_old_file_comes_before_the_new_one() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("0.log");
+    let mut old = fs::File::create(&path).expect("create");
+    writeln!(old, "2026-01-01T00:00:01Z stdout F one").expect("write");
+    let follow = LogFollow::WhileRunning(Arc::new(|| true));
+    let mut chunks = HostContainerLogs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+    assert_eq!(chunks.next().await.expect("more").expect("reads"), "one\n");
+    fs::rename(&path, dir.path().join("0.log.20260101-000001")).expect("rename");
+    let mut new = fs::File::create(&path).expect("create");
+    let silent = tokio::time::timeout(Duration::from_millis(200), chunks.next()).await;
+    assert!(silent.is_err(), "an empty new file is not gone on with");
+    writeln!(old, "2026-01-01T00:00:02Z stdout F two").expect("write");
+    assert_eq!(chunks.next().await.expect("more").expect("reads"), "two\n");
+    writeln!(new, "2026-01-01T00:00:03Z stdout F three").expect("write");
+    assert_eq!(chunks.next().await.expect("more").expect("reads"), "three\n");
+}

@@ -1,0 +1,175 @@
+//! How fast one log grows, and when it is worth a look.
+//!
+//! A new log is looked at soon. One that grows is looked at again on the way to being full, ever more closely; one that does
+//! not is looked at after twice the last wait, up to the interval. So a log that fills in a tenth of a second is caught
+//! within a few milliseconds of its cap, and one that rests costs one look per interval. A log that rests and then is
+//! filled within one wait is caught only at the end of that wait.
+
+use std::time::Duration;
+
+use core_types::MonoTime;
+
+use crate::LogPolicy;
+
+/// First wait for a log of which nothing is known: a writer of 50 MB/s fills a tenth of the default cap in it.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// Shortest wait: a writer of 50 MB/s adds 250 kB in it, 2.5 % of the default cap, and it bounds the looks at one log to 200
+/// per second.
+const MIN_WAIT: Duration = Duration::from_millis(5);
+/// Part of the time until the log is full after which it is looked at: a writer may become two and a half times as fast
+/// meanwhile and is still caught at the cap.
+const PART_OF_WAY: f64 = 0.4;
+/// What a measured speed still counts for at the next look, so that a short pause of the writer does not hide it.
+const MEMORY: f64 = 0.8;
+
+/// Time from a look to the new file, in which a fast writer goes on: it is rotated that much before its cap.
+const REACTION: Duration = Duration::from_millis(30);
+
+/// What is known of the growth of one log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Growth {
+    size_bytes: u64,
+    at: MonoTime,
+    bytes_per_sec: f64,
+    wait: Duration,
+}
+
+impl Growth {
+    /// A log of which nothing is known yet: the first look is due soon after `now`.
+    pub fn new(now: MonoTime) -> Self {
+        Self { size_bytes: 0, at: now, bytes_per_sec: 0.0, wait: FIRST_WAIT }
+    }
+
+    /// A look has shown this size.
+    pub fn looked(&mut self, size_bytes: u64, now: MonoTime, policy: &LogPolicy) {
+        let secs = now.since(self.at).as_secs_f64();
+        let grown = size_bytes.saturating_sub(self.size_bytes);
+        if secs > 0.0 {
+            let rate = grown as f64 / secs;
+            self.bytes_per_sec = rate.max(self.bytes_per_sec * MEMORY);
+        }
+        (self.size_bytes, self.at) = (size_bytes, now);
+        self.wait = self.next_wait(policy);
+    }
+
+    /// True when the log is at its cap, or will be before it can be rotated; never when it is less than 9/10 full.
+    pub fn is_full(&self, policy: &LogPolicy) -> bool {
+        let ahead = (self.bytes_per_sec * REACTION.as_secs_f64()) as u64;
+        self.size_bytes.saturating_add(ahead.min(policy.max_size_bytes / 10)) >= policy.max_size_bytes
+    }
+
+    /// The log was moved aside and begins anew; its speed is still known.
+    pub fn rotated(&mut self, now: MonoTime, policy: &LogPolicy) {
+        (self.size_bytes, self.at) = (0, now);
+        self.wait = self.next_wait(policy);
+    }
+
+    /// The log could not be rotated or looked at: it is left alone for one interval.
+    pub fn failed(&mut self, now: MonoTime, policy: &LogPolicy) {
+        self.at = now;
+        self.wait = policy.interval;
+    }
+
+    /// When to look next.
+    pub fn next_look(&self) -> MonoTime {
+        self.at + self.wait
+    }
+
+    fn next_wait(&self, policy: &LogPolicy) -> Duration {
+        let longest = policy.interval.min(self.wait.saturating_mul(2)).max(MIN_WAIT);
+        if policy.max_size_bytes == 0 {
+            return policy.interval;
+        }
+        if self.bytes_per_sec < 1.0 {
+            return longest;
+        }
+        let left = policy.max_size_bytes.saturating_sub(self.size_bytes) as f64;
+        let until_full = left / self.bytes_per_sec * PART_OF_WAY;
+        Duration::try_from_secs_f64(until_full).unwrap_or(longest).clamp(MIN_WAIT, longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const POLICY: LogPolicy =
+        LogPolicy { max_size_bytes: 10 << 20, max_files: 5, interval: Duration::from_secs(10) };
+
+    /// Plays a writer of this speed for some seconds; gives the largest size that a rotation met and the number of looks.
+    fn play(bytes_per_sec: u64, policy: &LogPolicy, secs: u64) -> (u64, u64) {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        let (mut began, mut largest, mut looks) = (MonoTime::ZERO, 0, 0);
+        loop {
+            let now = growth.next_look();
+            if now > MonoTime::from_secs(secs) {
+                return (largest, looks);
+            }
+            looks += 1;
+            let size = (now.since(began).as_secs_f64() * bytes_per_sec as f64) as u64;
+            growth.looked(size, now, policy);
+            if size >= policy.max_size_bytes {
+                largest = largest.max(size);
+                growth.rotated(now, policy);
+                began = now;
+            }
+        }
+    }
+
+    #[test]
+    fn a_writer_of_50_mb_per_second_is_caught_within_a_tenth_of_the_cap() {
+        let (largest, looks) = play(50_000_000, &POLICY, 10);
+        let allowed = POLICY.max_size_bytes..=POLICY.max_size_bytes / 10 * 11;
+        assert!(allowed.contains(&largest), "{largest}");
+        assert!(looks < 10 * 100, "{looks} looks in 10 s");
+    }
+
+    #[test]
+    fn a_quiet_log_is_looked_at_once_per_interval() {
+        let (_, first) = play(0, &POLICY, 30);
+        let (_, all) = play(0, &POLICY, 3030);
+        assert!(all - first <= 301, "{} looks in 3000 s", all - first);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_rotated_is_left_alone_for_an_interval() {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        growth.looked(20 << 20, MonoTime::from_secs(1), &POLICY);
+        growth.failed(MonoTime::from_secs(2), &POLICY);
+        assert_eq!(growth.next_look(), MonoTime::from_secs(12));
+    }
+
+    #[test]
+    fn a_cap_of_nothing_is_no_busy_loop() {
+        let (_, looks) = play(1000, &LogPolicy { max_size_bytes: 0, ..POLICY }, 100);
+        assert!(looks <= 11, "{looks}");
+    }
+
+    proptest! {
+        #[test]
+        fn steady_writers_stay_within_a_tenth_of_the_cap(speed in 0_u64..80_000_000, cap_mib in 10_u64..200) {
+            let policy = LogPolicy { max_size_bytes: cap_mib << 20, ..POLICY };
+            let (largest, _) = play(speed, &policy, 60);
+            prop_assert!(largest <= policy.max_size_bytes / 10 * 11, "{largest}");
+        }
+
+        #[test]
+        fn the_next_look_is_never_at_once_and_never_later_than_the_interval(
+            sizes in proptest::collection::vec((0_u64..20 << 20, 0_u64..20_000), 1..50)
+        ) {
+            let mut growth = Growth::new(MonoTime::ZERO);
+            let mut now = MonoTime::ZERO;
+            for (size, wait_ms) in sizes {
+                now = now + Duration::from_millis(wait_ms);
+                growth.looked(size, now, &POLICY);
+                if size >= POLICY.max_size_bytes {
+                    growth.rotated(now, &POLICY);
+                }
+                let wait = growth.next_look().since(now);
+                prop_assert!((MIN_WAIT..=POLICY.interval).contains(&wait), "{wait:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Files of container logs in memory, with writers that hold their file open as a runtime does: a renamed file is written on
+//! until the log is opened anew. Each writer has some megabytes to write, in the course of which its log is rotated.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use core_types::MonoTime;
+use ports::log_files::LogSizes;
+use ports::{Clock, ContainerLogFiles, FileError};
+
+use super::pod_files::{POD_LOGS_DIR, component, io_error, refused};
+use crate::clock::SimClock;
+use crate::host::lock;
+
+/// How fast a container writes.
+const BYTES_PER_SEC: u64 = 2 << 20;
+/// How much a container writes: seven times the default cap.
+const BYTES: u64 = 70 << 20;
+
+/// Log files of the simulated node.
+#[derive(Debug)]
+pub struct FakeLogFiles {
+    clock: Arc<SimClock>,
+    logs: Mutex<Logs>,
+}
+
+#[derive(Debug, Default)]
+struct Logs {
+    /// Sizes by path.
+    files: BTreeMap<String, u64>,
+    /// By path of the log.
+    writers: BTreeMap<String, Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    /// The file it has open, under the name that the file has now.
+    file: String,
+    wrote_at: MonoTime,
+    left: u64,
+}
+
+impl FakeLogFiles {
+    /// No logs.
+    pub fn new(clock: Arc<SimClock>) -> Self {
+        Self { clock, logs: Mutex::default() }
+    }
+
+    /// A container starts to write.
+    pub fn start(&self, log: &str) {
+        let now = self.clock.now();
+        let mut logs = self.written();
+        logs.files.insert(log.to_owned(), 0);
+        logs.writers.insert(log.to_owned(), Writer { file: log.to_owned(), wrote_at: now, left: BYTES });
+    }
+
+    /// The runtime opens a log anew.
+    pub fn reopen(&self, log: &str) {
+        let mut logs = self.written();
+        logs.files.entry(log.to_owned()).or_default();
+        if let Some(writer) = logs.writers.get_mut(log) {
+            log.clone_into(&mut writer.file);
+        }
+    }
+
+    /// Sizes of all files of a log; the current one comes first.
+    pub fn of_log(&self, log: &str) -> BTreeMap<String, u64> {
+        let of_log =
+            |path: &str| path.strip_prefix(log).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let logs = self.written();
+        logs.files.iter().filter(|(path, _)| of_log(path)).map(|(path, size)| (path.clone(), *size)).collect()
+    }
+
+    /// True when the container writes into the file that has the log's name.
+    pub fn is_written(&self, log: &str) -> bool {
+        self.written().writers.get(log).is_some_and(|writer| writer.file == log)
+    }
+
+    /// The files, with everything in them that was written until now.
+    fn written(&self) -> MutexGuard<'_, Logs> {
+        let now = self.clock.now();
+        let mut logs = lock(&self.logs);
+        let Logs { files, writers } = &mut *logs;
+        for writer in writers.values_mut() {
+            let secs = now.since(writer.wrote_at).as_secs_f64();
+            let bytes = ((secs * BYTES_PER_SEC as f64) as u64).min(writer.left);
+            writer.wrote_at = now;
+            writer.left -= bytes;
+            if let Some(size) = files.get_mut(&writer.file) {
+                *size += bytes;
+            }
+        }
+        logs
+    }
+}
+
+/// The directory of a log.
+fn dir_of(log: &str) -> Result<&Path, FileError> {
+    let relative = Path::new(log).strip_prefix(POD_LOGS_DIR).ok();
+    match relative.filter(|relative| relative.components().count() > 1).and(Path::new(log).parent()) {
+        Some(dir) => Ok(dir),
+        None => Err(refused(log, format!("it is not below {POD_LOGS_DIR}"))),
+    }
+}
+
+fn beside(log: &str, name: &str) -> Result<String, FileError> {
+    Ok(component(dir_of(log)?, name)?.to_string_lossy().into_owned())
+}
+
+#[async_trait]
+impl ContainerLogFiles for FakeLogFiles {
+    async fn sizes(&self, logs: &[String]) -> Result<LogSizes, FileError> {
+        let written = self.written();
+        Ok(logs.iter().map(|log| dir_of(log).map(|_| written.files.get(log).copied())).collect())
+    }
+
+    async fn list(&self, log: &str) -> Result<Vec<String>, FileError> {
+        let dir = dir_of(log)?;
+        let logs = lock(&self.logs);
+        let names = logs.files.keys().filter_map(|path| Path::new(path).strip_prefix(dir).ok()?.to_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    async fn remove(&self, log: &str, names: &[String]) -> Result<(), FileError> {
+        for name in names {
+            let path = beside(log, name)?;
+            self.written().files.remove(&path);
+        }
+        Ok(())
+    }
+
+    async fn rename(&self, log: &str, from: &str, to: &str) -> Result<(), FileError> {
+        let (from, to) = (beside(log, from)?, beside(log, to)?);
+        let mut logs = self.written();
+        if logs.files.contains_key(&to) {
+            return Err(io_error("rename to", Path::new(&to), ErrorKind::AlreadyExists));
+        }
+        let Some(size) = logs.files.remove(&from) else {
+            return Err(io_error("rename to", Path::new(&to), ErrorKind::NotFound));
+        };
+        for writer in logs.writers.values_mut().filter(|writer| writer.file == from) {
+            writer.file.clone_from(&to);
+        }
+        logs.files.insert(to, size);
+        Ok(())
+    }
+
+    async fn compress(&self, log: &str, name: &str) -> Result<(), FileError> {
+        let path = beside(log, name)?;
+        let mut logs = self.written();
+        if let Some(size) = logs.files.remove(&path) {
+            logs.files.insert(format!("{path}.gz"), size / 10);
+        }
+        Ok(())
+    }
+}

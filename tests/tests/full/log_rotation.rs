@@ -1,0 +1,135 @@
+//! Logs of running containers are rotated by size and count, in order, and followers lose nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{LATER, Node, eventually, manifest};
+
+const MIB: u64 = 1 << 20;
+
+/// A node that rotates logs at `cap_mib` and keeps `files`.
+fn node(cap_mib: u64, files: u32) -> Node {
+    let mut node = Node::prepared();
+    node.agent.config["containerLogMaxSize"] = json!(format!("{cap_mib}Mi"));
+    node.agent.config["containerLogMaxFiles"] = json!(files);
+    node.agent.config["containerLogMonitorInterval"] = json!("3s");
+    node.start();
+    node
+}
+
+/// Sizes of the files in a directory of logs.
+fn sizes(dir: &Path) -> BTreeMap<String, u64> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |entry: &fs::DirEntry| entry.metadata().map_or(0, |metadata| metadata.len());
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), size(&entry))).collect()
+}
+
+/// What the container wrote, as far as the files of its log hold it, in the order of their names.
+fn lines(dir: &Path) -> Vec<u64> {
+    tests::eventually_true("compressing to come to its end", LATER, || {
+        sizes(dir).keys().filter(|name| !name.ends_with(".gz")).count() <= 2
+    });
+    let mut names: Vec<_> = sizes(dir).into_keys().filter(|name| name != "0.log").collect();
+    names.push("0.log".to_owned());
+    let mut text = String::new();
+    for name in names {
+        let file = dir.join(&name);
+        let content = match name.ends_with(".gz") {
+            false => fs::read(&file).unwrap(),
+            true => std::process::Command::new("gzip").arg("-dc").arg(&file).output().unwrap().stdout,
+        };
+        for line in String::from_utf8(content).unwrap().lines() {
+            let fields: Vec<_> = line.splitn(4, ' ').collect();
+            text.push_str(fields[3]);
+            text.push_str(if fields[2] == "F" { "\n" } else { "" });
+        }
+    }
+    numbers(&text)
+}
+
+/// Numbers of the lines `line <number> ...`.
+fn numbers(text: &str) -> Vec<u64> {
+    let number = |line: &str| line.split(' ').nth(1).and_then(|word| word.parse().ok());
+    text.lines().filter_map(number).collect()
+}
+
+#[track_caller]
+fn assert_continuous(numbers: &[u64], last: u64) {
+    let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
+    assert_eq!(gap, None, "a gap in {} lines", numbers.len());
+    assert_eq!(numbers.last(), Some(&last));
+}
+
+/// How far a file grew past its cap depends on how busy the machine is: it is printed. What must hold everywhere is that the
+/// cap has an effect.
+fn report_overshoot(largest: u64, cap: u64) {
+    println!("the largest file had {largest} bytes, {} % of its cap", largest * 100 / cap);
+    assert!(largest < 3 * cap, "a file has {largest} bytes, the cap is {cap}");
+}
+
+/// Looks at the directory until `is_done`; returns the largest file and the largest number of files on the way.
+fn watch(dir: &Path, mut is_done: impl FnMut() -> bool) -> (u64, usize) {
+    let (mut largest, mut most) = (0, 0);
+    eventually("the container to write all its lines", LATER, || {
+        for _ in 0..20 {
+            let now = sizes(dir);
+            largest = largest.max(now.values().copied().max().unwrap_or(0));
+            most = most.max(now.keys().filter(|name| !name.ends_with(".tmp")).count());
+            lab::wait::let_pass(Duration::from_millis(5));
+        }
+        if is_done() { Ok(()) } else { Err(format!("{:?}", sizes(dir))) }
+    });
+    (largest, most)
+}
+
+#[test]
+fn a_log_is_rotated_in_order_and_a_follower_gets_every_line() {
+    const LINES: u64 = 80_000;
+    let mut node = node(1, 3);
+    let script = format!(
+        "i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line $i of a log that is rotated while it is followed\"; \
+         [ $((i % 200)) = 0 ] && sleep 0.01; done; echo done; {}",
+        manifest::IDLE
+    );
+    node.put(&manifest::script("writer", &script));
+    let pod = node.ready("writer");
+    let dir = node.log_dir(&pod).join("main");
+    let mut follower = node.podwright().follow(&["logs", "-f", "writer", "-c", "main"]);
+    let (largest, most) =
+        watch(&dir, || fs::read_to_string(dir.join("0.log")).is_ok_and(|log| log.ends_with(" done\n")));
+    let files = sizes(&dir);
+    println!("largest file {largest} bytes, at most {most} files, at the end {files:?}");
+    assert!(files.len() == 3 && files.keys().any(|name| name.ends_with(".gz")), "{files:?}");
+    report_overshoot(largest, MIB);
+    assert!(most <= 4, "{most} files: three, and for a moment one that is both compressed and not");
+    assert_continuous(&lines(&dir), LINES);
+
+    let followed = numbers(&follower.until("done\n", LATER));
+    println!("followed {} lines from {:?}", followed.len(), followed.first());
+    assert_continuous(&followed, LINES);
+    let kept = lines(&dir).len();
+    assert!(followed.len() > kept, "the follower saw {} lines, the files hold {kept}", followed.len());
+}
+
+#[test]
+fn a_fast_writer_loses_neither_order_nor_lines() {
+    const LINES: u64 = 1_000_000;
+    let mut node = node(10, 5);
+    // awk writes in blocks, so that the container is not slowed down by itself.
+    let program = format!(
+        "BEGIN {{ for (i = 1; i <= {LINES}; i++) print \"line\", i, \"of a fast writer, as fast as it can\" }}"
+    );
+    let script = format!("awk '{program}'; echo done; {}", manifest::IDLE);
+    node.put(&manifest::script("fast", &script));
+    let pod = node.ready("fast");
+    let dir = node.log_dir(&pod).join("main");
+    let (largest, most) =
+        watch(&dir, || fs::read_to_string(dir.join("0.log")).is_ok_and(|log| log.ends_with(" done\n")));
+    println!("largest file {largest} bytes, at most {most} files");
+    report_overshoot(largest, 10 * MIB);
+    assert!(most <= 6, "{most} files");
+    assert_continuous(&lines(&dir), LINES);
+}
