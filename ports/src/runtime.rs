@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use core_types::runtime::{
     CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput, Image,
-    ImageAuth, ImageFilesystem, ImageSpec, LinuxResources, RuntimeEvent, RuntimeStatus, RuntimeVersion,
-    SandboxConfig, SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
+    ImageAuth, ImageFilesystem, ImageSpec, LinuxResources, MetricDescriptor, RuntimeEvent, RuntimeStatus,
+    RuntimeVersion, SandboxConfig, SandboxMetrics, SandboxStats, SandboxStatus, SandboxSummary,
+    StreamRequest,
 };
 use core_types::{ContainerId, PodUid, SandboxId};
 use futures_core::Stream;
@@ -169,6 +170,10 @@ pub trait ContainerRuntime: Send + Sync {
     async fn sandbox_stats(&self, id: &SandboxId) -> RuntimeResult<SandboxStats>;
     /// `ListPodSandboxStats`. Unimplemented by old runtimes.
     async fn list_sandbox_stats(&self) -> RuntimeResult<Vec<SandboxStats>>;
+    /// `ListMetricDescriptors`: the metrics that `list_sandbox_metrics` may give. Unimplemented by old runtimes.
+    async fn list_metric_descriptors(&self) -> RuntimeResult<Vec<MetricDescriptor>>;
+    /// `ListPodSandboxMetrics`. Unimplemented by old runtimes.
+    async fn list_sandbox_metrics(&self) -> RuntimeResult<Vec<SandboxMetrics>>;
 }
 
 /// Images.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use core_types::runtime::{
     CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput,
-    LinuxResources, RuntimeStatus, RuntimeVersion, SandboxConfig, SandboxStats, SandboxStatus,
-    SandboxSummary, StreamRequest,
+    LinuxResources, MetricDescriptor, RuntimeStatus, RuntimeVersion, SandboxConfig, SandboxMetrics,
+    SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
 };
 use core_types::{ContainerId, PodUid, SandboxId};
 use ports::ContainerRuntime;
@@ -47,6 +47,8 @@ const CONTAINER_STATS: Call = Call::new("ContainerStats", "container_stats");
 const LIST_CONTAINER_STATS: Call = Call::of_all("ListContainerStats", "list_container_stats");
 const SANDBOX_STATS: Call = Call::new("PodSandboxStats", "podsandbox_stats");
 const LIST_SANDBOX_STATS: Call = Call::of_all("ListPodSandboxStats", "list_podsandbox_stats");
+const LIST_METRIC_DESCRIPTORS: Call = Call::of_all("ListMetricDescriptors", "list_metric_descriptors");
+const LIST_SANDBOX_METRICS: Call = Call::of_all("ListPodSandboxMetrics", "list_podsandbox_metrics");
 
 impl CriClient {
     /// A runtime call whose deadline is the request timeout.
@@ -328,5 +330,17 @@ impl ContainerRuntime for CriClient {
         let mut service = self.runtime();
         let call = service.list_pod_sandbox_stats(proto::ListPodSandboxStatsRequest { filter: None });
         self.ask(LIST_SANDBOX_STATS, call, from_proto::stats::sandbox_list).await
+    }
+
+    async fn list_metric_descriptors(&self) -> RuntimeResult<Vec<MetricDescriptor>> {
+        let mut service = self.runtime();
+        let call = service.list_metric_descriptors(proto::ListMetricDescriptorsRequest {});
+        self.ask(LIST_METRIC_DESCRIPTORS, call, from_proto::metrics::descriptors).await
+    }
+
+    async fn list_sandbox_metrics(&self) -> RuntimeResult<Vec<SandboxMetrics>> {
+        let mut service = self.runtime();
+        let call = service.list_pod_sandbox_metrics(proto::ListPodSandboxMetricsRequest {});
+        self.ask(LIST_SANDBOX_METRICS, call, from_proto::metrics::sandboxes).await
     }
 }

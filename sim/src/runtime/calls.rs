@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use core_types::runtime::{
     CgroupDriver, ContainerConfig, ContainerStats, ContainerStatus, ContainerSummary, ExecOutput,
-    LinuxResources, RuntimeCondition, RuntimeEventKind, RuntimeStatus, RuntimeVersion, SandboxConfig,
-    SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
+    LinuxResources, MetricDescriptor, RuntimeCondition, RuntimeEventKind, RuntimeStatus, RuntimeVersion,
+    SandboxConfig, SandboxMetrics, SandboxStats, SandboxStatus, SandboxSummary, StreamRequest,
 };
 use core_types::{ContainerId, PodUid, SandboxId};
 use ports::ContainerRuntime;
@@ -273,5 +273,13 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn list_sandbox_stats(&self) -> RuntimeResult<Vec<SandboxStats>> {
         unimplemented("ListPodSandboxStats")
+    }
+
+    async fn list_metric_descriptors(&self) -> RuntimeResult<Vec<MetricDescriptor>> {
+        unimplemented("ListMetricDescriptors")
+    }
+
+    async fn list_sandbox_metrics(&self) -> RuntimeResult<Vec<SandboxMetrics>> {
+        unimplemented("ListPodSandboxMetrics")
     }
 }

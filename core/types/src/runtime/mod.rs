@@ -23,7 +23,8 @@ pub use security::{
     SelinuxOptions, SupplementalGroupsPolicy, UserNamespace,
 };
 pub use stats::{
-    ContainerStats, CpuUsage, FilesystemUsage, MemoryUsage, NetworkUsage, SandboxStats, SwapUsage,
+    ContainerStats, CpuUsage, FilesystemUsage, MemoryUsage, MetricDescriptor, MetricKind, MetricSample,
+    NetworkUsage, SandboxMetrics, SandboxStats, SwapUsage,
 };
 pub use status::{
     ContainerState, ContainerStatus, ContainerSummary, ExecOutput, RuntimeEvent, RuntimeEventKind,

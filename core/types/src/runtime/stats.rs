@@ -104,3 +104,49 @@ pub struct SandboxStats {
     /// Containers.
     pub containers: Vec<ContainerStats>,
 }
+
+/// A metric that the runtime offers (CRI `MetricDescriptor`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricDescriptor {
+    /// Name, e.g. `container_cpu_usage_seconds_total`.
+    pub name: String,
+    /// What it tells.
+    pub help: String,
+    /// Names of its labels, in the order of the values.
+    pub label_keys: Vec<String>,
+}
+
+/// Whether a metric only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It does.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One sample of a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricSample {
+    /// Name of its descriptor.
+    pub name: String,
+    /// When it was measured; unset for now.
+    pub timestamp: WallTime,
+    /// Kind.
+    pub kind: MetricKind,
+    /// Values of the descriptor's labels.
+    pub label_values: Vec<String>,
+    /// Value; `None` when the runtime did not say.
+    pub value: Option<u64>,
+}
+
+/// Metrics of one sandbox and its containers (CRI `PodSandboxMetrics`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxMetrics {
+    /// Sandbox.
+    pub id: SandboxId,
+    /// Of the sandbox.
+    pub samples: Vec<MetricSample>,
+    /// Of each container.
+    pub containers: Vec<(ContainerId, Vec<MetricSample>)>,
+}

@@ -4,6 +4,7 @@
 
 pub(crate) mod image;
 pub(crate) mod info;
+pub(crate) mod metrics;
 pub(crate) mod stats;
 pub(crate) mod status;
 

@@ -57,8 +57,17 @@ async fn calls_that_an_old_runtime_lacks_are_unimplemented() {
         client.update_sandbox_resources(&sandbox, None, None).await.unwrap_err(),
         client.sandbox_stats(&sandbox).await.unwrap_err(),
         client.list_sandbox_stats().await.unwrap_err(),
+        client.list_metric_descriptors().await.unwrap_err(),
+        client.list_sandbox_metrics().await.unwrap_err(),
     ];
-    let calls = ["RuntimeConfig", "UpdatePodSandboxResources", "PodSandboxStats", "ListPodSandboxStats"];
+    let calls = [
+        "RuntimeConfig",
+        "UpdatePodSandboxResources",
+        "PodSandboxStats",
+        "ListPodSandboxStats",
+        "ListMetricDescriptors",
+        "ListPodSandboxMetrics",
+    ];
     for (error, want) in errors.into_iter().zip(calls) {
         let RuntimeError::Unimplemented { call } = error else { panic!("{error:?}") };
         assert_eq!(call, want);
