@@ -195,6 +195,7 @@ impl Model {
                 containers.push(self.container_status(*id));
             }
         }
+        containers.sort_by_key(|status| std::cmp::Reverse(status.attempt));
         let shown = observed.map(|o| o.containers.iter().map(|c| c.status.clone()).collect::<Vec<_>>());
         assert_eq!(shown.unwrap_or_default(), containers);
         let shown = observed.map(|o| o.sandboxes.iter().map(|s| s.0.clone()).collect::<Vec<_>>());
