@@ -203,13 +203,14 @@ impl SyncLoop {
             .collect();
         let verdict = self.admit(&pod, &active);
         self.step(Event::Desired { pod, source });
-        self.show_last_picture(&uid);
         if let Admission::Reject { reason, message } = verdict {
             let reason = reason.as_str().into_owned();
             self.record_event(&uid, Happening::warning(reason.clone(), message.clone()));
             self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
             self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });
         }
+        // Only now may it begin: a pod that was rejected must not be set up first.
+        self.show_last_picture(&uid);
         self.refresh(&uid);
     }
 
@@ -258,7 +259,7 @@ impl SyncLoop {
                 self.look_for_orphans();
             }
             PlegReport::Relisted { observed_at, confirmed, unknown } => {
-                self.seen.relisted_at = Some(observed_at);
+                let is_first = self.seen.relisted_at.replace(observed_at).is_none();
                 self.publisher.change().runtime.last_relist = Some(observed_at);
                 let sightings = confirmed
                     .into_iter()
@@ -269,7 +270,10 @@ impl SyncLoop {
                     .collect();
                 self.seen.awaited.clone_from(&unknown);
                 self.step(Event::Relisted { observed_at, sightings, unknown });
-                self.refresh_all();
+                if is_first {
+                    // Later ones tell nothing new of the pods they confirm; what changed is told pod by pod.
+                    self.refresh_all();
+                }
                 self.look_for_orphans();
                 self.check_runtime_now_and_then(observed_at);
             }

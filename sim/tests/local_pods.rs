@@ -95,3 +95,20 @@ async fn what_cannot_be_is_refused_with_a_reason() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_rejected_is_never_set_up() {
+    node(async |world, control| {
+        settle().await;
+        let elsewhere = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  nodeSelector: {disk: none-like-it}\n  \
+                         containers:\n  - {name: main, image: \"sim/app:1\"}\n";
+        let applied = control.apply(bytes::Bytes::from_static(elsewhere.as_bytes())).await.expect("it is taken");
+        settle().await;
+        let view = world.view();
+        let status = &view.pods.get(&applied[0].uid).expect("it is shown").status;
+        assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("NodeAffinity")));
+        assert!(world.files.pods().is_empty(), "it has a directory");
+        assert!(world.runtime.store().sandboxes.is_empty());
+    })
+    .await;
+}
