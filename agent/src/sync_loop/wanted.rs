@@ -1,0 +1,87 @@
+//! What the sources want: pod sets become steps of the workers, and a new pod is admitted or rejected.
+
+use std::sync::Arc;
+
+use core_pods::admission::{self, Admission};
+use core_pods::merge::{PodSetChange, SourcedPod};
+use core_pods::worker::{Event, Sighting, StopReason};
+use core_types::api::Pod;
+use core_types::view::{Lifecycle, PodSource};
+use core_types::{PodExt, PodUid};
+
+use super::{SyncLoop, sighting_of};
+use crate::events::Happening;
+use crate::record::Rejection;
+use crate::sources::SourceSet;
+
+impl SyncLoop {
+    pub(super) fn take_source(&mut self, set: SourceSet) {
+        let change = self.sources.replace(set.source, set.pods, self.outside.clock.wall());
+        self.problems.insert(set.source, set.problems);
+        let of_manifests = self.problems.values().flatten().cloned();
+        self.publisher.change().source_problems = of_manifests.chain(self.sources.problems()).collect();
+        self.take_change(change);
+        self.look_for_orphans();
+    }
+
+    pub(super) fn take_change(&mut self, change: PodSetChange) {
+        for refused in &change.refused {
+            tracing::error!("{}", refused.message);
+        }
+        for SourcedPod { pod, .. } in change.removed {
+            self.step(Event::Stop { uid: pod.uid(), reason: StopReason::Removed, grace_secs: None });
+        }
+        for SourcedPod { pod, source } in change.added {
+            self.add_pod(pod, source);
+        }
+        for SourcedPod { pod, source } in change.updated {
+            self.step(Event::Desired { pod, source });
+        }
+        for SourcedPod { pod, .. } in change.deleted {
+            let grace_secs = pod.metadata.deletion_grace_period_seconds;
+            self.step(Event::Stop { uid: pod.uid(), reason: StopReason::Removed, grace_secs });
+        }
+    }
+
+    pub(super) fn add_pod(&mut self, pod: Arc<Pod>, source: PodSource) {
+        let uid = pod.uid();
+        let active: Vec<Arc<Pod>> = self
+            .workers
+            .iter()
+            .filter(|(other, worker)| **other != uid && worker.lifecycle() < Lifecycle::Terminating)
+            .filter_map(|(_, worker)| worker.pod().cloned())
+            .collect();
+        let verdict = self.admit(&pod, &active);
+        self.step(Event::Desired { pod, source });
+        if let Admission::Reject { reason, message } = verdict {
+            let reason = reason.as_str().into_owned();
+            self.record_event(&uid, Happening::warning(reason.clone(), message.clone()));
+            self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
+            self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });
+        }
+        // Only now may it begin: a pod that was rejected must not be set up first.
+        self.show_last_picture(&uid);
+        self.refresh(&uid);
+    }
+
+    pub(super) fn admit(&self, pod: &Pod, active: &[Arc<Pod>]) -> Admission {
+        let settings = &self.settings;
+        let node = admission::NodeFacts {
+            name: &settings.host.node_name,
+            labels: &settings.labels,
+            allocatable: &settings.allocatable,
+            sysctls: &settings.sysctls,
+        };
+        admission::admit(pod, active, &node)
+    }
+
+    /// Tells the machine what is known of a pod that it has just met.
+    pub(super) fn show_last_picture(&mut self, uid: &PodUid) {
+        let Some(relisted_at) = self.seen.relisted_at.filter(|_| self.seen.covers(uid)) else { return };
+        let sighting = match self.publisher.node().observed.get(uid) {
+            Some(observed) => sighting_of(observed, true),
+            None => Sighting { observed_at: relisted_at, stopped: true, changed: true },
+        };
+        self.step(Event::Seen { uid: uid.clone(), sighting });
+    }
+}

@@ -1,0 +1,95 @@
+//! Operations on pods: what starts them, what they tell on the way, and how they end.
+
+use std::sync::Arc;
+
+use core_pods::worker::{Event, OpId, Operation, Outcome};
+use core_types::api::Pod;
+use core_types::view::Lifecycle;
+use core_types::{ObservedPod, PodKey, PodUid};
+use tokio_util::sync::CancellationToken;
+
+use super::SyncLoop;
+use crate::events::Happening;
+use crate::executor::{OpInput, OpReport, ProbeFacts};
+use crate::note::{Note, NoteKind, Notes};
+
+impl SyncLoop {
+    pub(super) fn take_note(&mut self, note: Note) {
+        let Note { uid, kind } = note;
+        match kind {
+            NoteKind::Doing(activity) => {
+                self.records.entry(uid.clone()).or_default().activity = Some(activity)
+            }
+            NoteKind::Happened(happening) => self.record_event(&uid, happening),
+        }
+        self.show(&uid);
+    }
+
+    pub(super) fn record_event(&mut self, uid: &PodUid, happening: Happening) {
+        let now = self.outside.clock.wall();
+        self.records.entry(uid.clone()).or_default().events.record(uid, happening, now);
+    }
+
+    pub(super) fn take_end(&mut self, uid: PodUid, op: OpId, report: Option<Box<OpReport>>) {
+        let record = self.records.entry(uid.clone()).or_default();
+        record.activity = None;
+        let outcome = match report {
+            None => Outcome::Failed { retry_at: None },
+            Some(report) => {
+                record.memory = Some(report.memory);
+                if report.outcome != Outcome::Cancelled {
+                    record.waiting = report.waiting;
+                    record.problem = report.problem;
+                }
+                report.outcome
+            }
+        };
+        self.step(Event::Ended { uid: uid.clone(), op, outcome });
+        self.refresh(&uid);
+    }
+
+    /// Adoption that took too long and pods whose time is over are ended, and what is due is done.
+    pub(super) fn start(&mut self, uid: PodUid, op: OpId, operation: Operation) {
+        let Some(executor) = self.executor.clone() else {
+            // Cannot happen: nothing starts before the runtime was seen. If it does, the machine tries again.
+            let outcome = Outcome::Failed { retry_at: None };
+            return self.step(Event::Ended { uid, op, outcome });
+        };
+        let cancel = CancellationToken::new();
+        let observed = self.publisher.node().observed.get(&uid).cloned();
+        let probes = self.probe_facts(&uid, observed.as_deref());
+        let key = self.workers.get(&uid).map_or_else(|| PodKey::new("", ""), |worker| worker.key().clone());
+        let input = OpInput {
+            uid: uid.clone(),
+            key,
+            operation,
+            observed,
+            probes,
+            memory: self.records.entry(uid.clone()).or_default().memory.take().unwrap_or_default(),
+            runtime: self.inputs.runtime.borrow().clone(),
+            active: self.active_pods(),
+            notes: Notes {
+                uid: uid.clone(),
+                clock: Arc::clone(&self.outside.clock),
+                sender: self.operations.notes(),
+            },
+            cancel: cancel.clone(),
+        };
+        self.operations.start((uid, op), cancel, async move { executor.perform(input).await });
+    }
+
+    pub(super) fn probe_facts(&self, uid: &PodUid, observed: Option<&ObservedPod>) -> ProbeFacts {
+        let Some(record) = self.records.get(uid) else { return ProbeFacts::default() };
+        let pod = self.workers.get(uid).and_then(|worker| worker.pod());
+        ProbeFacts {
+            unstarted: pod.map(|pod| record.probes.unstarted(pod, observed)).unwrap_or_default(),
+            failed: record.probes.failed.clone(),
+        }
+    }
+
+    /// Pods that count for the QoS cgroups: those that run or may run.
+    pub(super) fn active_pods(&self) -> Vec<Arc<Pod>> {
+        let active = self.workers.iter().filter(|(_, worker)| worker.lifecycle() < Lifecycle::Terminated);
+        active.filter_map(|(_, worker)| worker.pod().cloned()).collect()
+    }
+}
