@@ -9,6 +9,7 @@ use core_runtime::dns::{DnsSettings, HostDns, ResolvConf, pod_dns};
 use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
 use core_runtime::hosts::{host_network_hosts, pod_hosts};
 use core_runtime::plan::RestartCount;
+use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
 use core_runtime::security::{ImageUser, NodeSecurity, container_security};
 use core_runtime::{RuntimeEventText, WaitingReason, env};
 use core_types::api::Pod;
@@ -20,6 +21,7 @@ use ports::pod_files::LogLink;
 use super::Executor;
 use super::context::{Op, StepError, StepResult};
 use super::images::ReadyImage;
+use crate::events::Happening;
 
 /// Largest host file that is read for a pod (CONTRACT 3.18).
 const MAX_HOST_FILE_BYTES: usize = 10 << 20;
@@ -67,6 +69,19 @@ impl StartFailure {
     }
 }
 
+/// The runtime handler of a pod. That its class has no effect here is told with every sandbox.
+async fn runtime_handler_of(op: &Op, pod: &Pod) -> Result<RuntimeHandler, String> {
+    let Some(spec) = pod.spec_ref() else { return Ok(RuntimeHandler::Default) };
+    let handler = runtime_handler(spec, RuntimeClasses::Standalone).map_err(|error| error.to_string())?;
+    if let RuntimeHandler::DefaultInsteadOf { class } = &handler {
+        let message = format!(
+            "runtimeClassName {class:?} has no effect without an API server: the pod runs with the runtime's default handler"
+        );
+        op.happened(Happening::warning("RuntimeClassIgnored", message)).await;
+    }
+    Ok(handler)
+}
+
 impl Executor {
     /// Creates a sandbox and learns its addresses.
     pub(super) async fn create_sandbox(
@@ -82,7 +97,9 @@ impl Executor {
         let failed = |message: String| StepError::failed("FailedCreatePodSandBox", message);
         let result = async {
             let config = self.sandbox_config(op, setup).await?;
-            self.outside.runtime.run_sandbox(&config, "").await.map_err(|error| error.to_string())
+            let handler = runtime_handler_of(op, setup.pod).await?;
+            let created = self.outside.runtime.run_sandbox(&config, handler.as_str()).await;
+            created.map_err(|error| error.to_string())
         };
         let id = match result.await {
             Ok(id) => id,

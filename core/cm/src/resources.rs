@@ -48,7 +48,7 @@ pub fn pod_requests(pod: &Pod, overhead: Overhead) -> ResourceList {
 
 /// Limits of the whole pod. Overhead is added only where there is a limit.
 pub fn pod_limits(pod: &Pod, overhead: Overhead) -> ResourceList {
-    let mut sum = aggregate(pod, |resources| &resources.limits);
+    let mut sum = container_limits(pod);
     let Some(spec) = pod.spec_ref() else { return sum };
     if let Some(resources) = pod_level(spec) {
         replace_supported(&mut sum, &resource_list(&resources.limits));
@@ -66,6 +66,11 @@ pub fn pod_limits(pod: &Pod, overhead: Overhead) -> ResourceList {
 /// Requests of the containers alone.
 pub fn container_requests(pod: &Pod) -> ResourceList {
     aggregate(pod, |resources| &resources.requests)
+}
+
+/// Limits of the containers alone.
+pub fn container_limits(pod: &Pod) -> ResourceList {
+    aggregate(pod, |resources| &resources.limits)
 }
 
 /// `spec.resources` when it says something about a resource that pods can set as a whole.

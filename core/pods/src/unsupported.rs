@@ -15,15 +15,7 @@ const POD_ROWS: &[PodRow] = &[
     ("ephemeralContainers", |spec| filled(&spec.ephemeral_containers), "ephemeral containers are", REMOVE),
     ("readinessGates", |spec| filled(&spec.readiness_gates), "readiness gates are", REMOVE),
     ("resourceClaims", |spec| filled(&spec.resource_claims), "resource claims are", REMOVE),
-    ("resources", |spec| spec.resources.is_some(), "pod-level resources are", "set them on the containers"),
-    (
-        "runtimeClassName",
-        |spec| spec.runtime_class_name.as_ref().is_some_and(|name| !name.is_empty()),
-        "runtime classes are",
-        "remove the field, the pod then runs with the default runtime",
-    ),
     ("hostUsers", |spec| spec.host_users == Some(false), "user namespaces are", REMOVE),
-    ("overhead", |spec| spec.overhead.as_ref().is_some_and(|map| !map.is_empty()), "pod overhead is", REMOVE),
 ];
 
 /// A field of a container, as [`PodRow`].

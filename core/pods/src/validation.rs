@@ -18,6 +18,7 @@ mod lifecycle;
 mod metadata;
 mod names;
 mod network;
+mod pod_resources;
 mod probes;
 mod resources;
 mod security;

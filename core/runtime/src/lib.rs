@@ -17,6 +17,7 @@ pub mod image;
 pub mod plan;
 pub mod reasons;
 pub mod restart;
+pub mod runtime_class;
 pub mod security;
 pub mod text;
 

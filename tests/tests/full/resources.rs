@@ -80,6 +80,56 @@ fn requests_and_limits_become_cgroup_values() {
 }
 
 #[test]
+fn resources_of_the_pod_as_a_whole_and_overhead_become_cgroup_values() {
+    let mut node = Node::started();
+    let whole = json!({ "requests": { "cpu": "300m", "memory": "64Mi" }, "limits": { "cpu": "500m", "memory": "96Mi" } });
+    let spec = json!({
+        "resources": whole, "overhead": { "cpu": "50m", "memory": "8Mi" },
+        "containers": [
+            sized("own", json!({ "cpu": "100m" }), json!({ "cpu": "200m", "memory": "32Mi" })),
+            sized("shared", json!({}), json!({})),
+        ],
+    });
+    node.put(&pod("whole", spec));
+    let same = json!({ "cpu": "200m", "memory": "32Mi" });
+    let spec =
+        json!({ "resources": { "requests": same, "limits": same }, "containers": [shell("main", IDLE)] });
+    node.put(&pod("level", spec));
+    let (whole, level) = (node.ready("whole"), node.ready("level"));
+    assert_eq!(whole["status"]["qosClass"], "Burstable");
+    assert_eq!(level["status"]["qosClass"], "Guaranteed");
+    let value = |cpu_shares: u64, cpu_quota_us: u64, memory_mib: u64| Limits {
+        cpu_shares,
+        cpu_quota_us: Some(cpu_quota_us),
+        memory_bytes: Some(memory_mib * MIB),
+    };
+    let (of_whole, of_level) = (
+        format!("kubepods/burstable/pod{}", status::uid(&whole)),
+        format!("kubepods/pod{}", status::uid(&level)),
+    );
+    let container =
+        |path: &str, pod: &Value, name: &str| format!("{path}/{}", status::id(&status::container(pod, name)));
+    for (path, want) in [
+        (of_whole.clone(), value(358, 55_000, 104)),
+        (container(&of_whole, &whole, "own"), value(102, 20_000, 32)),
+        // A container without limits of its own has the pod's; without a request its shares are those of the limit.
+        (container(&of_whole, &whole, "shared"), value(512, 50_000, 96)),
+        (of_level.clone(), value(204, 20_000, 32)),
+        (container(&of_level, &level, "main"), value(204, 20_000, 32)),
+    ] {
+        assert_eq!(limits(&node.instance, &path), want, "{path}");
+    }
+}
+
+#[test]
+fn a_runtime_class_has_no_effect_without_an_api_server_and_that_is_told() {
+    let mut node = Node::started();
+    node.put(&pod("classy", json!({ "runtimeClassName": "kata", "containers": [shell("main", IDLE)] })));
+    node.ready("classy");
+    node.logged(0, &["runtimeClassName", "kata", "no effect without an API server"]);
+}
+
+#[test]
 fn a_container_over_its_memory_limit_is_killed_and_says_so() {
     let mut node = Node::started();
     let limit = json!({ "memory": "16Mi" });

@@ -1,8 +1,8 @@
 //! The defaults that the API server gives a pod on its way in (upstream's `pkg/apis/core/v1/defaults.go`), for pods that
 //! do not come through an API server.
 //!
-//! Applying them twice changes nothing. Left out: what only an API server knows (service account, priority, limit ranges)
-//! and pod-level resources, which [`crate::unsupported`] refuses.
+//! Applying them twice changes nothing. Left out: what only an API server knows (service account, priority, limit ranges).
+//! Pod-level requests stay as they are written: with `PodLevelResourcesFixDefaulting` only an API server fills them in.
 
 use core_types::Quantity;
 use core_types::api::{
@@ -47,11 +47,10 @@ fn canonicalize_quantities(pod: &mut Pod) {
         let vars = container.env.iter_mut().flatten().filter_map(|var| var.value_from.as_mut());
         let divisors = vars.filter_map(|source| source.resource_field_ref.as_mut()?.divisor.as_mut());
         divisors.for_each(canonicalize);
-        if let Some(resources) = &mut container.resources {
-            let lists = [&mut resources.limits, &mut resources.requests];
-            lists.into_iter().flatten().flat_map(|list| list.values_mut()).for_each(round_up_to_milli);
-        }
+        container.resources.iter_mut().for_each(canonicalize_requirements);
     }
+    spec.resources.iter_mut().for_each(canonicalize_requirements);
+    spec.overhead.iter_mut().flat_map(|list| list.values_mut()).for_each(round_up_to_milli);
     for volume in spec.volumes.iter_mut().flatten() {
         volume.empty_dir.iter_mut().filter_map(|source| source.size_limit.as_mut()).for_each(canonicalize);
         let files = volume.downward_api.iter_mut().filter_map(|source| source.items.as_mut()).flatten();
@@ -61,6 +60,11 @@ fn canonicalize_quantities(pod: &mut Pod) {
             projections.filter_map(|projection| projection.downward_api.as_mut()?.items.as_mut()).flatten();
         files.for_each(canonicalize_divisor);
     }
+}
+
+fn canonicalize_requirements(resources: &mut ResourceRequirements) {
+    let lists = [&mut resources.limits, &mut resources.requests];
+    lists.into_iter().flatten().flat_map(|list| list.values_mut()).for_each(round_up_to_milli);
 }
 
 fn canonicalize_divisor(file: &mut DownwardAPIVolumeFile) {

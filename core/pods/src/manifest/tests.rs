@@ -398,10 +398,6 @@ fn what_is_not_implemented_is_refused_by_name() {
             "spec.hostUsers: Forbidden: user namespaces are not implemented yet: remove the field",
         ),
         (
-            with_spec("runtimeClassName: kata"),
-            "spec.runtimeClassName: Forbidden: runtime classes are not implemented yet: remove the field, the pod then runs with the default runtime",
-        ),
-        (
             with_spec("volumes: [{name: v, nfs: {server: s, path: /}}]"),
             "spec.volumes[0].nfs: Forbidden: nfs volumes are not implemented yet: use an emptyDir, hostPath or downwardAPI volume",
         ),
@@ -418,6 +414,9 @@ fn what_is_not_implemented_is_refused_by_name() {
     let supported = [
         with_spec("setHostnameAsFQDN: true"),
         with_spec("hostnameOverride: other"),
+        with_spec("runtimeClassName: kata"),
+        with_spec("overhead: {cpu: 100m, memory: 8Mi}"),
+        with_spec("resources: {requests: {cpu: 100m}, limits: {memory: 64Mi}}"),
         with_spec("initContainers: [{name: s, image: i, restartPolicy: Always}, {name: t, image: i}]"),
         with_spec("securityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: \"1\"}]}"),
         with_spec("volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]"),

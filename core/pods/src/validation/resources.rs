@@ -31,7 +31,7 @@ const STANDARD: &[&str] = &[
     "services.loadbalancers",
 ];
 
-fn is_huge_page(name: &str) -> bool {
+pub(super) fn is_huge_page(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 
@@ -52,14 +52,33 @@ fn is_overcommit_allowed(name: &str) -> bool {
     is_native(name) && !is_huge_page(name)
 }
 
+/// What checks the name of a resource.
+type NameCheck = fn(&str, &Path, &mut Errors);
+
 pub(super) fn validate(requirements: &ResourceRequirements, path: &Path, errors: &mut Errors) {
+    validate_lists(requirements, validate_name, path, errors);
+}
+
+/// Requests and limits of the pod as a whole.
+pub(super) fn validate_pod_level(requirements: &ResourceRequirements, path: &Path, errors: &mut Errors) {
+    validate_lists(requirements, validate_pod_level_name, path, errors);
+}
+
+fn validate_lists(
+    requirements: &ResourceRequirements,
+    check_name: NameCheck,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
     let limits = requirements.limits.iter().flatten();
     let requests = requirements.requests.iter().flatten();
     for (name, text) in limits.clone() {
+        check_name(name, &limits_path.key(name), errors);
         validate_value(name, text, &limits_path.key(name), errors);
     }
     for (name, text) in requests.clone() {
+        check_name(name, &requests_path.key(name), errors);
         let Some(request) = validate_value(name, text, &requests_path.key(name), errors) else { continue };
         let limit_text = requirements.limits.as_ref().and_then(|limits| limits.get(name));
         let Some(limit_text) = limit_text else {
@@ -83,9 +102,8 @@ pub(super) fn validate(requirements: &ResourceRequirements, path: &Path, errors:
     }
 }
 
-/// The quantity, when it is one. Errors of its name are reported beside.
+/// The quantity, when it is one.
 fn validate_value(name: &str, text: &QuantityText, path: &Path, errors: &mut Errors) -> Option<Quantity> {
-    validate_name(name, path, errors);
     let value: Quantity = match text.0.parse() {
         Ok(value) => value,
         Err(error) => {
@@ -112,13 +130,29 @@ fn validate_value(name: &str, text: &QuantityText, path: &Path, errors: &mut Err
     Some(value)
 }
 
+/// What a pod may ask for as a whole.
+const POD_LEVEL: &[&str] = &["cpu", "hugepages-", "memory"];
+
+fn validate_pod_level_name(name: &str, path: &Path, errors: &mut Errors) {
+    let messages = names::qualified_name(name);
+    if !messages.is_empty() {
+        errors.invalid_each(path, name, messages);
+    } else if !name.contains('/') && !STANDARD.contains(&name) && !is_huge_page(name) {
+        errors.invalid(path, name, NOT_STANDARD);
+    } else if !matches!(name, "cpu" | "memory") && !is_huge_page(name) {
+        errors.not_supported(path, name, POD_LEVEL);
+    }
+}
+
+const NOT_STANDARD: &str = "must be a standard resource type or fully qualified";
+
 fn validate_name(name: &str, path: &Path, errors: &mut Errors) {
     let messages = names::qualified_name(name);
     if !messages.is_empty() {
         errors.invalid_each(path, name, messages);
     } else if !name.contains('/') {
         if !STANDARD.contains(&name) && !is_huge_page(name) {
-            errors.invalid(path, name, "must be a standard resource type or fully qualified");
+            errors.invalid(path, name, NOT_STANDARD);
         }
         if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page(name) {
             errors.invalid(path, name, "must be a standard resource for containers");

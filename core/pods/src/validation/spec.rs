@@ -2,13 +2,14 @@
 
 use core_types::api::{PodSpec, Toleration};
 
-use super::{Errors, Path, container, metadata, names, network, security, volumes};
+use super::{Errors, Path, container, metadata, names, network, pod_resources, security, volumes};
 
 pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
     let path = Path::root("spec");
     let known_volumes =
         volumes::validate(spec.volumes.as_deref().unwrap_or_default(), &path.child("volumes"), errors);
     container::validate_all(spec, &known_volumes, errors);
+    pod_resources::validate(spec, &path, errors);
     network::validate_host_network_ports(spec, &path, errors);
     let field = |text: &Option<String>| text.clone().unwrap_or_default();
     errors.one_of(
@@ -34,6 +35,9 @@ pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
         &path.child("hostAliases"),
         errors,
     );
+    if let Some(overhead) = &spec.overhead {
+        pod_resources::validate_overhead(overhead, &path.child("overhead"), errors);
+    }
     if let Some(os) = &spec.os {
         match os.name.as_str() {
             "" => errors.required(&path.child("os").child("name"), ""),
@@ -60,12 +64,13 @@ fn validate_names(spec: &PodSpec, path: &Path, errors: &mut Errors) {
         errors.invalid_each(&field, name, names::dns1123_subdomain(name));
     }
     type Check = fn(&str) -> Vec<String>;
-    let named: [(&str, &Option<String>, Check); 5] = [
+    let named: [(&str, &Option<String>, Check); 6] = [
         ("serviceAccountName", &spec.service_account_name, names::dns1123_subdomain),
         ("nodeName", &spec.node_name, names::dns1123_subdomain),
         ("hostname", &spec.hostname, names::dns1123_label),
         ("subdomain", &spec.subdomain, names::dns1123_label),
         ("priorityClassName", &spec.priority_class_name, names::dns1123_subdomain),
+        ("runtimeClassName", &spec.runtime_class_name, names::dns1123_subdomain),
     ];
     for (field, text, check) in named {
         if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {

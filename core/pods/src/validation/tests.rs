@@ -272,6 +272,42 @@ fn resources_are_checked() {
 }
 
 #[test]
+fn resources_of_the_pod_as_a_whole_are_checked() {
+    let whole = |resources: Value, own: Value| json!({"containers": [{"name": "c", "image": "i", "resources": own}], "resources": resources});
+    let none = || json!({});
+    table(vec![
+        (
+            whole(json!({"requests": {"ephemeral-storage": "1Gi"}}), none()),
+            "spec.resources.requests[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": supported values: \"cpu\", \"hugepages-\", \"memory\"",
+        ),
+        (
+            whole(json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}), none()),
+            "spec.resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+        ),
+        (
+            whole(json!({"requests": {"cpu": "100m"}}), json!({"requests": {"cpu": "200m"}})),
+            "spec.resources.requests[cpu]: Invalid value: \"100m\": must be greater than or equal to aggregate container requests of 200m",
+        ),
+        (
+            whole(json!({"limits": {"memory": "1Mi"}}), json!({"limits": {"memory": "2Mi"}})),
+            "spec.resources.containers[0][memory].limits: Invalid value: \"2Mi\": must be less than or equal to pod limits of 1Mi",
+        ),
+        (
+            whole(json!({"claims": [], "limits": {"cpu": "1"}}), none()),
+            "spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level",
+        ),
+        (
+            json!({"containers": [{"name": "c", "image": "i"}], "overhead": {"cpu": "-1"}}),
+            "spec.overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
+        ),
+        (
+            json!({"containers": [{"name": "c", "image": "i"}], "runtimeClassName": "a_b"}),
+            "spec.runtimeClassName: Invalid value: \"a_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ),
+    ]);
+}
+
+#[test]
 fn volumes_and_mounts_are_checked() {
     let volumes = |value: Value| spec(json!({"volumes": value}));
     let mounts = |value: Value| {
