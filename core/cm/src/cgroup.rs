@@ -34,6 +34,19 @@ pub struct CgroupValues {
     pub unified: BTreeMap<String, String>,
 }
 
+/// The limits that a cgroup has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupLimits {
+    /// CPU shares; on cgroup v2 those that its weight stands for.
+    pub cpu_shares: u64,
+    /// CFS quota in microseconds; `None` for none.
+    pub cpu_quota_us: Option<i64>,
+    /// CFS period in microseconds.
+    pub cpu_period_us: u64,
+    /// Memory limit in bytes; `None` for none.
+    pub memory_limit_bytes: Option<i64>,
+}
+
 impl CgroupPath {
     /// `kubepods`, the cgroup of all pods.
     pub fn kubepods() -> Self {

@@ -32,6 +32,16 @@ pub fn shares_from_weight(weight: u64) -> u64 {
     (weight.clamp(1, 10_000) - 1) * 262_142 / 9999 + 2
 }
 
+/// Request in thousandths of a core for CPU shares; 0 below what the kernel takes.
+pub fn milli_cpu_from_shares(shares: i64) -> i64 {
+    if shares < MIN_SHARES as i64 { 0 } else { shares.saturating_mul(1000).saturating_add(1023) / 1024 }
+}
+
+/// Limit in thousandths of a core for a CFS quota; 0 for none.
+pub fn milli_cpu_from_quota(quota_us: i64, period_us: i64) -> i64 {
+    if quota_us <= 0 || period_us <= 0 { 0 } else { quota_us.saturating_mul(1000) / period_us }
+}
+
 /// A huge page size as the kernel names it: `2MB`, `1GB`, `64KB`. `None` for a size that no unit divides.
 pub fn hugepage_size_name(bytes: i64) -> Option<String> {
     const UNITS: [&str; 6] = ["B", "KB", "MB", "GB", "TB", "PB"];

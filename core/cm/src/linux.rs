@@ -1,6 +1,6 @@
 //! CRI resources of containers and sandboxes (CONTRACT 3.24, 3.27).
 
-use core_types::api::{Container, Pod};
+use core_types::api::{Container, Pod, ResourceRequirements};
 use core_types::runtime::{HugepageLimit, LinuxResources};
 use core_types::{PodExt, QosClass, Quantity};
 
@@ -100,18 +100,24 @@ fn set_swap(resources: &mut LinuxResources, pod: &Pod, container: &Container, no
     }
 }
 
+/// Whether a container may swap at all: under `LimitedSwap` on cgroup v2, in a Burstable pod that is not critical, with a
+/// memory request other than its limit.
+pub fn may_swap(pod: &Pod, container: &Container, node: &NodeFacts) -> bool {
+    let none = ResourceRequirements::default();
+    let own = container.resources.as_ref().unwrap_or(&none);
+    node.swap == SwapBehavior::Limited
+        && node.cgroup_version == CgroupVersion::V2
+        && !is_critical(pod)
+        && qos_class(pod) == QosClass::Burstable
+        && amount(&own.requests, "memory") != amount(&own.limits, "memory")
+}
+
 /// Swap of a container under `LimitedSwap`: its request's share of the node's memory, in bytes. Critical pods, other QoS
 /// classes and containers without a request below their limit get none.
 fn swap_share(pod: &Pod, container: &Container, node: &NodeFacts) -> i64 {
     let own = container.resources.clone().unwrap_or_default();
-    let (request, limit) = (amount(&own.requests, "memory"), amount(&own.limits, "memory"));
-    let bytes = request.value();
-    if is_critical(pod)
-        || qos_class(pod) != QosClass::Burstable
-        || request == limit
-        || node.memory_bytes <= 0
-        || bytes > node.memory_bytes
-    {
+    let bytes = amount(&own.requests, "memory").value();
+    if !may_swap(pod, container, node) || node.memory_bytes <= 0 || bytes > node.memory_bytes {
         return 0;
     }
     // The same floating-point steps as upstream, so that the byte counts agree.

@@ -3,11 +3,12 @@
 //! ```text
 //! bytes --> manifest / manifest_set --> merge --> worker        admission: may this pod run here?
 //!               |
-//!               +-- validation, unsupported
+//!               +-- validation, unsupported          allocation: what was it given, and may it be resized?
 //! ```
 
 pub mod active_deadline;
 pub mod admission;
+pub mod allocation;
 pub mod manifest;
 pub mod manifest_set;
 pub mod merge;
