@@ -1,7 +1,7 @@
 //! Cgroups of the node, its QoS classes and its pods. Container cgroups are the runtime's.
 
 use async_trait::async_trait;
-use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_cm::cgroup::{CgroupLimits, CgroupPath, CgroupValues};
 use core_types::PodUid;
 
 /// Why a cgroup could not be made, changed or removed.
@@ -46,6 +46,10 @@ pub trait Cgroups: Send + Sync {
     async fn ensure(&self, path: &CgroupPath, values: &CgroupValues) -> Result<(), CgroupError>;
     /// True when the cgroup is there in every hierarchy that counts (CONTRACT 5.1).
     async fn exists(&self, path: &CgroupPath) -> Result<bool, CgroupError>;
+    /// The limits that the cgroup has now.
+    async fn limits(&self, path: &CgroupPath) -> Result<CgroupLimits, CgroupError>;
+    /// Memory in use in the cgroup and below, in bytes.
+    async fn memory_usage_bytes(&self, path: &CgroupPath) -> Result<u64, CgroupError>;
     /// Kills what is left in the cgroup and removes it with everything below. Gone already is success.
     async fn destroy(&self, path: &CgroupPath) -> Result<(), CgroupError>;
     /// UIDs of all pods that have a cgroup, with their cgroups.

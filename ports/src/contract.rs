@@ -11,14 +11,14 @@ use core_types::{PodKey, PodUid};
 use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
 
 use crate::pod_files::{LogTail, SubPathRequest};
-use crate::{Cgroups, ContainerLogFiles, PodFiles};
+use crate::{Cgroups, Checkpoints, ContainerLogFiles, PodFiles};
 
 /// Rules of [`Cgroups`].
 pub async fn cgroups(subject: &dyn Cgroups) {
     let path = |names: &[&str]| CgroupPath(names.iter().map(|&name| name.to_owned()).collect());
     let class = path(&["kubepods", "burstable"]);
     let pod = path(&["kubepods", "burstable", "poda-1"]);
-    let values = CgroupValues { cpu_shares: Some(100), ..CgroupValues::default() };
+    let values = CgroupValues { cpu_shares: Some(1024), ..CgroupValues::default() };
 
     assert!(!subject.exists(&pod).await.expect("exists"), "nothing is there at first");
     subject.destroy(&pod).await.expect("destroying what is not there is success");
@@ -34,6 +34,16 @@ pub async fn cgroups(subject: &dyn Cgroups) {
     let expected = vec![(PodUid::from("a-1"), pod.clone()), (PodUid::from("b-2"), guaranteed.clone())];
     assert_eq!(listed, expected, "pods of every QoS class are listed by UID");
 
+    let limits = subject.limits(&pod).await.expect("limits");
+    assert_eq!((limits.cpu_shares, limits.memory_limit_bytes), (1024, None), "what was set comes back");
+    let larger = CgroupValues { memory_limit_bytes: Some(64 << 20), ..CgroupValues::default() };
+    subject.ensure(&pod, &larger).await.expect("ensure sets what is given");
+    let limits = subject.limits(&pod).await.expect("limits");
+    let seen = (limits.cpu_shares, limits.cpu_quota_us, limits.memory_limit_bytes);
+    assert_eq!(seen, (1024, None, Some(64 << 20)), "and leaves the rest");
+    assert!(subject.memory_usage_bytes(&pod).await.expect("memory_usage_bytes") < 64 << 20);
+    assert!(subject.limits(&path(&["kubepods", "podc-3"])).await.is_err(), "what is not there has none");
+
     subject.destroy(&pod).await.expect("destroy");
     assert!(!subject.exists(&pod).await.expect("exists"), "what was destroyed is gone");
     assert!(subject.exists(&guaranteed).await.expect("exists"), "and nothing else");
@@ -43,6 +53,23 @@ pub async fn cgroups(subject: &dyn Cgroups) {
 
     for names in [&[][..], &[".."], &["kubepods", "../x"], &[""]] {
         assert!(subject.destroy(&path(names)).await.is_err(), "{names:?} is refused");
+    }
+}
+
+/// Rules of [`Checkpoints`]. Leaves `some_state` and the file that it was set aside as.
+pub async fn checkpoints(subject: &dyn Checkpoints) {
+    assert!(subject.load("some_state").await.expect("load").is_none(), "nothing is there at first");
+    for content in [&b"first"[..], b"", b"second"] {
+        subject.store("some_state", content).await.expect("store");
+        assert_eq!(subject.load("some_state").await.expect("load").as_deref(), Some(content));
+    }
+    let aside = subject.set_aside("some_state").await.expect("set_aside");
+    assert!(aside.to_string_lossy().contains("some_state"), "it can still be found");
+    assert!(subject.load("some_state").await.expect("load").is_none(), "and is out of the way");
+    assert!(subject.set_aside("some_state").await.is_err(), "there is nothing to set aside");
+    subject.store("some_state", b"third").await.expect("store");
+    for name in ["", "..", "a/b"] {
+        assert!(subject.store(name, b"x").await.is_err(), "{name:?} is no plain name");
     }
 }
 

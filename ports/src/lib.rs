@@ -4,6 +4,7 @@
 //! Every call is bounded in time by its implementation; an error says what failed, on what, and why.
 
 pub mod cgroups;
+pub mod checkpoints;
 pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -19,6 +20,7 @@ pub mod sources;
 pub mod stats;
 
 pub use cgroups::{CgroupError, Cgroups};
+pub use checkpoints::Checkpoints;
 pub use clock::Clock;
 pub use control::{Control, ControlError};
 pub use hooks::{HookAnswer, HookDialError, HookDialer};

@@ -4,17 +4,20 @@
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_cm::cgroup::{CgroupLimits, CgroupPath, CgroupValues};
 use core_types::{HttpGet, PodUid};
 use ports::sources::FileHints;
 use ports::{
-    CgroupError, Cgroups, FileError, HookAnswer, HookDialError, HookDialer, ManifestFile, ManifestFiles,
+    CgroupError, Cgroups, Checkpoints, FileError, HookAnswer, HookDialError, HookDialer, ManifestFile,
+    ManifestFiles,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+
+use crate::faults::Faults;
 
 mod log_files;
 mod pod_files;
@@ -29,6 +32,62 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A name of one component, as the real host takes it.
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+/// What everything in the simulation uses: less than any limit.
+pub(crate) const FAKE_USAGE_BYTES: u64 = 1 << 20;
+
+/// Checkpoints of the simulated node: they survive the agent.
+#[derive(Debug)]
+pub struct FakeCheckpoints {
+    faults: Arc<Faults>,
+    files: Mutex<BTreeMap<String, bytes::Bytes>>,
+}
+
+impl FakeCheckpoints {
+    /// No checkpoint yet.
+    pub fn new(faults: Arc<Faults>) -> Self {
+        Self { faults, files: Mutex::default() }
+    }
+}
+
+fn plain(name: &str) -> Result<String, FileError> {
+    match is_plain_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(FileError::Refused {
+            path: PathBuf::from(name),
+            problem: "it is not a plain name".to_owned(),
+        }),
+    }
+}
+
+#[async_trait]
+impl Checkpoints for FakeCheckpoints {
+    async fn load(&self, name: &str) -> Result<Option<bytes::Bytes>, FileError> {
+        Ok(lock(&self.files).get(&plain(name)?).cloned())
+    }
+
+    async fn store(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
+        let name = plain(name)?;
+        if self.faults.disk_is_full() {
+            let source = Error::from(ErrorKind::StorageFull);
+            return Err(FileError::Io { operation: "write", path: PathBuf::from(name), source });
+        }
+        lock(&self.files).insert(name, content.to_vec().into());
+        Ok(())
+    }
+
+    async fn set_aside(&self, name: &str) -> Result<PathBuf, FileError> {
+        let name = plain(name)?;
+        let aside = format!("{name}.corrupt");
+        let mut files = lock(&self.files);
+        let Some(content) = files.remove(&name) else {
+            let source = Error::from(ErrorKind::NotFound);
+            return Err(FileError::Io { operation: "rename", path: PathBuf::from(name), source });
+        };
+        files.insert(aside.clone(), content);
+        Ok(PathBuf::from(aside))
+    }
 }
 
 /// Cgroups of the simulated node.
@@ -57,8 +116,36 @@ impl Cgroups for FakeCgroups {
         for parents in 1..path.0.len() {
             existing.entry(CgroupPath(path.0[..parents].to_vec())).or_default();
         }
-        existing.insert(path.clone(), values.clone());
+        let own = existing.entry(path.clone()).or_default();
+        own.cpu_shares = values.cpu_shares.or(own.cpu_shares);
+        own.cpu_quota_us = values.cpu_quota_us.or(own.cpu_quota_us);
+        own.cpu_period_us = values.cpu_period_us.or(own.cpu_period_us);
+        own.memory_limit_bytes = values.memory_limit_bytes.or(own.memory_limit_bytes);
+        own.pids_limit = values.pids_limit.or(own.pids_limit);
+        own.hugepage_limits.extend(values.hugepage_limits.clone());
+        own.unified.extend(values.unified.clone());
         Ok(())
+    }
+
+    async fn limits(&self, path: &CgroupPath) -> Result<CgroupLimits, CgroupError> {
+        checked(path)?;
+        let existing = lock(&self.existing);
+        let own = existing.get(path).ok_or_else(|| CgroupError::Io {
+            cgroup: path.cgroupfs(),
+            operation: "read".to_owned(),
+            path: path.cgroupfs(),
+            source: Error::from(ErrorKind::NotFound),
+        })?;
+        Ok(CgroupLimits {
+            cpu_shares: own.cpu_shares.unwrap_or(1024),
+            cpu_quota_us: own.cpu_quota_us.filter(|quota| *quota > 0),
+            cpu_period_us: own.cpu_period_us.unwrap_or(100_000),
+            memory_limit_bytes: own.memory_limit_bytes.filter(|bytes| *bytes >= 0),
+        })
+    }
+
+    async fn memory_usage_bytes(&self, path: &CgroupPath) -> Result<u64, CgroupError> {
+        self.limits(path).await.map(|_| FAKE_USAGE_BYTES)
     }
 
     async fn exists(&self, path: &CgroupPath) -> Result<bool, CgroupError> {

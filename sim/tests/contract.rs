@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use sim::clock::SimClock;
 use sim::faults::Faults;
-use sim::host::{FakeCgroups, FakeFiles, FakeLogFiles};
+use sim::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeLogFiles};
+
+#[tokio::test]
+async fn fake_checkpoints_keep_the_contract() {
+    let faults = Arc::new(Faults::new(1, 0));
+    ports::contract::checkpoints(&FakeCheckpoints::new(faults)).await;
+}
 
 #[tokio::test]
 async fn fake_cgroups_keep_the_contract() {

@@ -12,7 +12,7 @@
 //! starts a container whose older instance may still run without stopping that one first, and never without a usable
 //! sandbox (kept, or created earlier in the same plan).
 //!
-//! Left out: ephemeral containers and in-place resize.
+//! Left out: ephemeral containers, and sizes of containers that change while they run (`core_cm::resize`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,8 @@ pub struct PlanInput<'a> {
     pub unstarted: &'a BTreeSet<ContainerId>,
     /// Running containers that must be restarted because of a probe.
     pub failed: &'a BTreeMap<ContainerId, FailedProbe>,
+    /// Running containers that must be restarted for their new size (`resizePolicy`).
+    pub resized: &'a BTreeSet<ContainerId>,
     /// The time.
     pub now: Now,
 }
@@ -150,6 +152,8 @@ pub struct StopContainer {
 pub enum StopReason {
     /// Its spec changed.
     SpecChanged,
+    /// It gets another size, and its resize policy asks for a restart.
+    Resized,
     /// It failed a probe.
     ProbeFailed(FailedProbe),
     /// The runtime does not know its state.

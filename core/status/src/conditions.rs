@@ -3,8 +3,8 @@
 use core_types::api::{ContainerStatus, PodCondition, PodStatus};
 use core_types::{ContainerKind, ObservedSandbox, PodExt};
 
-use crate::StatusInput;
 use crate::containers::{ended, running};
+use crate::{StatusInput, resources};
 
 /// Conditions that only the kubelet writes. Others on the pod are kept as they are.
 const OWN: [&str; 8] = [
@@ -37,6 +37,7 @@ impl Verdict {
 pub(crate) fn set(input: &StatusInput<'_>, old: &PodStatus, reported: &PodStatus, status: &mut PodStatus) {
     let foreign = reported.conditions.iter().flatten().filter(|known| !OWN.contains(&known.type_.as_str()));
     let mut conditions: Vec<PodCondition> = foreign.cloned().collect();
+    conditions.extend(resources::conditions(input));
     if let Some(disruption) = find(old, "DisruptionTarget") {
         match conditions.iter_mut().find(|known| known.type_ == disruption.type_) {
             Some(known) => known.clone_from(disruption),

@@ -8,7 +8,7 @@ use core_types::runtime::ContainerState as Observed;
 use core_types::{ContainerKind, ObservedContainer, PodExt, WallTime};
 use k8s_openapi::api::core::v1::{ContainerUser, LinuxContainerUser, VolumeMountStatus};
 
-use crate::{ProbeResult, RecursiveReadOnly, StatusInput, restart};
+use crate::{ProbeResult, RecursiveReadOnly, StatusInput, resources, restart};
 
 /// Reason of a container that ran and cannot be found any more.
 const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
@@ -185,7 +185,10 @@ fn from_instance(
         state: Some(state_of(input, row, latest)),
         last_state: Some(ContainerState::default()),
         volume_mounts: volume_mounts(input, row),
-        resources: row.resources.cloned(),
+        resources: row.resources.map(|given| {
+            let same = old.filter(|old| is_same && running(old).is_some());
+            resources::of_container(input, given, latest, same)
+        }),
         allocated_resources: row.resources.and_then(|resources| resources.requests.clone()),
         user: latest.status.user.as_ref().map(|(uid, gid, groups)| ContainerUser {
             linux: Some(LinuxContainerUser {

@@ -9,8 +9,8 @@
 //! - ST-1: a terminal phase never changes. ST-2: `restartCount` never falls.
 //! - SP-2: with the last status at hand, nothing changes because the agent was restarted.
 //!
-//! Left out: when a status is sent and what of it (the status manager's patch decision); in-place resize, DRA and device
-//! health, which own parts of the status that do not exist yet; `RestartAllContainers`.
+//! Left out: when a status is sent and what of it (the status manager's patch decision); DRA and device health, which own
+//! parts of the status that do not exist yet; `RestartAllContainers`.
 
 mod addresses;
 mod conditions;
@@ -18,12 +18,15 @@ mod containers;
 mod explain;
 mod finish;
 mod phase;
+mod resources;
 mod restart;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use core_cm::PodResources;
+use core_cm::resize::ResizeConditions;
 use core_types::api::{Pod, PodStatus};
 use core_types::view::Lifecycle;
 use core_types::{ContainerId, ObservedPod, QosClass, WallTime};
@@ -50,10 +53,33 @@ pub struct StatusInput<'a> {
     pub verdict: Verdict<'a>,
     /// Facts of the node.
     pub node: &'a NodeFacts,
+    /// What is known of its resources and their change. The pod itself has the resources that it was given.
+    pub resources: ResourceFacts<'a>,
     /// QoS class (`core/cm` computes it).
     pub qos: QosClass,
     /// The time.
     pub now: WallTime,
+}
+
+/// What is known of a pod's resources.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResourceFacts<'a> {
+    /// Conditions of its resize.
+    pub conditions: Option<&'a ResizeConditions>,
+    /// What is in force.
+    pub actuated: Option<&'a PodResources>,
+    /// Whether the sums of the pod as a whole are shown.
+    pub whole: WholeResources,
+}
+
+/// Whether a status shows the resources of the pod as a whole (`InPlacePodLevelResourcesVerticalScaling`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WholeResources {
+    /// They are shown.
+    Shown,
+    /// They are not.
+    #[default]
+    Hidden,
 }
 
 /// Facts of the node that show in a status.
@@ -137,6 +163,7 @@ pub fn generate(input: &StatusInput<'_>) -> PodStatus {
             }
             phase::decide(input, old, &reported, &mut status);
             conditions::set(input, old, &reported, &mut status);
+            resources::set(input, &mut status);
             addresses::set(input, old, &mut status);
             status
         }

@@ -7,6 +7,7 @@
 //! | [`manifests`] | `ports::ManifestFiles` |
 //! | [`cgroups`] | `ports::Cgroups` |
 //! | `cgroup_stats` | `ports::HostStats` |
+//! | [`checkpoints`] | `ports::Checkpoints` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
@@ -20,6 +21,7 @@ mod beneath;
 pub mod blocking;
 mod cgroup_stats;
 pub mod cgroups;
+pub mod checkpoints;
 pub mod clock;
 mod container_logs;
 mod error;
@@ -32,9 +34,11 @@ pub mod mountinfo;
 pub mod mounts;
 mod own_process;
 pub mod pod_files;
+mod replace;
 
 pub use cgroup_stats::HostStatsReader;
 pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
+pub use checkpoints::HostCheckpoints;
 pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
 pub use log_files::HostContainerLogFiles;

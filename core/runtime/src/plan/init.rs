@@ -110,6 +110,10 @@ impl Scan {
                     let message = format!("Init container {name} definition changed");
                     draft.stop(container, instance.id(), StopReason::SpecChanged, message);
                     self.starts.push(index);
+                } else if draft.input.resized.contains(instance.id()) {
+                    let message = format!("Container {name} resize requires restart");
+                    draft.stop(container, instance.id(), StopReason::Resized, message);
+                    self.starts.push(index);
                 }
             }
         }

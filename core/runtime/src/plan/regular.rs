@@ -33,7 +33,14 @@ pub(super) fn step(draft: &mut Draft<'_>) -> Outcome {
         let restarts = match instance.state() {
             ContainerState::Running if instance.spec_hash() == Some(container_hash(container.spec)) => {
                 outcome = Outcome::Alive;
-                let Some(failed) = draft.failed_probe(instance) else { continue };
+                let Some(failed) = draft.failed_probe(instance) else {
+                    if draft.input.resized.contains(instance.id()) {
+                        let message = format!("Container {name} resize requires restart");
+                        draft.stop(container, instance.id(), StopReason::Resized, message);
+                        draft.start(container);
+                    }
+                    continue;
+                };
                 let restarts = restarts_when_lost(draft.input.pod, container.spec);
                 let then = if restarts { ", will be restarted" } else { "" };
                 let message = format!("Container {name} {}{then}", failed.text());

@@ -21,6 +21,7 @@ fn plan_at(pod: &Pod, observed: &ObservedPod, secs: u64) -> PodPlan {
         backoff: &backoff,
         unstarted: &unstarted,
         failed: &BTreeMap::new(),
+        resized: &BTreeSet::new(),
         now: now_at(secs),
     };
     plan(&input)
@@ -112,6 +113,29 @@ fn a_changed_definition_restarts_whatever_the_policy() {
 }
 
 #[test]
+fn a_container_that_needs_a_restart_for_its_size_is_restarted() {
+    let pod = pod("OnFailure", &["side"], &["a", "b"]);
+    let seen = observed(&pod, true, instances(&pod, &["a-0:run", "b-0:run", "side-0:run"]));
+    let plan_of = |names: &[&str]| {
+        let resized = names.iter().map(|name| ContainerId::from(*name)).collect();
+        plan(&PlanInput {
+            pod: &pod,
+            observed: &seen,
+            backoff: &CrashBackoff::new(DEFAULT_MAX),
+            unstarted: &BTreeSet::new(),
+            failed: &BTreeMap::new(),
+            resized: &resized,
+            now: now_at(0),
+        })
+    };
+    let plan = plan_of(&["a-0"]);
+    assert_eq!(words(&plan), ["stop a-0", "start a 1"]);
+    let Action::StopContainers(stops) = &plan.actions[0] else { panic!() };
+    assert_eq!(stops[0].message, "Container a resize requires restart");
+    assert_eq!(words(&plan_of(&["side-0"])), ["stop side-0", "start side 1"]);
+}
+
+#[test]
 fn a_failed_probe_stops_the_container_and_the_policy_starts_it_again() {
     let plan_of = |policy: &str, failed: FailedProbe, containers: &[&str], probe_secs: Option<i64>| {
         let mut pod = pod(policy, &["side"], &["a"]);
@@ -129,6 +153,7 @@ fn a_failed_probe_stops_the_container_and_the_policy_starts_it_again() {
             backoff: &backoff,
             unstarted: &BTreeSet::new(),
             failed: &failed.collect(),
+            resized: &BTreeSet::new(),
             now: now_at(0),
         })
     };
@@ -258,6 +283,7 @@ fn a_sidecar_that_has_not_started_up_holds_back_the_next() {
         backoff: &backoff,
         unstarted: &unstarted,
         failed: &BTreeMap::new(),
+        resized: &BTreeSet::new(),
         now: now_at(0),
     };
     assert!(words(&plan(&input)).is_empty());
@@ -387,6 +413,7 @@ impl Model {
             backoff: &self.backoff,
             unstarted: &unstarted,
             failed: &BTreeMap::new(),
+            resized: &BTreeSet::new(),
             now: now_at(self.secs),
         })
     }

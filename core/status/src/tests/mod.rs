@@ -5,6 +5,7 @@ mod containers;
 mod explain;
 mod phase;
 mod properties;
+mod resources;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,10 @@ use core_types::{
 };
 use serde_json::{Value, json};
 
-use crate::{NodeFacts, ProbeResults, RecursiveReadOnly, StatusInput, Verdict, Waiting, generate};
+use crate::{
+    NodeFacts, ProbeResults, RecursiveReadOnly, ResourceFacts, StatusInput, Verdict, Waiting, WholeResources,
+    generate,
+};
 
 /// A pod of one UID with the given spec.
 pub(crate) fn pod(spec: Value) -> Pod {
@@ -120,7 +124,23 @@ pub(crate) struct Bench {
     pub(crate) waiting: BTreeMap<String, Waiting>,
     pub(crate) probes: BTreeMap<ContainerId, ProbeResults>,
     pub(crate) node: NodeFacts,
+    pub(crate) resources: Resources,
     pub(crate) now_secs: i64,
+}
+
+/// What [`ResourceFacts`] are made from.
+#[derive(Clone, Default)]
+pub(crate) struct Resources {
+    pub(crate) conditions: Option<core_cm::resize::ResizeConditions>,
+    pub(crate) actuated: Option<core_cm::PodResources>,
+    pub(crate) whole: WholeResources,
+}
+
+impl Resources {
+    fn facts(&self) -> ResourceFacts<'_> {
+        let (conditions, actuated) = (self.conditions.as_ref(), self.actuated.as_ref());
+        ResourceFacts { conditions, actuated, whole: self.whole }
+    }
 }
 
 impl Bench {
@@ -137,6 +157,7 @@ impl Bench {
                 runtime_name: "containerd".to_owned(),
                 recursive_read_only: RecursiveReadOnly::Unsupported,
             },
+            resources: Resources::default(),
             now_secs: 1_000,
         }
     }
@@ -160,6 +181,7 @@ impl Bench {
             probes: &self.probes,
             verdict,
             node: &self.node,
+            resources: self.resources.facts(),
             qos: QosClass::BestEffort,
             now: WallTime::from_unix_secs(self.now_secs),
         })

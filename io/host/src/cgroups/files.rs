@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::str::FromStr;
 
 use ports::CgroupError;
 
@@ -29,6 +30,24 @@ pub(super) fn make_dir(cgroup: &Named, dir: &Path) -> Result<(), CgroupError> {
 /// Content without surrounding white space.
 pub(super) fn read(dir: &Path, file: &str) -> io::Result<String> {
     Ok(std::fs::read_to_string(dir.join(file))?.trim().to_owned())
+}
+
+/// A file as a value of its kind.
+pub(super) fn read_as<T: FromStr>(cgroup: &Named, dir: &Path, file: &str) -> Result<T, CgroupError> {
+    let text = read(dir, file).map_err(|error| cgroup.error("read", &dir.join(file), error))?;
+    text.parse().map_err(|_| {
+        let error = io::Error::new(ErrorKind::InvalidData, format!("{text:?} is not what it should hold"));
+        cgroup.error("read", &dir.join(file), error)
+    })
+}
+
+/// A limit in bytes as the kernel shows it; `None` for no limit.
+pub(super) fn read_limit_bytes(cgroup: &Named, dir: &Path, file: &str) -> Result<Option<i64>, CgroupError> {
+    let text: String = read_as(cgroup, dir, file)?;
+    if is_same_limit(&text, -1, "max") {
+        return Ok(None);
+    }
+    read_as(cgroup, dir, file).map(Some)
 }
 
 /// Writes the value as it is.

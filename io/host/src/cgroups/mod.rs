@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_cm::cgroup::{CgroupLimits, CgroupPath, CgroupValues};
 use core_types::runtime::CgroupDriver;
 use core_types::{PodUid, QosClass};
 use ports::{CgroupError, Cgroups, FileError};
@@ -166,6 +166,22 @@ impl Cgroups for HostCgroups {
         self.on_pool(path, |tree, cgroup| match tree {
             Tree::V1(v1) => Ok(v1.exists(cgroup)),
             Tree::V2(v2) => v2.exists(cgroup),
+        })
+        .await
+    }
+
+    async fn limits(&self, path: &CgroupPath) -> Result<CgroupLimits, CgroupError> {
+        self.on_pool(path, |tree, cgroup| match tree {
+            Tree::V1(v1) => v1.limits(cgroup),
+            Tree::V2(v2) => v2.limits(cgroup),
+        })
+        .await
+    }
+
+    async fn memory_usage_bytes(&self, path: &CgroupPath) -> Result<u64, CgroupError> {
+        self.on_pool(path, |tree, cgroup| match tree {
+            Tree::V1(v1) => v1.memory_usage_bytes(cgroup),
+            Tree::V2(v2) => v2.memory_usage_bytes(cgroup),
         })
         .await
     }

@@ -67,6 +67,25 @@ async fn v2_sets_every_value_and_enables_controllers_from_the_top() {
 }
 
 #[tokio::test]
+async fn v2_limits_and_use_are_read_back() {
+    let (_temp, pod, cgroups) = v2_tree("cpu memory pids");
+    let name = path(&["kubepods", "burstable", "pod1"]);
+    let limits = cgroups.limits(&name).await.unwrap();
+    assert_eq!((limits.cpu_quota_us, limits.cpu_period_us, limits.memory_limit_bytes), (None, 100_000, None));
+    put(&pod, "cpu.weight", "39\n");
+    put(&pod, "cpu.max", "50000 200000\n");
+    put(&pod, "memory.max", "1048576\n");
+    put(&pod, "memory.current", "4096\n");
+    let limits = cgroups.limits(&name).await.unwrap();
+    assert_eq!((limits.cpu_shares, limits.cpu_quota_us, limits.cpu_period_us), (998, Some(50_000), 200_000));
+    assert_eq!(limits.memory_limit_bytes, Some(1 << 20));
+    assert_eq!(cgroups.memory_usage_bytes(&name).await.unwrap(), 4096);
+    put(&pod, "memory.max", "lots\n");
+    let error = cgroups.limits(&name).await.unwrap_err().to_string();
+    assert!(error.contains("memory.max") && error.contains("lots"), "{error}");
+}
+
+#[tokio::test]
 async fn values_that_fit_are_not_written() {
     let (_temp, pod, cgroups) = v2_tree("cpu memory pids");
     let values = CgroupValues {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use core_cm::cgroup::CgroupValues;
+use core_cm::cgroup::{CgroupLimits, CgroupValues};
 use ports::CgroupError;
 
-use super::files::{Missing, Setting, make_dir, read, write};
+use super::files::{Missing, Setting, make_dir, read, read_as, read_limit_bytes, write};
 use super::{CgroupSetupError, Named};
 
 /// Controllers without which upstream does not start.
@@ -52,6 +52,31 @@ impl V1 {
     /// See [`ports::Cgroups::exists`].
     pub(super) fn exists(&self, cgroup: &Named) -> bool {
         self.managed().all(|(_, hierarchy)| cgroup.dir(hierarchy).is_dir())
+    }
+
+    /// The directory of a controller that was required at the start.
+    fn required_dir(&self, controller: &str, cgroup: &Named) -> Result<PathBuf, CgroupError> {
+        self.dir(controller, cgroup).ok_or_else(|| {
+            let problem = std::io::Error::new(ErrorKind::NotFound, "the controller is not mounted");
+            cgroup.error("read", Path::new(controller), problem)
+        })
+    }
+
+    /// See [`ports::Cgroups::limits`].
+    pub(super) fn limits(&self, cgroup: &Named) -> Result<CgroupLimits, CgroupError> {
+        let (cpu, memory) = (self.required_dir("cpu", cgroup)?, self.required_dir("memory", cgroup)?);
+        let quota_us: i64 = read_as(cgroup, &cpu, "cpu.cfs_quota_us")?;
+        Ok(CgroupLimits {
+            cpu_shares: read_as(cgroup, &cpu, "cpu.shares")?,
+            cpu_quota_us: (quota_us > 0).then_some(quota_us),
+            cpu_period_us: read_as(cgroup, &cpu, "cpu.cfs_period_us")?,
+            memory_limit_bytes: read_limit_bytes(cgroup, &memory, "memory.limit_in_bytes")?,
+        })
+    }
+
+    /// See [`ports::Cgroups::memory_usage_bytes`].
+    pub(super) fn memory_usage_bytes(&self, cgroup: &Named) -> Result<u64, CgroupError> {
+        read_as(cgroup, &self.required_dir("memory", cgroup)?, "memory.usage_in_bytes")
     }
 
     /// See [`ports::Cgroups::ensure`].

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use core_cm::cgroup::CgroupValues;
+use core_cm::cgroup::{CgroupLimits, CgroupValues};
+use core_cm::convert::shares_from_weight;
 use ports::CgroupError;
 
 use super::Named;
-use super::files::{Missing, Setting, make_dir, read, write};
+use super::files::{Missing, Setting, make_dir, read, read_as, read_limit_bytes, write};
 
 /// Controllers that a cgroup of the agent must have as far as the node offers them (CONTRACT 5.1).
 const NEEDED: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
@@ -59,6 +60,24 @@ impl V2 {
             return Ok(false);
         }
         Ok(self.needed(cgroup)?.is_subset(&controllers(cgroup, &dir)?))
+    }
+
+    /// See [`ports::Cgroups::limits`].
+    pub(super) fn limits(&self, cgroup: &Named) -> Result<CgroupLimits, CgroupError> {
+        let dir = self.below_mount(cgroup).dir(&self.mount_point);
+        let cpu_max: String = read_as(cgroup, &dir, "cpu.max")?;
+        let mut cpu_max = cpu_max.split_whitespace();
+        Ok(CgroupLimits {
+            cpu_shares: shares_from_weight(read_as(cgroup, &dir, "cpu.weight")?),
+            cpu_quota_us: cpu_max.next().and_then(|quota| quota.parse().ok()),
+            cpu_period_us: cpu_max.next().and_then(|period| period.parse().ok()).unwrap_or(DEFAULT_PERIOD_US),
+            memory_limit_bytes: read_limit_bytes(cgroup, &dir, "memory.max")?,
+        })
+    }
+
+    /// See [`ports::Cgroups::memory_usage_bytes`].
+    pub(super) fn memory_usage_bytes(&self, cgroup: &Named) -> Result<u64, CgroupError> {
+        read_as(cgroup, &self.below_mount(cgroup).dir(&self.mount_point), "memory.current")
     }
 
     /// See [`ports::Cgroups::ensure`].

@@ -8,7 +8,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::beneath::{Dir, component, fd_path, read_at_most};
 use crate::blocking::{Blocking, FILE_DEADLINE};
 use crate::error::{AtPath, no_result, refused};
+use crate::replace::replace_file;
 
 /// Largest manifest, upstream's bound.
 const MAX_FILE_BYTES: usize = 10 << 20;
@@ -190,23 +191,10 @@ fn visible<'a>(path: &Path, name: &'a str) -> Result<&'a str, FileError> {
     component(path, name)
 }
 
-/// Temporary file, fsync, rename, fsync of the directory: after success the manifest survives a crash, and readers never
-/// see a part of it.
 fn write(path: &Path, name: &str, content: &[u8]) -> Result<(), FileError> {
     let name = visible(path, name)?;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create directory", path)?;
-    let dir = Dir::open(path)?;
-    let shortened = name.chars().take(60).collect::<String>();
-    let temporary = format!(".{shortened}.new");
-    dir.remove_tree(&temporary)?;
-    let mut file = dir.create_new(&temporary, 0o600)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all()).at("write", &path.join(&temporary));
-    let done = written.and_then(|()| dir.rename(&temporary, name));
-    if done.is_err() {
-        dir.unlink(&temporary)?;
-    }
-    done?;
-    rustix::fs::fsync(dir.fd()).at("write", path)
+    replace_file(&Dir::open(path)?, name, content)
 }
 
 fn remove(path: &Path, name: &str) -> Result<(), FileError> {
