@@ -9,6 +9,7 @@ mod context;
 mod hooks;
 mod images;
 mod release;
+mod resize;
 mod sync;
 mod terminate;
 mod volumes;
@@ -16,6 +17,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use core_cm::PodResources;
 use core_pods::worker::{Operation, Outcome, Touched};
 use core_runtime::backoff::{Backoff, CrashBackoff};
 use core_runtime::plan::FailedProbe;
@@ -60,6 +62,8 @@ pub(crate) struct OpInput {
     pub(crate) observed: Option<Arc<ObservedPod>>,
     pub(crate) probes: ProbeFacts,
     pub(crate) memory: PodMemory,
+    /// What of its resources is in force; `None` before the first sync.
+    pub(crate) actuated: Option<PodResources>,
     pub(crate) runtime: RuntimeUp,
     /// Pods that count for the QoS cgroups.
     pub(crate) active: Vec<Arc<Pod>>,

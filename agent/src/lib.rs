@@ -8,12 +8,14 @@
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
+//! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
 //! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
 //! order: sources, loop, PLEG. Stopping the agent stops no container.
 
+mod checkpoints;
 mod control;
 mod events;
 mod executor;
@@ -32,6 +34,7 @@ mod record;
 mod runtime_watch;
 mod seen;
 mod settings;
+mod sizes;
 mod sources;
 mod status;
 mod sync_loop;
@@ -57,8 +60,9 @@ use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
 use runtime_watch::{RuntimePoke, RuntimeUp};
+use sizes::Sizes;
 use sources::SourceTask;
-use sync_loop::{Inputs, Looks, SyncLoop};
+use sync_loop::{Inputs, Looks, Parts, SyncLoop};
 
 /// Pod sets that may wait for the sync loop: sources are few and send whole sets.
 const SOURCE_QUEUE: usize = 16;
@@ -126,7 +130,11 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let inputs = Inputs { sources: sets, pleg: reports, probes, runtime: up };
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
-    let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), inputs, looks, publisher, metrics);
+    let (sizes, kept) = Sizes::new(metrics);
+    tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ALLOCATED, kept.allocated));
+    tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ACTUATED, kept.actuated));
+    let parts = Parts { inputs, looks, publisher, sizes };
+    let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts, metrics);
     tasks.spawn(sync_loop.run(stop.clone()));
 
     if let Some(rotation) = settings.log_rotation {

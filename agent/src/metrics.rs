@@ -1,7 +1,11 @@
 //! The agent's own metrics (CONTRACT 5.15), each registered once under upstream's name.
 
+mod resize;
+
 use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 use core_types::WallTime;
+
+pub(crate) use resize::ResizeMetrics;
 
 /// Counts broken invariants by ID; there should be none.
 pub(crate) fn broken_invariants(registry: &Registry) -> Counter {

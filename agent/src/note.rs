@@ -1,5 +1,6 @@
 //! What an operation tells the sync loop while it runs.
 
+use core_cm::PodResources;
 use core_types::view::Activity;
 use core_types::{PodUid, WallTime};
 use ports::Clock;
@@ -15,6 +16,15 @@ pub(crate) enum NoteKind {
     Doing(Activity),
     /// An event of the pod.
     Happened(Happening),
+    /// What of the pod's resources is in force now.
+    Actuated(Box<PodResources>),
+    /// It tried to resize the pod.
+    Resized {
+        /// Why it did not succeed.
+        result: Result<(), String>,
+        /// How long it took.
+        millis: u64,
+    },
 }
 
 /// A message and the pod it is about.
@@ -43,6 +53,16 @@ impl Notes {
     /// Records an event of the pod.
     pub(crate) async fn happened(&self, happening: Happening) {
         self.send(NoteKind::Happened(happening)).await;
+    }
+
+    /// Says what of the pod's resources is in force now.
+    pub(crate) async fn actuated(&self, resources: &PodResources) {
+        self.send(NoteKind::Actuated(Box::new(resources.clone()))).await;
+    }
+
+    /// Says how a resize went.
+    pub(crate) async fn resized(&self, result: Result<(), String>, millis: u64) {
+        self.send(NoteKind::Resized { result, millis }).await;
     }
 
     /// Wall time of the agent's clock.

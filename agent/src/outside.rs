@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
 use ports::{
-    Cgroups, Clock, ContainerLogFiles, ContainerRuntime, HookDialer, ImageService, ManifestFetcher,
-    ManifestFiles, PodFiles, ProbeDialer,
+    Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, HookDialer, ImageService,
+    ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -27,6 +27,8 @@ pub struct Outside {
     pub cgroups: CgroupsMaker,
     /// Directories, volumes and logs of pods.
     pub files: Arc<dyn PodFiles>,
+    /// What must outlive the agent and nobody else can tell.
+    pub checkpoints: Arc<dyn Checkpoints>,
     /// HTTP requests of lifecycle hooks.
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use core_cm::{CgroupVersion, CpuQuota, NodeFacts, SwapBehavior};
-use core_config::{Config, KubeletConfiguration};
+use core_config::{Config, Feature, KubeletConfiguration};
 use core_logs::LogPolicy;
 use core_pods::admission::{KernelVersion, NodeAllocatable, SysctlAllowList, SysctlPatternError};
+use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
 use core_runtime::backoff;
 use core_types::Quantity;
@@ -102,6 +103,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// Sysctls that pods may set.
     pub sysctls: SysctlAllowList,
+    /// What of a pod may be resized.
+    pub resize_rules: ResizeRules,
     /// Images.
     pub pulls: PullSettings,
     /// Rotation of container logs; `None` for a negative `containerLogMaxSize`, which switches it off.
@@ -157,6 +160,7 @@ impl Settings {
             allocatable: allocatable(kubelet, &host)?,
             labels: node_labels(&config.options.node_labels, &host),
             sysctls,
+            resize_rules: resize_rules(config),
             pulls: PullSettings { parallel: parallel_pulls(kubelet) },
             log_rotation: log_rotation(kubelet),
             runtime: RuntimeSettings {
@@ -198,6 +202,25 @@ fn parallel_pulls(kubelet: &KubeletConfiguration) -> usize {
         (true, _) => 1,
         (false, Some(max)) => usize::try_from(max).unwrap_or(1).max(1),
         (false, None) => UNBOUNDED,
+    }
+}
+
+/// What may be resized: gates and policies of resource managers (CONTRACT 3.25).
+fn resize_rules(config: &Config) -> ResizeRules {
+    let in_use = |policy: &str| match policy.eq_ignore_ascii_case("static") {
+        true => StaticPolicy::InUse,
+        false => StaticPolicy::NotInUse,
+    };
+    let kubelet = &config.kubelet;
+    ResizeRules {
+        pod_level: match config.features.enabled(Feature::InPlacePodLevelResourcesVerticalScaling) {
+            true => PodLevelResize::Allowed,
+            false => PodLevelResize::Disabled,
+        },
+        managers: Managers {
+            cpu: in_use(&kubelet.cpu_manager_policy),
+            memory: in_use(&kubelet.memory_manager_policy),
+        },
     }
 }
 

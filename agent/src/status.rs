@@ -1,6 +1,7 @@
 //! Joins what the sync loop knows of a pod into the input of `core/status`, and says what is known of a pod without a spec.
 
-use core_status::{NodeFacts, RecursiveReadOnly, StatusInput, Verdict};
+use core_pods::allocation::PodLevelResize;
+use core_status::{NodeFacts, RecursiveReadOnly, ResourceFacts, StatusInput, Verdict, WholeResources};
 use core_types::api::{ObjectMeta, Pod, PodStatus};
 use core_types::view::Lifecycle;
 use core_types::{ObservedPod, PodKey, PodUid, WallTime};
@@ -8,6 +9,7 @@ use core_types::{ObservedPod, PodKey, PodUid, WallTime};
 use crate::record::Record;
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
+use crate::sizes::Sizes;
 
 /// Facts of the node that show in every status.
 pub(crate) fn node_facts(settings: &Settings, runtime: &RuntimeUp) -> NodeFacts {
@@ -23,15 +25,29 @@ pub(crate) fn node_facts(settings: &Settings, runtime: &RuntimeUp) -> NodeFacts 
     }
 }
 
-/// The pod's status now.
-pub(crate) fn generate(
-    pod: &Pod,
-    record: &Record,
-    observed: Option<&ObservedPod>,
-    lifecycle: Lifecycle,
-    node: &NodeFacts,
-    now: WallTime,
-) -> PodStatus {
+/// What is known of a pod's resources.
+pub(crate) fn resource_facts<'a>(uid: &PodUid, sizes: &'a Sizes, settings: &Settings) -> ResourceFacts<'a> {
+    ResourceFacts {
+        conditions: sizes.allocations().conditions(uid),
+        actuated: sizes.actuated(uid),
+        whole: match settings.resize_rules.pod_level {
+            PodLevelResize::Allowed => WholeResources::Shown,
+            PodLevelResize::Disabled => WholeResources::Hidden,
+        },
+    }
+}
+
+/// What a status is made from beside the pod and its record.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) observed: Option<&'a ObservedPod>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) resources: ResourceFacts<'a>,
+    pub(crate) node: &'a NodeFacts,
+}
+
+/// The pod's status now. The pod has the resources that it was given.
+pub(crate) fn generate(pod: &Pod, record: &Record, known: &Known<'_>, now: WallTime) -> PodStatus {
     let verdict = match (&record.rejection, &record.eviction) {
         (Some(why), _) => Verdict::Rejected { reason: &why.reason, message: &why.message },
         (None, Some(why)) => Verdict::Evicted { reason: &why.reason, message: &why.message },
@@ -39,13 +55,14 @@ pub(crate) fn generate(
     };
     core_status::generate(&StatusInput {
         pod,
-        observed,
-        lifecycle,
+        observed: known.observed,
+        lifecycle: known.lifecycle,
         previous: record.status.as_deref(),
         waiting: &record.waiting,
         probes: &record.probes.results,
         verdict,
-        node,
+        node: known.node,
+        resources: known.resources,
         qos: core_cm::qos_class(pod),
         now,
     })

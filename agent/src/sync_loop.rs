@@ -7,6 +7,7 @@
 //! One turn: take one wake, step the machine, carry out its effects, renew the status of the pods concerned, publish.
 
 mod pictures;
+mod resize;
 mod showing;
 mod wanted;
 mod work;
@@ -34,6 +35,7 @@ use crate::record::Record;
 use crate::runtime_watch::{RuntimePoke, RuntimeUp};
 use crate::seen::Seen;
 use crate::settings::Settings;
+use crate::sizes::Sizes;
 use crate::sources::SourceSet;
 use crate::{metrics, timer};
 
@@ -70,6 +72,14 @@ pub(crate) struct Looks {
     pub(crate) conditions_at: MonoTime,
 }
 
+/// What the loop is put together from.
+pub(crate) struct Parts {
+    pub(crate) inputs: Inputs,
+    pub(crate) looks: Looks,
+    pub(crate) publisher: Publisher,
+    pub(crate) sizes: Sizes,
+}
+
 /// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
 #[derive(Default)]
 struct Leftovers {
@@ -89,6 +99,7 @@ pub(crate) struct SyncLoop {
     workers: PodWorkers,
     records: BTreeMap<PodUid, Record>,
     seen: Seen,
+    sizes: Sizes,
     executor: Option<Arc<Executor>>,
     operations: Operations,
     leftovers: Leftovers,
@@ -99,11 +110,10 @@ impl SyncLoop {
     pub(crate) fn new(
         outside: Outside,
         settings: Arc<Settings>,
-        inputs: Inputs,
-        looks: Looks,
-        publisher: Publisher,
+        parts: Parts,
         metrics: &core_metrics::Registry,
     ) -> Self {
+        let Parts { inputs, looks, publisher, sizes } = parts;
         Self {
             sources: PodSources::new(settings.sources.iter().copied()),
             problems: BTreeMap::new(),
@@ -115,6 +125,7 @@ impl SyncLoop {
             looks,
             publisher,
             records: BTreeMap::new(),
+            sizes,
             executor: None,
             operations: Operations::new(),
             leftovers: Leftovers::default(),
@@ -124,6 +135,7 @@ impl SyncLoop {
 
     /// Runs until it is stopped. Operations that are under way are cancelled and dropped; containers stay as they are.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.sizes.restore(self.outside.checkpoints.as_ref()).await;
         loop {
             self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
             match self.next_wake(&stop).await {
@@ -146,7 +158,8 @@ impl SyncLoop {
         // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
         let proof_due = self.publisher.proof_due(self.settings.worker_policy.sync_interval);
         let active = self.records.values().filter_map(|record| record.deadline).map(ActiveDeadline::at);
-        let others = [self.workers.next_deadline(), self.seen.adopting_until, Some(proof_due)];
+        let resizes = self.sizes.next_round().map(|(_, at)| at);
+        let others = [self.workers.next_deadline(), self.seen.adopting_until, resizes, Some(proof_due)];
         let due = active.chain(others.into_iter().flatten()).min();
         tokio::select! {
             biased;
@@ -173,6 +186,7 @@ impl SyncLoop {
         let over: Vec<PodUid> =
             self.records.iter().filter(|(_, r)| is_over(r)).map(|(uid, _)| uid.clone()).collect();
         over.iter().for_each(|uid| self.refresh(uid));
+        self.judge_when_due();
         self.step(Event::Tick);
     }
 
@@ -195,6 +209,7 @@ impl SyncLoop {
                 Effect::Look { uid } => self.looks.pods.add(uid),
                 Effect::Moved { uid, to } => {
                     tracing::debug!(pod_uid = %uid, ?to, "pod moved on");
+                    self.end_resizes(&uid, to);
                     match to {
                         // The last picture is older than the removal: it must not make an orphan of the pod again.
                         Lifecycle::Finished => drop(self.publisher.change().observed.remove(&uid)),

@@ -14,7 +14,7 @@ use ports::Control;
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
-use crate::host::{FakeCgroups, FakeFiles, FakeHooks, FakeLogFiles, FakeManifests};
+use crate::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeLogFiles, FakeManifests};
 use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
@@ -35,6 +35,8 @@ pub struct World {
     pub cgroups: Arc<FakeCgroups>,
     /// Pod directories.
     pub files: Arc<FakeFiles>,
+    /// What the agent keeps over a restart.
+    pub checkpoints: Arc<FakeCheckpoints>,
     /// Log files.
     pub log_files: Arc<FakeLogFiles>,
     /// `staticPodPath`.
@@ -64,6 +66,7 @@ impl World {
             probes: Arc::default(),
             cgroups: Arc::new(FakeCgroups::default()),
             files: Arc::new(FakeFiles::new(Arc::clone(&faults), unmounts)),
+            checkpoints: Arc::new(FakeCheckpoints::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
             settings: settings()?,
@@ -85,6 +88,7 @@ impl World {
             probes: self.probes.clone(),
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
+            checkpoints: self.checkpoints.clone(),
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
             static_manifests: Some(self.static_manifests.clone()),

@@ -204,6 +204,7 @@ impl Executor {
         let image = self.ensure_image(op, &container, &sandbox_config).await?;
         op.check_cancelled()?;
         op.notes.doing(name, "creating the container").await;
+        op.put_container_in_force(container.spec).await;
         let result = async {
             let config = self.container_config(op, setup, &container, image, restart_count).await?;
             let id = self.outside.runtime.create_container(&sandbox, &config, &sandbox_config).await;

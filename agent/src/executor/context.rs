@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use core_cm::PodResources;
 use core_pods::worker::{Outcome, Touched};
 use core_runtime::RuntimeEventText;
 use core_runtime::backoff::Now;
@@ -42,6 +43,13 @@ impl StepError {
 /// Result of a step.
 pub(crate) type StepResult<T> = Result<T, StepError>;
 
+/// Whether something was known before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Before,
+    Not,
+}
+
 /// State of one operation.
 pub(crate) struct Op {
     pub(crate) uid: PodUid,
@@ -49,6 +57,10 @@ pub(crate) struct Op {
     pub(crate) observed: Arc<ObservedPod>,
     pub(crate) probes: ProbeFacts,
     pub(crate) memory: PodMemory,
+    /// What of the pod's resources is in force.
+    pub(crate) actuated: PodResources,
+    /// Whether `actuated` was known when the operation began.
+    pub(crate) known: Known,
     pub(crate) runtime: RuntimeUp,
     pub(crate) active: Vec<Arc<Pod>>,
     pub(crate) notes: Notes,
@@ -63,7 +75,20 @@ pub(crate) struct Op {
 
 impl Op {
     pub(crate) fn new(input: OpInput) -> (Self, core_pods::worker::Operation) {
-        let OpInput { uid, key, operation, observed, probes, memory, runtime, active, notes, cancel } = input;
+        let OpInput {
+            uid,
+            key,
+            operation,
+            observed,
+            probes,
+            memory,
+            actuated,
+            runtime,
+            active,
+            notes,
+            cancel,
+        } = input;
+        let known = if actuated.is_some() { Known::Before } else { Known::Not };
         let observed = observed
             .unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
         let op = Self {
@@ -72,6 +97,8 @@ impl Op {
             observed,
             probes,
             memory,
+            actuated: actuated.unwrap_or_default(),
+            known,
             runtime,
             active,
             notes,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use core_cm::PodResources;
 use core_cm::cgroup::CgroupPath;
+use core_cm::resize::{ResizeNeeds, resize_needs};
 use core_pods::worker::Touched;
 use core_runtime::backoff::CrashBackoff;
-use core_runtime::plan::{Action, PlanInput, PodPlan, SandboxChange};
+use core_runtime::plan::{Action, PlanInput, PodPlan, Progress, SandboxChange};
 use core_runtime::text::pod_text;
 use core_runtime::{RuntimeEventText, plan};
 use core_types::api::Pod;
@@ -15,7 +17,7 @@ use core_types::{ContainerKind, PodExt, QosClass, SandboxId};
 
 use super::Executor;
 use super::containers::PodSetup;
-use super::context::{Op, StepError, StepResult};
+use super::context::{Known, Op, StepError, StepResult};
 use crate::events::Happening;
 
 /// How soon a pod is tried again that waits for the runtime's network (CONTRACT 3.6).
@@ -31,9 +33,14 @@ impl Executor {
     /// Syncs the pod once.
     pub(super) async fn sync(&self, op: &mut Op, pod: &Pod) -> StepResult<()> {
         self.check_network(op, pod).await?;
-        self.ensure_cgroups(op, pod).await?;
+        if op.known == Known::Not {
+            // Nothing was noted of it: it is new, or runs since before notes were taken, with what it asks for.
+            op.put_in_force(PodResources::of(pod)).await;
+        }
+        let needs = resize_needs(pod, &op.observed, &op.actuated, &self.settings.node_facts);
+        self.ensure_cgroups(op, pod, &needs).await?;
         let volumes = self.set_up_volumes(op, pod).await?;
-        let plan = self.plan(op, pod);
+        let plan = self.plan(op, pod, &needs);
         for wait in &plan.waiting {
             op.container_waits(&wait.name, wait.reason.as_str(), &wait.message);
             let event = RuntimeEventText::BackOffRestart { container: wait.name.clone(), pod: pod_text(pod) };
@@ -42,7 +49,7 @@ impl Executor {
         if let Some(at) = plan.next_deadline {
             op.again_at(at);
         }
-        let result = self.carry_out(op, pod, &plan, volumes).await;
+        let result = self.carry_out(op, pod, (&plan, &needs), volumes).await;
         if let Err(StepError::Failed { message, .. }) = &result {
             op.happened(Happening::warning("FailedSync", format!("error syncing pod: {message}"))).await;
         }
@@ -59,7 +66,7 @@ impl Executor {
         Err(StepError::Failed { reason: "NetworkNotReady", message, retry_at })
     }
 
-    async fn ensure_cgroups(&self, op: &Op, pod: &Pod) -> StepResult<()> {
+    async fn ensure_cgroups(&self, op: &Op, pod: &Pod, needs: &ResizeNeeds) -> StepResult<()> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let node = &self.settings.node_facts;
         let class = core_cm::qos_class(pod);
@@ -73,8 +80,17 @@ impl Executor {
                 .map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
         }
         let path = CgroupPath::pod(class, &op.uid);
-        let values = core_cm::pod_values(pod, node);
-        if let Err(error) = cgroups.ensure(&path, &values).await {
+        // The order of a resize is its plan's.
+        if !needs.is_empty() && cgroups.exists(&path).await.unwrap_or(false) {
+            return Ok(());
+        }
+        self.ensure_pod_cgroup(op, pod, &path).await
+    }
+
+    async fn ensure_pod_cgroup(&self, op: &Op, pod: &Pod, path: &CgroupPath) -> StepResult<()> {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        let values = core_cm::pod_values(pod, &self.settings.node_facts);
+        if let Err(error) = cgroups.ensure(path, &values).await {
             let message = format!("unable to ensure pod container exists: {error}");
             op.happened(Happening::warning("FailedCreatePodContainer", message.clone())).await;
             return Err(StepError::failed("FailedCreatePodContainer", message));
@@ -82,27 +98,35 @@ impl Executor {
         Ok(())
     }
 
-    fn plan(&self, op: &mut Op, pod: &Pod) -> PodPlan {
+    fn plan(&self, op: &mut Op, pod: &Pod, needs: &ResizeNeeds) -> PodPlan {
         let now = op.now();
         let max = self.settings.crash_backoff_max;
         let backoff = op.memory.crash.get_or_insert_with(|| CrashBackoff::new(max));
         backoff.observe(pod, &op.observed, now);
         let (unstarted, failed) = (&op.probes.unstarted, &op.probes.failed);
-        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted, failed, now })
+        let resized = &needs.restarts;
+        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted, failed, resized, now })
     }
 
     async fn carry_out(
         &self,
         op: &mut Op,
         pod: &Pod,
-        plan: &PodPlan,
+        (plan, needs): (&PodPlan, &ResizeNeeds),
         volumes: BTreeMap<String, PathBuf>,
     ) -> StepResult<()> {
         let begun_at = op.now().mono;
         let mut setup = PodSetup::new(pod, volumes, &op.observed);
         let mut failure = None;
+        let mut to_resize =
+            Some(needs).filter(|needs| !needs.is_empty() && plan.progress == Progress::Running);
         let mut actions = plan.actions.iter().peekable();
         while let Some(action) = actions.next() {
+            if matches!(action, Action::StartContainer { .. })
+                && let Some(needs) = to_resize.take()
+            {
+                failure = self.resize(op, pod, needs).await.err();
+            }
             op.check_cancelled()?;
             op.touched = Touched::Runtime;
             match action {
@@ -117,6 +141,9 @@ impl Executor {
                 Action::StopSandbox(id) => self.stop_sandbox(op, id).await?,
                 Action::CreateSandbox { attempt, change } => {
                     self.note_sandbox_change(op, *change).await;
+                    if to_resize.take().is_some() {
+                        self.resize_stopped(op, pod).await?;
+                    }
                     self.create_sandbox(op, &mut setup, *attempt).await?;
                 }
                 Action::StartContainer { name, kind, restart_count } => {
@@ -136,7 +163,19 @@ impl Executor {
                 }
             }
         }
+        if let Some(needs) = to_resize {
+            op.touched = Touched::Runtime;
+            failure = failure.or(self.resize(op, pod, needs).await.err());
+        }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Nothing of the pod runs: its containers are made with their new sizes, only its cgroup must follow.
+    async fn resize_stopped(&self, op: &mut Op, pod: &Pod) -> StepResult<()> {
+        let path = CgroupPath::pod(core_cm::qos_class(pod), &op.uid);
+        self.ensure_pod_cgroup(op, pod, &path).await?;
+        op.put_in_force(PodResources::of(pod)).await;
+        Ok(())
     }
 
     async fn stop_sandbox(&self, op: &Op, id: &SandboxId) -> StepResult<()> {

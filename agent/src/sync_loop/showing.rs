@@ -30,19 +30,23 @@ impl SyncLoop {
         self.records.entry(uid.clone()).or_default();
         let lifecycle = worker.lifecycle();
         let mut completed = false;
+        self.follow_resize(uid);
+        let Some(worker) = self.workers.get(uid) else { return };
         let observed = self.publisher.node().observed.get(uid).map(Arc::as_ref);
-        if let Some(pod) = worker.pod().cloned().filter(|_| self.seen.covers(uid))
+        if let Some(pod) = worker.pod().map(|pod| self.sizes.given(pod)).filter(|_| self.seen.covers(uid))
             && let record = self.records.entry(uid.clone()).or_default()
             && !self.seen.awaits_probes(&pod, record, observed)
         {
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
             let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
-            let mut next = status::generate(&pod, record, observed, lifecycle, &node, wall);
+            let resources = status::resource_facts(uid, &self.sizes, &self.settings);
+            let known = status::Known { observed, lifecycle, resources, node: &node };
+            let mut next = status::generate(&pod, record, &known, wall);
             let may_run = lifecycle == Lifecycle::Syncing && !status::is_terminal(&next);
             if may_run && record.evict_when_overdue(&pod, &next, (mono, wall)) {
                 let why = Happening::normal(active_deadline::REASON, active_deadline::MESSAGE);
                 record.events.record(uid, why, wall);
-                next = status::generate(&pod, record, observed, lifecycle, &node, wall);
+                next = status::generate(&pod, record, &known, wall);
             }
             record.deadline = record.deadline.filter(|_| may_run && record.eviction.is_none());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use core_pods::admission::{self, Admission};
+use core_pods::allocation::RetryTrigger;
 use core_pods::merge::{PodSetChange, SourcedPod};
 use core_pods::worker::{Event, Sighting, StopReason};
 use core_types::api::Pod;
@@ -12,6 +13,7 @@ use core_types::{PodExt, PodUid};
 use super::{SyncLoop, sighting_of};
 use crate::events::Happening;
 use crate::record::Rejection;
+use crate::settings::Settings;
 use crate::sources::SourceSet;
 
 impl SyncLoop {
@@ -21,6 +23,10 @@ impl SyncLoop {
         let of_manifests = self.problems.values().flatten().cloned();
         self.publisher.change().source_problems = of_manifests.chain(self.sources.problems()).collect();
         self.take_change(change);
+        if self.sources.all_ready() {
+            let (sources, workers) = (&self.sources, &self.workers);
+            self.sizes.retain(|uid| sources.get(uid).is_some() || workers.get(uid).is_some());
+        }
         self.look_for_orphans();
     }
 
@@ -29,13 +35,22 @@ impl SyncLoop {
             tracing::error!("{}", refused.message);
         }
         for SourcedPod { pod, .. } in change.removed {
+            let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
+            self.sizes.release(&pod, &pod.uid(), wall);
+            self.sizes.hasten(RetryTrigger::PodsRemoved, mono);
             self.step(Event::Stop { uid: pod.uid(), reason: StopReason::Removed, grace_secs: None });
         }
         for SourcedPod { pod, source } in change.added {
             self.add_pod(pod, source);
         }
+        let mut resized = self.judge_resizes(RetryTrigger::PodsAdded);
+        let updated: Vec<Arc<Pod>> = change.updated.iter().map(|updated| Arc::clone(&updated.pod)).collect();
+        resized.extend(self.judge_updated(&updated));
         for SourcedPod { pod, source } in change.updated {
             self.step(Event::Desired { pod, source });
+        }
+        for uid in resized {
+            self.step(Event::Nudge { uid });
         }
         for SourcedPod { pod, .. } in change.deleted {
             let grace_secs = pod.metadata.deletion_grace_period_seconds;
@@ -49,9 +64,13 @@ impl SyncLoop {
             .workers
             .iter()
             .filter(|(other, worker)| **other != uid && worker.lifecycle() < Lifecycle::Terminating)
-            .filter_map(|(_, worker)| worker.pod().cloned())
+            .filter_map(|(_, worker)| Some(self.sizes.given(worker.pod()?)))
             .collect();
-        let verdict = self.admit(&pod, &active);
+        // What it was given before the agent was started is what it has.
+        let verdict = admit(&self.settings, &self.sizes.given(&pod), &active);
+        if verdict == Admission::Admit {
+            self.sizes.change(|allocations| allocations.admit(&pod));
+        }
         self.step(Event::Desired { pod, source });
         if let Admission::Reject { reason, message } = verdict {
             let reason = reason.as_str().into_owned();
@@ -64,17 +83,6 @@ impl SyncLoop {
         self.refresh(&uid);
     }
 
-    pub(super) fn admit(&self, pod: &Pod, active: &[Arc<Pod>]) -> Admission {
-        let settings = &self.settings;
-        let node = admission::NodeFacts {
-            name: &settings.host.node_name,
-            labels: &settings.labels,
-            allocatable: &settings.allocatable,
-            sysctls: &settings.sysctls,
-        };
-        admission::admit(pod, active, &node)
-    }
-
     /// Tells the machine what is known of a pod that it has just met.
     pub(super) fn show_last_picture(&mut self, uid: &PodUid) {
         let Some(relisted_at) = self.seen.relisted_at.filter(|_| self.seen.covers(uid)) else { return };
@@ -84,4 +92,15 @@ impl SyncLoop {
         };
         self.step(Event::Seen { uid: uid.clone(), sighting });
     }
+}
+
+/// Whether this node takes a pod beside the others.
+pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>]) -> Admission {
+    let node = admission::NodeFacts {
+        name: &settings.host.node_name,
+        labels: &settings.labels,
+        allocatable: &settings.allocatable,
+        sysctls: &settings.sysctls,
+    };
+    admission::admit(pod, others, &node)
 }

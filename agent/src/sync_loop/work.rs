@@ -21,6 +21,11 @@ impl SyncLoop {
                 self.records.entry(uid.clone()).or_default().activity = Some(activity)
             }
             NoteKind::Happened(happening) => self.record_event(&uid, happening),
+            NoteKind::Actuated(resources) => {
+                let now = self.outside.clock.now();
+                return self.sizes.set_actuated(&uid, *resources, now);
+            }
+            NoteKind::Resized { result, millis } => return self.take_resized(&uid, result, millis),
         }
         self.show(&uid);
     }
@@ -62,7 +67,8 @@ impl SyncLoop {
         let input = OpInput {
             uid: uid.clone(),
             key,
-            operation,
+            operation: self.as_given(operation),
+            actuated: self.sizes.actuated(&uid).cloned(),
             observed,
             probes,
             memory: self.records.entry(uid.clone()).or_default().memory.take().unwrap_or_default(),
@@ -90,6 +96,17 @@ impl SyncLoop {
     /// Pods that count for the QoS cgroups: those that run or may run.
     pub(super) fn active_pods(&self) -> Vec<Arc<Pod>> {
         let active = self.workers.iter().filter(|(_, worker)| worker.lifecycle() < Lifecycle::Terminated);
-        active.filter_map(|(_, worker)| worker.pod().cloned()).collect()
+        active.filter_map(|(_, worker)| Some(self.sizes.given(worker.pod()?))).collect()
+    }
+
+    /// The operation on the pod with the resources that it was given.
+    fn as_given(&self, operation: Operation) -> Operation {
+        match operation {
+            Operation::Sync { pod } => Operation::Sync { pod: self.sizes.given(&pod) },
+            Operation::Terminate { pod, grace_secs } => {
+                Operation::Terminate { pod: pod.map(|pod| self.sizes.given(&pod)), grace_secs }
+            }
+            Operation::Release | Operation::Erase => operation,
+        }
     }
 }

@@ -18,8 +18,9 @@ use core_metrics::{Desc, Registry};
 use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
-    CgroupOptions, HostCgroups, HostClock, HostContainerLogFiles, HostContainerLogs, HostManifestFiles,
-    HostOwnProcess, HostPodFiles, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
+    CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
+    HostManifestFiles, HostOwnProcess, HostPodFiles, HostStatsReader, MachineInfo, NodeFacts,
+    PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
@@ -245,6 +246,7 @@ fn outside(
         probes: Arc::new(NetworkProbes::new(&probe_version())?),
         cgroups: cgroups_maker(kubelet.cgroup_root.clone()),
         files: Arc::new(HostPodFiles::new(&files)?),
+        checkpoints: Arc::new(HostCheckpoints::new(&directories.root)),
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
         static_manifests,

@@ -202,10 +202,10 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn update_container_resources(
         &self,
-        _id: &ContainerId,
-        _resources: &LinuxResources,
+        id: &ContainerId,
+        resources: &LinuxResources,
     ) -> RuntimeResult<()> {
-        self.read("UpdateContainerResources", |_| Ok(())).await
+        self.call("UpdateContainerResources", || self.store().update_resources(id, resources)).await
     }
 
     async fn update_sandbox_resources(
@@ -259,8 +259,8 @@ impl ContainerRuntime for FakeRuntime {
         unimplemented("PortForward")
     }
 
-    async fn container_stats(&self, _id: &ContainerId) -> RuntimeResult<ContainerStats> {
-        unimplemented("ContainerStats")
+    async fn container_stats(&self, id: &ContainerId) -> RuntimeResult<ContainerStats> {
+        self.read("ContainerStats", |store| store.container_stats(id)).await
     }
 
     async fn list_container_stats(&self) -> RuntimeResult<Vec<ContainerStats>> {

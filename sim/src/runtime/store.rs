@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::runtime::{
-    ContainerConfig, ContainerState, ContainerStatus, ContainerSummary, Image, SandboxConfig, SandboxState,
-    SandboxStatus, SandboxSummary,
+    ContainerConfig, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, Image,
+    LinuxResources, MemoryUsage, SandboxConfig, SandboxState, SandboxStatus, SandboxSummary,
 };
 use core_types::{ContainerId, PodUid, SandboxId, WallTime};
 use ports::runtime::{RuntimeError, RuntimeResult};
+
+use crate::host::FAKE_USAGE_BYTES;
 
 /// One sandbox.
 #[derive(Clone, Debug)]
@@ -301,6 +303,33 @@ impl Store {
         }
     }
 
+    pub(super) fn update_resources(
+        &mut self,
+        id: &ContainerId,
+        resources: &LinuxResources,
+    ) -> RuntimeResult<()> {
+        const CALL: &str = "UpdateContainerResources";
+        let container = self.containers.get_mut(id).ok_or_else(|| not_found(CALL, id))?;
+        if container.state != ContainerState::Running {
+            return Err(failed(CALL, "container is not running"));
+        }
+        container.config.resources = resources.clone();
+        Ok(())
+    }
+
+    pub(super) fn container_stats(&self, id: &ContainerId) -> RuntimeResult<ContainerStats> {
+        let container = self.containers.get(id).ok_or_else(|| not_found("ContainerStats", id))?;
+        let usage_bytes = Some(FAKE_USAGE_BYTES);
+        Ok(ContainerStats {
+            id: id.clone(),
+            name: container.config.name.clone(),
+            memory: Some(MemoryUsage { usage_bytes, ..MemoryUsage::default() }),
+            cpu: None,
+            swap: None,
+            writable_layer: None,
+        })
+    }
+
     pub(super) fn container_status(&self, id: &ContainerId) -> RuntimeResult<ContainerStatus> {
         let container = self.containers.get(id).ok_or_else(|| not_found("ContainerStatus", id))?;
         let reason = match (container.state, container.exit_code) {
@@ -326,7 +355,7 @@ impl Store {
             annotations: container.config.annotations.clone(),
             mounts: container.config.mounts.clone(),
             log_path: self.log_path(id).unwrap_or_default(),
-            resources: None,
+            resources: Some(container.config.resources.clone()),
             user: None,
         })
     }
