@@ -4,9 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use core_pods::allocation::{SpecChange, spec_change};
 use core_pods::manifest::{ManifestIssue, ManifestMode, StaticContext, decode_manifest};
+use core_types::api::Pod;
+use core_types::keys::CONFIG_HASH_ANNOTATION;
 use core_types::runtime::StreamRequest;
-use core_types::view::{NodeView, PodSource};
+use core_types::view::{Lifecycle, NodeView, PodSource};
 use core_types::{ContainerId, PodExt, PodKey, PodUid, SandboxId};
 use ports::control::AppliedPod;
 use ports::{Control, ControlError, RuntimeError};
@@ -56,6 +59,77 @@ impl AgentControl {
             _ => "changed",
         }
     }
+
+    /// The local pod of this name that may run, as it is wanted.
+    fn living(&self, key: &PodKey) -> Option<Arc<Pod>> {
+        let view = self.view.borrow();
+        let mut of_key = view.pods.values().filter(|pod| pod.pod.key() == *key);
+        let living =
+            of_key.find(|pod| pod.source == Some(PodSource::Local) && pod.lifecycle < Lifecycle::Terminating);
+        living.map(|pod| Arc::clone(&pod.pod))
+    }
+
+    /// Reads manifests of local pods.
+    fn decode(&self, manifests: &bytes::Bytes) -> Result<Vec<Pod>, ControlError> {
+        let context =
+            StaticContext { node_name: &self.node_name, source: PodSource::Local, origin: "manifest" };
+        let seen = self.outside.clock.wall();
+        let decoded =
+            decode_manifest(manifests, ManifestMode::Everything, &context, seen).map_err(|issues| {
+                let lines: Vec<String> = issues.iter().map(ManifestIssue::text).collect();
+                ControlError::Invalid(lines.join("\n"))
+            })?;
+        for pod in &decoded.pods {
+            self.check_name(&pod.key())?;
+        }
+        Ok(decoded.pods.into_iter().map(Arc::unwrap_or_clone).collect())
+    }
+
+    /// Keeps a pod: in place of the one that is there if only its sizes differ, else as a new one.
+    async fn keep(&self, mut pod: Pod, change: ManifestChange) -> Result<AppliedPod, ControlError> {
+        let key = pod.key();
+        let outcome = match change {
+            ManifestChange::Nothing(known) => {
+                let generation = known.metadata.generation.unwrap_or_default();
+                return Ok(AppliedPod { outcome: "unchanged".to_owned(), key, uid: known.uid(), generation });
+            }
+            ManifestChange::Sizes(known) => {
+                take_place_of(&known, &mut pod);
+                "resized"
+            }
+            ManifestChange::Pod => {
+                pod.metadata.generation = Some(1);
+                self.outcome(&key, &pod.uid())
+            }
+        };
+        let text = serde_json::to_vec_pretty(&pod)
+            .map_err(|error| ControlError::Failed(format!("pod {key} cannot be written as JSON: {error}")))?;
+        self.outside
+            .local_manifests
+            .write(&file_name(&key), &text)
+            .await
+            .map_err(|error| ControlError::Failed(format!("pod {key} cannot be kept: {error}")))?;
+        let generation = pod.metadata.generation.unwrap_or_default();
+        Ok(AppliedPod { outcome: outcome.to_owned(), uid: pod.uid(), key, generation })
+    }
+}
+
+/// What a manifest is to the pod of its name.
+enum ManifestChange {
+    /// It says what the pod is.
+    Nothing(Arc<Pod>),
+    /// It says other sizes.
+    Sizes(Arc<Pod>),
+    /// It is another pod, or the only one.
+    Pod,
+}
+
+/// Gives a changed spec the identity of the pod that it is for.
+fn take_place_of(known: &Pod, pod: &mut Pod) {
+    let uid = known.uid().to_string();
+    pod.metadata.annotations.get_or_insert_default().insert(CONFIG_HASH_ANNOTATION.to_owned(), uid.clone());
+    pod.metadata.uid = Some(uid);
+    pod.metadata.generation = Some(known.metadata.generation.unwrap_or_default().max(1) + 1);
 }
 
 /// File of a local pod. Names and namespaces are DNS names, so the text is a plain file name.
@@ -84,29 +158,44 @@ impl Control for AgentControl {
     }
 
     async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError> {
-        let context =
-            StaticContext { node_name: &self.node_name, source: PodSource::Local, origin: "manifest" };
-        let seen = self.outside.clock.wall();
-        let decoded =
-            decode_manifest(&manifests, ManifestMode::Everything, &context, seen).map_err(|issues| {
-                let lines: Vec<String> = issues.iter().map(ManifestIssue::text).collect();
-                ControlError::Invalid(lines.join("\n"))
+        let mut applied = Vec::new();
+        for pod in self.decode(&manifests)? {
+            let change = match self.living(&pod.key()) {
+                Some(known) => match spec_change(&known, &pod) {
+                    SpecChange::None => ManifestChange::Nothing(known),
+                    SpecChange::Resize => ManifestChange::Sizes(known),
+                    SpecChange::Other(_) => ManifestChange::Pod,
+                },
+                None => ManifestChange::Pod,
+            };
+            applied.push(self.keep(pod, change).await?);
+        }
+        Ok(applied)
+    }
+
+    async fn resize(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError> {
+        let mut changes = Vec::new();
+        for pod in self.decode(&manifests)? {
+            let key = pod.key();
+            let known = self.living(&key).ok_or_else(|| {
+                ControlError::NotFound(format!("there is no pod {key} that could be resized"))
             })?;
-        for pod in &decoded.pods {
-            self.check_name(&pod.key())?;
+            let change = match spec_change(&known, &pod) {
+                SpecChange::None => ManifestChange::Nothing(known),
+                SpecChange::Resize => ManifestChange::Sizes(known),
+                SpecChange::Other(errors) => {
+                    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                    let why = lines.join("; ");
+                    return Err(ControlError::Invalid(format!(
+                        "pod {key} cannot be resized in place: {why}"
+                    )));
+                }
+            };
+            changes.push((pod, change));
         }
         let mut applied = Vec::new();
-        for pod in decoded.pods {
-            let (key, uid) = (pod.key(), pod.uid());
-            let text = serde_json::to_vec_pretty(&pod).map_err(|error| {
-                ControlError::Failed(format!("pod {key} cannot be written as JSON: {error}"))
-            })?;
-            self.outside
-                .local_manifests
-                .write(&file_name(&key), &text)
-                .await
-                .map_err(|error| ControlError::Failed(format!("pod {key} cannot be kept: {error}")))?;
-            applied.push(AppliedPod { outcome: self.outcome(&key, &uid).to_owned(), key, uid });
+        for (pod, change) in changes {
+            applied.push(self.keep(pod, change).await?);
         }
         Ok(applied)
     }

@@ -60,19 +60,39 @@ pub(crate) enum PlegReport {
 /// Requests to look at single pods. Requests for one pod coalesce, so there are never more than there are pods.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LookRequests {
-    uids: Arc<Mutex<BTreeSet<PodUid>>>,
+    uids: Arc<Mutex<BTreeMap<PodUid, Care>>>,
     added: Arc<Notify>,
+}
+
+/// How closely a look looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Care {
+    /// At what is listed with another state.
+    Changes,
+    /// At everything that has not ended: something changed that no list shows.
+    Everything,
 }
 
 impl LookRequests {
     /// Asks for a picture of the pod that begins after this call.
     pub(crate) fn add(&self, uid: PodUid) {
-        self.uids.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);
+        self.ask(uid, Care::Changes);
+    }
+
+    /// As [`LookRequests::add`], after a change that shows in no list, such as a resize.
+    pub(crate) fn add_closer(&self, uid: PodUid) {
+        self.ask(uid, Care::Everything);
+    }
+
+    fn ask(&self, uid: PodUid, care: Care) {
+        let mut uids = self.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = uids.entry(uid).or_insert(care);
+        *asked = care.max(*asked);
         self.added.notify_one();
     }
 
     /// Waits for requests and takes them all.
-    async fn take(&self) -> BTreeSet<PodUid> {
+    async fn take(&self) -> BTreeMap<PodUid, Care> {
         loop {
             let uids = std::mem::take(&mut *self.uids.lock().unwrap_or_else(PoisonError::into_inner));
             if !uids.is_empty() {
@@ -149,7 +169,7 @@ impl PlegTask {
                     }
                 },
                 uids = self.requests.take() => {
-                    self.asked.extend(uids.into_iter().map(Scope::One));
+                    self.take_requests(uids);
                     Ok(())
                 }
                 () = timer::until(clock.as_ref(), due) => Ok(()),
@@ -161,6 +181,15 @@ impl PlegTask {
             if turned.is_err() {
                 return;
             }
+        }
+    }
+
+    fn take_requests(&mut self, uids: BTreeMap<PodUid, Care>) {
+        for (uid, care) in uids {
+            if care == Care::Everything {
+                self.pleg.request_reinspect(uid.clone());
+            }
+            self.asked.insert(Scope::One(uid));
         }
     }
 

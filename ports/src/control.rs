@@ -32,8 +32,11 @@ pub struct AppliedPod {
     pub key: PodKey,
     /// UID.
     pub uid: PodUid,
-    /// What happened: `created`, `changed` or `unchanged`.
+    /// What happened: `created`, `changed` (made anew), `resized` (in place) or `unchanged`.
     pub outcome: String,
+    /// `metadata.generation` of the pod: how often its spec was changed in place, from 1.
+    #[serde(default)]
+    pub generation: i64,
 }
 
 /// Requests to the agent.
@@ -45,6 +48,8 @@ pub trait Control: Send + Sync {
     async fn changed(&self);
     /// Takes the manifests of a local file (YAML or JSON, several documents) and keeps them.
     async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError>;
+    /// Takes manifests as [`Control::apply`] does, but only if they change nothing but sizes of pods that are there.
+    async fn resize(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError>;
     /// Removes a pod that was applied locally.
     async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError>;
     /// URL of an exec stream.

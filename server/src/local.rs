@@ -6,6 +6,7 @@
 //! | `GET /v1/pods` | all pods, explained |
 //! | `GET /v1/watch` | a line for each change, the first with all pods |
 //! | `POST /v1/pods` | takes manifests, YAML or JSON |
+//! | `POST /v1/resize` | takes manifests that change nothing but sizes of pods |
 //! | `DELETE /v1/pods/<namespace>/<name>` | removes a pod taken so |
 //! | `GET /v1/logs/<namespace>/<pod>/<container>` | the log, with the options of `containerLogs` |
 //! | `POST /v1/exec/...`, `POST /v1/attach/...` | the runtime's stream, upgraded |

@@ -114,7 +114,13 @@ impl Control for FakeAgent {
         }
         self.applied.lock().expect("lock").push(manifests);
         let key = PodKey::new("default", "web");
-        Ok(vec![AppliedPod { key, uid: "uid-web".into(), outcome: "created".into() }])
+        Ok(vec![AppliedPod { key, uid: "uid-web".into(), outcome: "created".into(), generation: 1 }])
+    }
+
+    async fn resize(&self, manifests: Bytes) -> Result<Vec<AppliedPod>, ControlError> {
+        self.applied.lock().expect("lock").push(manifests);
+        let key = PodKey::new("default", "web");
+        Ok(vec![AppliedPod { key, uid: "uid-web".into(), outcome: "resized".into(), generation: 2 }])
     }
 
     async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError> {

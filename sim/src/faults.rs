@@ -88,6 +88,11 @@ impl Faults {
         self.plan().rng.u64(0..end.max(1))
     }
 
+    /// From now on this many calls in a thousand go wrong.
+    pub fn set_rate(&self, per_mille: u32) {
+        self.plan().per_mille = per_mille;
+    }
+
     /// From now on everything works.
     pub fn stop(&self) {
         let mut plan = self.plan();

@@ -105,6 +105,8 @@ impl SyncLoop {
     /// An operation tried to resize its pod.
     pub(super) fn take_resized(&mut self, uid: &PodUid, result: Result<(), String>, millis: u64) {
         self.sizes.metrics.tried(result.is_ok(), millis);
+        // Even one that failed may have changed something.
+        self.looks.pods.add_closer(uid.clone());
         let Err(message) = result else { return };
         let Some(pod) =
             self.workers.get(uid).and_then(|worker| worker.pod()).map(|pod| self.sizes.given(pod))

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use core_types::Quantity;
+use core_types::api::QuantityText;
 
 /// Runs and inspects pods on this machine.
 #[derive(Debug, Parser)]
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Logs(LogsOptions),
     /// Run a command in a container
     Exec(ExecOptions),
+    /// Change CPU and memory of a pod that was started with run, while it runs
+    Resize(ResizeOptions),
     /// Remove pods that were started with run
     Rm(RmOptions),
     /// Explain the state of a pod
@@ -125,6 +129,45 @@ pub(crate) struct ExecOptions {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("sizes").required(true).multiple(true).args(
+    ["cpu", "cpu_request", "cpu_limit", "memory", "memory_request", "memory_limit"],
+)))]
+pub(crate) struct ResizeOptions {
+    /// Pod
+    pub(crate) pod: String,
+    /// Container; the first one if not given
+    #[arg(short, long, conflicts_with = "whole")]
+    pub(crate) container: Option<String>,
+    /// The resources of the pod as a whole, instead of a container's
+    #[arg(long)]
+    pub(crate) whole: bool,
+    /// CPU request, and limit where there is one, e.g. 500m
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_quantity, conflicts_with_all = ["cpu_request", "cpu_limit"])]
+    pub(crate) cpu: Option<QuantityText>,
+    /// CPU request
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_quantity)]
+    pub(crate) cpu_request: Option<QuantityText>,
+    /// CPU limit
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_quantity)]
+    pub(crate) cpu_limit: Option<QuantityText>,
+    /// Memory request, and limit where there is one, e.g. 64Mi
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_quantity, conflicts_with_all = ["memory_request", "memory_limit"])]
+    pub(crate) memory: Option<QuantityText>,
+    /// Memory request
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_quantity)]
+    pub(crate) memory_request: Option<QuantityText>,
+    /// Memory limit
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_quantity)]
+    pub(crate) memory_limit: Option<QuantityText>,
+    /// Do not wait until the new sizes are in force
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Longest wait, e.g. 90s or 5m
+    #[arg(long, default_value = "2m", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct RmOptions {
     /// Pods
     #[arg(required = true, value_name = "POD")]
@@ -151,6 +194,11 @@ pub(crate) struct CompletionOptions {
     /// Shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Reads an amount of CPU or memory.
+fn parse_quantity(text: &str) -> Result<QuantityText, String> {
+    text.parse::<Quantity>().map(QuantityText::from).map_err(|error| error.to_string())
 }
 
 /// Reads `90`, `90s`, `5m`, `1h30m`; a bare number is seconds.

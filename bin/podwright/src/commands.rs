@@ -4,6 +4,7 @@ pub(crate) mod completion;
 pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod ps;
+pub(crate) mod resize;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod why;

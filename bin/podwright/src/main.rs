@@ -58,6 +58,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Ps(options) => commands::ps::execute(&agent, options).await,
         Command::Logs(options) => commands::logs::execute(&agent, options).await,
         Command::Exec(options) => commands::exec::execute(&agent, options).await,
+        Command::Resize(options) => commands::resize::execute(&agent, options).await,
         Command::Rm(options) => commands::rm::execute(&agent, options).await,
         Command::Why(options) => commands::why::execute(&agent, options).await,
         Command::Completion(options) => commands::completion::execute(&options),

@@ -42,6 +42,15 @@ pub(super) struct Api {
     pub(super) tasks: Tasks,
 }
 
+/// What may come of manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    /// Whatever they ask for.
+    Apply,
+    /// Other sizes of pods that are there.
+    Resize,
+}
+
 /// Which stream of a container is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamKind {
@@ -64,7 +73,8 @@ impl Api {
                 body::json(StatusCode::OK, &report::pods(&view, self.context.clock.wall()))
             }
             (&Method::GET, ["v1", "watch"]) => self.watch(),
-            (&Method::POST, ["v1", "pods"]) => self.apply(request.into_body()).await,
+            (&Method::POST, ["v1", "pods"]) => self.take(request.into_body(), Taking::Apply).await,
+            (&Method::POST, ["v1", "resize"]) => self.take(request.into_body(), Taking::Resize).await,
             (&Method::DELETE, ["v1", "pods", namespace, name]) => {
                 self.remove(&PodKey::new(*namespace, *name)).await
             }
@@ -83,7 +93,7 @@ impl Api {
         }
     }
 
-    async fn apply(&self, body: Incoming) -> Response<Body> {
+    async fn take(&self, body: Incoming, taking: Taking) -> Response<Body> {
         let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_MANIFEST_BYTES).collect()).await;
         let manifests = match body {
             Ok(Ok(body)) => body.to_bytes(),
@@ -98,7 +108,11 @@ impl Api {
                 return problem(StatusCode::REQUEST_TIMEOUT, "the manifests did not arrive in time");
             }
         };
-        match self.context.control.apply(manifests).await {
+        let applied = match taking {
+            Taking::Apply => self.context.control.apply(manifests).await,
+            Taking::Resize => self.context.control.resize(manifests).await,
+        };
+        match applied {
             Ok(applied) => body::json(StatusCode::OK, &applied),
             Err(error) => refused(&error),
         }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod log_rotation;
 mod ports;
 mod probes;
+mod resize;
 mod resources;
 mod rest;
 mod restart;

@@ -211,8 +211,12 @@ impl Write for Shared {
 
 #[test]
 fn progress_tells_news_once_and_knows_its_end() {
-    let applied =
-        [AppliedPod { key: PodKey::new("default", "web"), uid: "uid-web".into(), outcome: "created".into() }];
+    let applied = [AppliedPod {
+        key: PodKey::new("default", "web"),
+        uid: "uid-web".into(),
+        outcome: "created".into(),
+        generation: 1,
+    }];
     let text = Shared::default();
     let mut progress = run::Progress::new(&applied, run::Screen::plain(Box::new(text.clone())));
     let see = |progress: &mut run::Progress, state: &str, cause: &str| {
