@@ -1,32 +1,23 @@
 //! One private runtime on this machine: containerd, network, images and a cgroup root, under one number and one folder.
 //!
 //! The number names everything (`/var/tmp/podwright-lab/<n>`, bridge `pwbr<n>`, subnet `10.88.<n>.0/24`, cgroup
-//! `/podwright-test-<n>`). Whoever holds the lock on `<n>.lock` owns it; the kernel drops the lock with the owner, so an unlocked
-//! folder is left over from a killed run and is swept away.
+//! `/podwright-test-<n>`). A [`Claim`] holds the number and has everything swept away at the end.
 
-use std::{
-    fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
     Agent, Containerd, ContainerdVersion, Parts,
     agent::{Ports, own_program},
     cgroups::CgroupRoot,
+    claim::{Claim, INSTANCES, sweep_stale},
     images,
     network::Network,
     registry::{Access, Registry},
-    sweep::{cgroup_name, sweep},
+    sweep::cgroup_name,
 };
-
-/// A short path: sockets below it must fit into 107 bytes.
-const BASE: &str = "/var/tmp/podwright-lab";
-
-/// How many instances may live at once; each takes a /24 of 10.88.0.0/16.
-const NUMBERS: std::ops::Range<u8> = 0..100;
 
 /// A running private runtime; closing or dropping it removes all of it.
 #[derive(Debug)]
@@ -42,11 +33,11 @@ impl Instance {
     /// Starts a containerd with the images of [`images`] imported. Leftovers of killed runs are removed first.
     pub fn new(parts: &Parts, version: ContainerdVersion) -> Result<Self> {
         sweep_stale()?;
-        let claim = claim()?;
-        let dir = claim.dir.clone();
-        let network = Network::new(claim.number);
+        let claim = Claim::take(&INSTANCES, |number| Ok(!Network::new(number).is_taken()?))?;
+        let dir = claim.dir().to_owned();
+        let network = Network::new(claim.number());
         network.create(&dir.join("cni"), &dir.join("ipam"))?;
-        let cgroups = CgroupRoot::create(&cgroup_name(claim.number))?;
+        let cgroups = CgroupRoot::create(&cgroup_name(claim.number()))?;
         let mut containerd = Containerd::configure(parts, version, &dir)?;
         containerd.start()?;
         for archive in images::build_all(parts, &dir.join("images"))? {
@@ -63,7 +54,7 @@ impl Instance {
     /// Like [`Self::agent`] with another build of the kubelet.
     pub fn agent_of(&self, program: PathBuf) -> Result<Agent> {
         let ports = Ports::free()?;
-        let dir = self.claim.dir.join("kubelet");
+        let dir = self.claim.dir().join("kubelet");
         let config = self.agent_config(ports, &dir);
         Agent::new(program, dir, ports, config)
     }
@@ -74,7 +65,7 @@ impl Instance {
             Access::Open => "registry",
             Access::SignIn => "registry-sign-in",
         };
-        Registry::start(&self.parts, &self.claim.dir.join(name), access)
+        Registry::start(&self.parts, &self.claim.dir().join(name), access)
     }
 
     /// The containerd.
@@ -103,7 +94,7 @@ impl Instance {
     /// The folder with everything in it.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.claim.dir
+        self.claim.dir()
     }
 
     /// Removes everything and says what could not be removed; dropping does the same but can only print it.
@@ -140,78 +131,5 @@ impl Drop for Instance {
         if std::thread::panicking() {
             eprintln!("the end of containerd's log:\n{}", self.containerd.log_tail(20));
         }
-    }
-}
-
-/// An instance's number and folder, held by a lock.
-#[derive(Debug)]
-struct Claim {
-    number: u8,
-    dir: PathBuf,
-    held: Option<File>,
-}
-
-impl Claim {
-    fn release(&mut self) -> Result<()> {
-        if self.held.is_some() {
-            sweep(self.number, &self.dir)?;
-            self.held = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Err(error) = self.release() {
-            eprintln!("cannot clean up {}: {error:#}", self.dir.display());
-        }
-    }
-}
-
-/// Removes what killed runs left behind; instances that are in use stay. Returns the folders removed.
-pub fn sweep_stale() -> Result<Vec<PathBuf>> {
-    let mut swept = Vec::new();
-    for number in NUMBERS {
-        let dir = instance_dir(number);
-        if !dir.exists() {
-            continue;
-        }
-        if let Some(_held) = try_lock(number)? {
-            sweep(number, &dir).with_context(|| format!("leftovers in {}", dir.display()))?;
-            swept.push(dir);
-        }
-    }
-    Ok(swept)
-}
-
-fn claim() -> Result<Claim> {
-    fs::create_dir_all(BASE).with_context(|| format!("cannot make {BASE}"))?;
-    for number in NUMBERS {
-        if Network::new(number).is_taken()? {
-            continue;
-        }
-        if let Some(held) = try_lock(number)? {
-            let dir = instance_dir(number);
-            // From here on, dropping the claim sweeps.
-            let claim = Claim { number, dir, held: Some(held) };
-            fs::create_dir(&claim.dir).with_context(|| format!("cannot make {}", claim.dir.display()))?;
-            return Ok(claim);
-        }
-    }
-    bail!("all {} instances of {BASE} are in use", NUMBERS.len())
-}
-
-fn instance_dir(number: u8) -> PathBuf {
-    Path::new(BASE).join(number.to_string())
-}
-
-fn try_lock(number: u8) -> Result<Option<File>> {
-    let path = Path::new(BASE).join(format!("{number}.lock"));
-    let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{}", path.display())),
     }
 }

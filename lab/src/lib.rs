@@ -1,17 +1,19 @@
-//! Real parts for runs and tests: containerd, runc, CNI, images, cgroup roots and the agent itself.
+//! Real parts for runs and tests: containerd, runc, CNI, images, cgroup roots, a control plane and the agent itself.
 //!
 //! [`Parts`] finds or makes the programs, [`Instance`] puts a private runtime together from them, [`Agent`] is our kubelet
-//! on that runtime. Everything an instance makes lies below one folder, one bridge, one subnet and one cgroup per
+//! on that runtime. [`ControlPlane`] is a cluster without nodes, from [`ControlPlaneParts`]. Everything an instance makes lies below one folder, one bridge, one subnet and one cgroup per
 //! controller, so that it can be swept away whole, also after the process that made it was killed.
 //!
 //! Reads: `PODWRIGHT_CACHE` (where built parts are kept), `PODWRIGHT_LAB_CONTAINERD` (which containerd tests use),
 //! `PODWRIGHT_BIN_DIR` (where our programs lie), `PODWRIGHT_SKIPS` (where skipped tests are noted).
-//! Leaves out: async code (plain threads and blocking calls), TLS, and any containerd that was not started here.
+//! Leaves out: async code (plain threads and blocking calls), TLS calls, and any containerd that was not started here.
 
 pub mod agent;
 pub mod cgroups;
+mod claim;
 pub mod command;
 pub mod containerd;
+pub mod control_plane;
 pub mod http;
 pub mod images;
 pub mod instance;
@@ -25,8 +27,10 @@ mod sweep;
 pub mod wait;
 
 pub use agent::Agent;
+pub use claim::sweep_stale;
 pub use containerd::{Containerd, ContainerdVersion};
-pub use instance::{Instance, sweep_stale};
-pub use parts::Parts;
+pub use control_plane::ControlPlane;
+pub use instance::Instance;
+pub use parts::{ControlPlaneParts, Parts};
 pub use registry::Registry;
 pub use skip::{skip, skipped};

@@ -3,6 +3,7 @@
 //! Debian's runtime packages are unpacked into the cache and not installed: installing them would replace or start a runtime
 //! that the machine already has (`runc` conflicts with other vendors' containerd, `containerd` starts a service). Only what
 //! builds and runs need from the system itself is installed. containerd 2.4 and runc 1.5 are built from their Go modules.
+//! The programs of a cluster's control plane are in [`kubernetes`]: they take minutes to build, so only who asks gets them.
 //!
 //! Writes: the cache folder (`PODWRIGHT_CACHE`, else `$XDG_CACHE_HOME/podwright`, else `~/.cache/podwright`), keyed by version;
 //! a lock file there keeps builders apart, and a part appears by rename, so it is whole or absent.
@@ -17,6 +18,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{ContainerdVersion, command};
+
+mod kubernetes;
+
+pub use kubernetes::ControlPlaneParts;
 
 const CONTAINERD_VERSION: &str = "2.4.2";
 const RUNC_VERSION: &str = "1.5.2";
@@ -55,13 +60,10 @@ impl Parts {
                 "a private container runtime needs root (mounts, network namespaces, cgroups): run this as root"
             );
         }
-        let cache = cache_dir()?;
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache {}", cache.display()))?;
-        let lock = File::create(cache.join("lock")).context("the lock file of the cache")?;
-        lock.lock().context("the lock file of the cache")?;
+        let (cache, _lock) = locked_cache()?;
         let parts = Self { debian: cache.join(debian_release()?), cache };
         install_packages()?;
-        parts.unpack_packages()?;
+        unpack_packages(&parts.debian, &UNPACKED)?;
         parts.build_containerd()?;
         parts.build_runc()?;
         Ok(parts)
@@ -111,43 +113,6 @@ impl Parts {
         self.cache.join(format!("runc-{RUNC_VERSION}"))
     }
 
-    fn unpack_packages(&self) -> Result<()> {
-        let missing = |(package, file): &&(&str, &str)| !self.debian.join(package).join(file).is_file();
-        let missing: Vec<_> = UNPACKED.iter().filter(missing).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
-        say(&format!(
-            "unpacking Debian packages into {} (not installing them): {}",
-            self.debian.display(),
-            names.join(" ")
-        ));
-        for (package, file) in missing {
-            self.unpack(package, file).with_context(|| format!("the Debian package {package}"))?;
-        }
-        Ok(())
-    }
-
-    fn unpack(&self, package: &str, file: &str) -> Result<()> {
-        let target = self.debian.join(package);
-        replace_whole(&target, |fresh| {
-            let download =
-                || command::output(Command::new("apt-get").args(["download", package]).current_dir(fresh));
-            if download().is_err() {
-                command::output(Command::new("apt-get").args(["-q", "update"]))?;
-                download()?;
-            }
-            let deb = only_file(fresh)?;
-            command::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(fresh))?;
-            fs::remove_file(&deb)?;
-            if !fresh.join(file).is_file() {
-                bail!("it holds no {file}");
-            }
-            Ok(())
-        })
-    }
-
     fn build_containerd(&self) -> Result<()> {
         let target = self.built_containerd();
         if CONTAINERD_PROGRAMS.iter().all(|program| target.join(program).is_file()) {
@@ -186,6 +151,52 @@ impl Parts {
             command::show(&mut command)
         })
     }
+}
+
+/// The cache folder, and the lock that keeps other builders out of it until it is dropped.
+fn locked_cache() -> Result<(PathBuf, File)> {
+    let cache = cache_dir()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache {}", cache.display()))?;
+    let lock = File::create(cache.join("lock")).context("the lock file of the cache")?;
+    lock.lock().context("the lock file of the cache")?;
+    Ok((cache, lock))
+}
+
+/// Unpacks those of `packages` into `into` that are not there, each with a file that shows that it is whole.
+fn unpack_packages(into: &Path, packages: &[(&str, &str)]) -> Result<()> {
+    let missing = |(package, file): &&(&str, &str)| !into.join(package).join(file).is_file();
+    let missing: Vec<_> = packages.iter().filter(missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
+    say(&format!(
+        "unpacking Debian packages into {} (not installing them): {}",
+        into.display(),
+        names.join(" ")
+    ));
+    for (package, file) in missing {
+        unpack(into, package, file).with_context(|| format!("the Debian package {package}"))?;
+    }
+    Ok(())
+}
+
+fn unpack(into: &Path, package: &str, file: &str) -> Result<()> {
+    replace_whole(&into.join(package), |fresh| {
+        let download =
+            || command::output(Command::new("apt-get").args(["download", package]).current_dir(fresh));
+        if download().is_err() {
+            command::output(Command::new("apt-get").args(["-q", "update"]))?;
+            download()?;
+        }
+        let deb = only_file(fresh)?;
+        command::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(fresh))?;
+        fs::remove_file(&deb)?;
+        if !fresh.join(file).is_file() {
+            bail!("it holds no {file}");
+        }
+        Ok(())
+    })
 }
 
 fn say(what: &str) {

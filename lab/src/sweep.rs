@@ -15,8 +15,18 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::{cgroups, network::Network, process};
 
-/// The programs that an instance runs with its folder on their command line.
-const PROGRAMS: [&str; 5] = ["kubelet", "containerd", "containerd-shim-runc-v2", "docker-registry", "runc"];
+/// The programs that run with our folder on their command line.
+const PROGRAMS: [&str; 9] = [
+    "kubelet",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "docker-registry",
+    "runc",
+    "etcd",
+    "kube-apiserver",
+    "kube-scheduler",
+    "kube-controller-manager",
+];
 
 /// Where kubelets put links to container logs, whatever their root folder is.
 const LOG_LINKS: &str = "/var/log/containers";
@@ -25,7 +35,7 @@ const LOG_LINKS: &str = "/var/log/containers";
 const SHIM_SOCKETS: &str = "/run/containerd/s";
 
 /// Stops and removes everything that belongs to the instance `number` in `dir`.
-pub(crate) fn sweep(number: u8, dir: &Path) -> Result<()> {
+pub(crate) fn instance(number: u8, dir: &Path) -> Result<()> {
     let sockets = shim_sockets(dir);
     kill_processes(dir)?;
     cgroups::remove(&cgroup_name(number))?;
@@ -36,6 +46,16 @@ pub(crate) fn sweep(number: u8, dir: &Path) -> Result<()> {
         // A shim that had time to leave has removed it.
         let _gone = fs::remove_file(socket);
     }
+    remove_files(dir)
+}
+
+/// Stops the programs that name `dir` and removes it, for what has no mounts, cgroups or network of its own.
+pub(crate) fn programs_and_files(dir: &Path) -> Result<()> {
+    kill_processes(dir)?;
+    remove_files(dir)
+}
+
+fn remove_files(dir: &Path) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use cargo_metadata::{MetadataCommand, TargetKind};
 use clap::ValueEnum;
-use lab::{ContainerdVersion, Parts, wait::Stopwatch};
+use lab::{ContainerdVersion, ControlPlaneParts, Parts, wait::Stopwatch};
 
 use crate::{
     cargo::{Tally, count_tests, must, passes, sim, target_dir},
@@ -25,8 +25,8 @@ pub(crate) const SEEDS: u64 = 10_000;
 /// The crates whose integration tests use the real machine.
 const REAL_RUNTIME: [&str; 2] = ["lab", "tests"];
 
-/// A test target of these crates that is for the newest runtime only; the others run on each.
-const NEWEST_ONLY: &str = "full";
+/// Test targets of these crates that are for the newest runtime only, or need none; the others run on each.
+const ONCE: [&str; 2] = ["full", "control_plane"];
 
 /// A test target of another crate that needs a runtime; a test of `tests` starts one and runs it.
 const RUN_BY_TESTS: &str = "real_containerd";
@@ -102,11 +102,14 @@ fn unit(root: &Path) -> Result<Tally> {
 
 fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
     Parts::ready()?;
+    if version == ContainerdVersion::V2_4 {
+        ControlPlaneParts::ready()?;
+    }
     must(root, &["build", "--workspace", "--bins"])?;
     let notes = skip_notes()?;
     let mut args = words("--workspace --no-fail-fast");
     args.extend(test_targets(root, |package, target| {
-        REAL_RUNTIME.contains(&package) && (target != NEWEST_ONLY || version == ContainerdVersion::V2_4)
+        REAL_RUNTIME.contains(&package) && (!ONCE.contains(&target) || version == ContainerdVersion::V2_4)
     })?);
     args.extend(words(&format!("-- --test-threads={REAL_THREADS}")));
     let notes_path = notes.display().to_string();
