@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use core_cm::{CgroupVersion, CpuQuota, NodeFacts, SwapBehavior};
+use core_cm::{CgroupVersion, CpuQuota, MemoryQos, MemoryReservation, NodeFacts, SwapBehavior};
 use core_config::{Config, Feature, KubeletConfiguration};
 use core_logs::LogPolicy;
 use core_pods::admission::{KernelVersion, NodeAllocatable, SysctlAllowList, SysctlPatternError};
@@ -35,6 +35,8 @@ pub struct HostSummary {
     pub cgroup_version: CgroupVersion,
     /// Whether the kernel can limit the swap of a cgroup.
     pub has_swap_controller: bool,
+    /// Size of a memory page in bytes.
+    pub page_bytes: i64,
     /// Kernel release as `uname -r` prints it.
     pub kernel_release: String,
 }
@@ -141,6 +143,7 @@ impl Settings {
     pub fn new(config: &Config, host: HostSummary) -> Result<Self, SettingsError> {
         let kubelet = &config.kubelet;
         let kernel = kernel_version(&host.kernel_release);
+        let allocatable = allocatable(kubelet, &host)?;
         let sysctls =
             SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
         Ok(Self {
@@ -156,8 +159,8 @@ impl Settings {
                 .crash_loop_back_off
                 .max_container_restart_period
                 .map_or(backoff::DEFAULT_MAX, |max| max.to_std()),
-            node_facts: node_facts(kubelet, &host),
-            allocatable: allocatable(kubelet, &host)?,
+            node_facts: node_facts(config, &host, &allocatable),
+            allocatable,
             labels: node_labels(&config.options.node_labels, &host),
             sysctls,
             resize_rules: resize_rules(config),
@@ -238,7 +241,8 @@ fn log_rotation(kubelet: &KubeletConfiguration) -> Option<LogRotation> {
     })
 }
 
-fn node_facts(kubelet: &KubeletConfiguration, host: &HostSummary) -> NodeFacts {
+fn node_facts(config: &Config, host: &HostSummary, allocatable: &NodeAllocatable) -> NodeFacts {
+    let kubelet = &config.kubelet;
     let period_us = u64::try_from(kubelet.cpu_cfs_quota_period.as_nanos() / 1_000).unwrap_or(0);
     NodeFacts {
         cgroup_version: host.cgroup_version,
@@ -252,6 +256,18 @@ fn node_facts(kubelet: &KubeletConfiguration, host: &HostSummary) -> NodeFacts {
             _ => SwapBehavior::NoSwap,
         },
         pod_pids_limit: kubelet.pod_pids_limit,
+        memory_qos: match config.features.enabled(Feature::MemoryQoS) {
+            true => MemoryQos::On {
+                throttling_factor: kubelet.memory_throttling_factor,
+                reservation: match kubelet.memory_reservation_policy.as_str() {
+                    "TieredReservation" => MemoryReservation::Tiered,
+                    _ => MemoryReservation::None,
+                },
+                allocatable_bytes: allocatable.memory_bytes,
+                page_bytes: host.page_bytes,
+            },
+            false => MemoryQos::Off,
+        },
         single_process_oom_kill: kubelet
             .single_process_oom_kill
             .unwrap_or(host.cgroup_version == CgroupVersion::V1),

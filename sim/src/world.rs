@@ -134,6 +134,7 @@ fn settings() -> anyhow::Result<Settings> {
         hugepage_sizes: Vec::new(),
         cgroup_version: CgroupVersion::V1,
         has_swap_controller: false,
+        page_bytes: 4096,
         kernel_release: "6.1.0".to_owned(),
     };
     let mut settings = Settings::new(&config, host)?;

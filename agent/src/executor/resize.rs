@@ -56,6 +56,11 @@ impl Executor {
                 }
             }
         }
+        if let Some(cgroups) = &self.cgroups {
+            // The limits are in force by now; this brings what goes with them, such as protection.
+            let values = core_cm::pod_values(pod, node);
+            cgroups.ensure(&path, &values).await.map_err(|error| error.to_string())?;
+        }
         op.put_in_force(PodResources::of(pod)).await;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use core_cm::PodResources;
-use core_cm::cgroup::CgroupPath;
+use core_cm::cgroup::{CgroupPath, CgroupValues};
 use core_cm::resize::{ResizeNeeds, resize_needs};
 use core_pods::worker::Touched;
 use core_runtime::backoff::CrashBackoff;
@@ -71,8 +71,11 @@ impl Executor {
         let node = &self.settings.node_facts;
         let class = core_cm::qos_class(pod);
         let active = || op.active.iter().map(|pod| pod.as_ref());
-        for qos in [QosClass::Burstable, QosClass::BestEffort] {
+        for qos in QosClass::ALL {
             let values = core_cm::qos_values(qos, active(), node);
+            if values == CgroupValues::default() {
+                continue;
+            }
             let path = CgroupPath::qos(qos);
             cgroups
                 .ensure(&path, &values)

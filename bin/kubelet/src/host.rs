@@ -149,6 +149,7 @@ pub(crate) fn summary(
             .collect(),
         cgroup_version: cgroups.into(),
         has_swap_controller: facts.has_swap_controller,
+        page_bytes: signed(rustix::param::page_size() as u64),
         kernel_release: facts.kernel_version.clone(),
     })
 }

@@ -12,6 +12,7 @@ pub mod convert;
 #[cfg(test)]
 mod golden;
 pub mod linux;
+pub mod memory_qos;
 pub mod oom;
 pub mod pod_resources;
 pub mod qos;
@@ -22,6 +23,7 @@ pub mod values;
 pub use cgroup::{CgroupLimits, CgroupPath, CgroupValues};
 pub use checkpoint::ResourceBook;
 pub use linux::{container_resources, may_swap, sandbox_overhead, sandbox_resources};
+pub use memory_qos::{MemoryQos, MemoryReservation};
 pub use oom::oom_score_adj;
 pub use pod_resources::PodResources;
 pub use qos::{is_critical, is_node_critical, qos_class};

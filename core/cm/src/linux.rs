@@ -5,12 +5,13 @@ use core_types::runtime::{HugepageLimit, LinuxResources};
 use core_types::{PodExt, QosClass, Quantity};
 
 use crate::convert::{hugepage_size_name, shares_from_milli_cpu};
+use crate::memory_qos;
 use crate::oom::oom_score_adj;
 use crate::qos::{is_critical, qos_class};
 use crate::resources::{
     Overhead, amount, hugepage_bytes, pod_level, pod_limits, pod_requests, resource_list,
 };
-use crate::values::{CgroupVersion, NodeFacts, SwapBehavior, reset_protection};
+use crate::values::{CgroupVersion, NodeFacts, SwapBehavior};
 
 /// What the runtime sets for one container.
 pub fn container_resources(pod: &Pod, container: &Container, node: &NodeFacts) -> LinuxResources {
@@ -42,9 +43,7 @@ pub fn container_resources(pod: &Pod, container: &Container, node: &NodeFacts) -
         })
         .collect();
     set_swap(&mut resources, pod, container, node);
-    if node.cgroup_version == CgroupVersion::V2 {
-        resources.unified.extend(reset_protection());
-    }
+    resources.unified.extend(memory_qos::of_container(pod, container, node));
     resources
 }
 

@@ -7,6 +7,7 @@ use core_types::{PodExt, QosClass};
 
 use crate::cgroup::CgroupValues;
 use crate::convert::{MIN_SHARES, hugepage_size_name, quota_from_milli_cpu, shares_from_milli_cpu};
+use crate::memory_qos::{self, MemoryQos};
 use crate::qos::qos_class;
 use crate::resources::{
     Overhead, ResourceList, all_containers, amount, hugepage_bytes, pod_level, pod_limits, pod_requests,
@@ -48,7 +49,7 @@ pub enum SwapBehavior {
 }
 
 /// What the node has and how it is configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NodeFacts {
     /// Hierarchy in use.
     pub cgroup_version: CgroupVersion,
@@ -64,6 +65,8 @@ pub struct NodeFacts {
     pub swap: SwapBehavior,
     /// `podPidsLimit`; not positive for none.
     pub pod_pids_limit: i64,
+    /// Protection and throttling of memory.
+    pub memory_qos: MemoryQos,
     /// `singleProcessOOMKill`: the kernel kills one process of a container, not all.
     pub single_process_oom_kill: bool,
 }
@@ -93,14 +96,15 @@ pub fn node_values(allocatable: &ResourceList, node: &NodeFacts) -> CgroupValues
 }
 
 /// Values of the cgroup of a QoS class, given the pods that are active on the node. Guaranteed pods stand directly below
-/// `kubepods`, so their class has no values of its own.
+/// `kubepods`, so their class has no values of its own but the protection that `kubepods` gives to all.
 pub fn qos_values<'a>(
     class: QosClass,
-    active: impl IntoIterator<Item = &'a Pod>,
+    active: impl IntoIterator<Item = &'a Pod> + Clone,
     node: &NodeFacts,
 ) -> CgroupValues {
+    let unified = memory_qos::of_class(class, active.clone(), node);
     let cpu_shares = match class {
-        QosClass::Guaranteed => return CgroupValues::default(),
+        QosClass::Guaranteed => return CgroupValues { unified, ..CgroupValues::default() },
         QosClass::BestEffort => MIN_SHARES,
         QosClass::Burstable => {
             let burstable = active.into_iter().filter(|pod| qos_class(pod) == QosClass::Burstable);
@@ -110,15 +114,12 @@ pub fn qos_values<'a>(
             )
         }
     };
-    let mut values = CgroupValues {
+    CgroupValues {
         cpu_shares: Some(cpu_shares),
         hugepage_limits: node.hugepage_sizes.iter().map(|size| (size.clone(), HUGEPAGES_UNBOUNDED)).collect(),
+        unified,
         ..CgroupValues::default()
-    };
-    if node.cgroup_version == CgroupVersion::V2 && class == QosClass::Burstable {
-        values.unified.insert("memory.low".to_owned(), "0".to_owned());
     }
-    values
 }
 
 /// Values of a pod's cgroup. A CPU quota or memory limit is set only when every container has one, or the pod as a whole.
@@ -128,6 +129,7 @@ pub fn pod_values(pod: &Pod, node: &NodeFacts) -> CgroupValues {
     let mut values = CgroupValues {
         hugepage_limits: hugepage_limits(&requests, node),
         pids_limit: (node.pod_pids_limit > 0).then_some(node.pod_pids_limit),
+        unified: memory_qos::of_pod(pod, node),
         ..CgroupValues::default()
     };
     let class = qos_class(pod);
@@ -153,7 +155,7 @@ pub fn pod_values(pod: &Pod, node: &NodeFacts) -> CgroupValues {
 }
 
 /// True when every container, or the pod as a whole, has a limit.
-fn is_limited(pod: &Pod, name: &str) -> bool {
+pub(crate) fn is_limited(pod: &Pod, name: &str) -> bool {
     let Some(spec) = pod.spec_ref() else { return false };
     let whole = pod_level(spec).is_some_and(|resources| !amount(&resources.limits, name).is_zero());
     whole
@@ -222,6 +224,12 @@ pub(crate) mod tests {
             cpu_quota: CpuQuota::Enforced { period_us: 100_000 },
             swap: SwapBehavior::Unavailable,
             pod_pids_limit: -1,
+            memory_qos: MemoryQos::On {
+                throttling_factor: None,
+                reservation: Default::default(),
+                allocatable_bytes: 10_000_000_000,
+                page_bytes: 4096,
+            },
             single_process_oom_kill: false,
         }
     }
@@ -277,7 +285,9 @@ pub(crate) mod tests {
         assert_eq!(qos_values(QosClass::BestEffort, &pods, &node()).cpu_shares, Some(2));
         assert_eq!(qos_values(QosClass::Burstable, &[], &node()).cpu_shares, Some(2));
         assert_eq!(qos_values(QosClass::Burstable, &[], &node()).hugepage_limits["1GB"], 1 << 62);
-        assert_eq!(qos_values(QosClass::Guaranteed, &pods, &node()), CgroupValues::default());
+        assert_eq!(qos_values(QosClass::Guaranteed, &pods, &node()).cpu_shares, None);
+        let v1 = NodeFacts { cgroup_version: CgroupVersion::V1, ..node() };
+        assert_eq!(qos_values(QosClass::Guaranteed, &pods, &v1), CgroupValues::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a status shows of resources: those in force and those that were given, of containers and of the pod as a whole
 //! (CONTRACT 3.25, 3.29).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_cm::actual::{Known, resources_in_force};
@@ -38,15 +39,16 @@ pub(crate) fn set(input: &StatusInput<'_>, status: &mut PodStatus) {
     let given = Arc::new(input.pod.clone());
     let in_force = input.resources.actuated.map_or_else(|| Arc::clone(&given), |own| own.on(&given));
     status.resources = Some(ResourceRequirements {
-        requests: Some(texts(pod_requests(&in_force, Overhead::Included))),
-        limits: Some(texts(pod_limits(&in_force, Overhead::Included))),
+        requests: texts(pod_requests(&in_force, Overhead::Included)),
+        limits: texts(pod_limits(&in_force, Overhead::Included)),
         ..ResourceRequirements::default()
     });
-    status.allocated_resources = Some(texts(pod_requests(&given, Overhead::Included)));
+    status.allocated_resources = texts(pod_requests(&given, Overhead::Included));
 }
 
-fn texts(list: ResourceList) -> std::collections::BTreeMap<String, QuantityText> {
-    list.into_iter().map(|(name, amount)| (name, amount.into())).collect()
+/// An API list; `None` for an empty one, which the API leaves out.
+fn texts(list: ResourceList) -> Option<BTreeMap<String, QuantityText>> {
+    (!list.is_empty()).then(|| list.into_iter().map(|(name, amount)| (name, amount.into())).collect())
 }
 
 /// The conditions of the pod's resize.

@@ -25,6 +25,7 @@ fn facts() -> NodeFacts {
         cpu_quota: CpuQuota::Enforced { period_us: 100_000 },
         swap: SwapBehavior::NoSwap,
         pod_pids_limit: -1,
+        memory_qos: core_cm::MemoryQos::Off,
         single_process_oom_kill: false,
     }
 }
@@ -260,6 +261,22 @@ fn only_sizes_may_change_and_none_may_go() {
     let mut labelled = Pod::clone(&old);
     labelled.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
     assert!(change(&labelled).contains("only cpu and memory"));
+}
+
+/// `testdata/resize_events.jsonl` holds random pods with the texts of upstream's events about them.
+#[test]
+fn events_read_as_upstreams() {
+    let lines: Vec<&str> = include_str!("../../testdata/resize_events.jsonl").lines().collect();
+    assert_eq!(lines.len(), 25);
+    for line in lines {
+        let golden: Value = serde_json::from_str(line).unwrap();
+        let generation = golden["generation"].as_i64();
+        let pod = pod("a", generation.unwrap(), golden["spec"].clone());
+        assert_eq!(text::resize_started(&pod), golden["started"]);
+        assert_eq!(text::resize_completed(&pod, generation), golden["completed"]);
+        assert_eq!(text::resize_error(&pod, generation, "no \"room\" <here>"), golden["error"]);
+        assert_eq!(text::resize_pending(&pod, PendingReason::Deferred, "why & how"), golden["pending"]);
+    }
 }
 
 #[test]

@@ -43,6 +43,11 @@ pub fn resize_error(pod: &Pod, generation: Option<i64>, error: &str) -> String {
     text("Pod resize error", pod, generation, error)
 }
 
+/// Go writes these three as escapes, wherever they stand.
+fn escaped(json: &str) -> String {
+    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
 fn text(sentence: &str, pod: &Pod, generation: Option<i64>, error: &str) -> String {
     let mut summary = Summary {
         init_containers: Vec::new(),
@@ -60,7 +65,7 @@ fn text(sentence: &str, pod: &Pod, generation: Option<i64>, error: &str) -> Stri
         }
     }
     match serde_json::to_string(&summary) {
-        Ok(json) => format!("{sentence}: {json}"),
+        Ok(json) => format!("{sentence}: {}", escaped(&json)),
         Err(_) => sentence.to_owned(),
     }
 }
