@@ -53,7 +53,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use outside::{CgroupsMaker, Outside};
-pub use settings::{HostSummary, LogRotation, PullSettings, RuntimeSettings, Settings, SettingsError};
+pub use settings::{
+    HostSummary, LogRotation, PullSettings, ResourceSettings, RuntimeSettings, Settings, SettingsError,
+};
 
 use log_rotation::LogTask;
 use pleg::{LookRequests, PlegTask};

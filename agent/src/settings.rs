@@ -6,7 +6,9 @@ use std::time::Duration;
 use core_cm::{CgroupVersion, CpuQuota, MemoryQos, MemoryReservation, NodeFacts, SwapBehavior};
 use core_config::{Config, Feature, KubeletConfiguration};
 use core_logs::LogPolicy;
-use core_pods::admission::{KernelVersion, NodeAllocatable, SysctlAllowList, SysctlPatternError};
+use core_pods::admission::{
+    KernelVersion, NodeAllocatable, PodLevelResources, SysctlAllowList, SysctlPatternError,
+};
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
 use core_runtime::backoff;
@@ -57,6 +59,15 @@ pub struct LogRotation {
     pub workers: usize,
 }
 
+/// What pods may ask for and change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceSettings {
+    /// Whether pods may have resources as a whole.
+    pub pod_level: PodLevelResources,
+    /// What may be resized.
+    pub resize: ResizeRules,
+}
+
 /// Names and paths that go into sandboxes and containers.
 #[derive(Clone, Debug)]
 pub struct RuntimeSettings {
@@ -105,8 +116,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// Sysctls that pods may set.
     pub sysctls: SysctlAllowList,
-    /// What of a pod may be resized.
-    pub resize_rules: ResizeRules,
+    /// What pods may ask for and change.
+    pub resources: ResourceSettings,
     /// Images.
     pub pulls: PullSettings,
     /// Rotation of container logs; `None` for a negative `containerLogMaxSize`, which switches it off.
@@ -163,7 +174,13 @@ impl Settings {
             allocatable,
             labels: node_labels(&config.options.node_labels, &host),
             sysctls,
-            resize_rules: resize_rules(config),
+            resources: ResourceSettings {
+                pod_level: match config.features.enabled(Feature::PodLevelResources) {
+                    true => PodLevelResources::Enabled,
+                    false => PodLevelResources::Disabled,
+                },
+                resize: resize_rules(config),
+            },
             pulls: PullSettings { parallel: parallel_pulls(kubelet) },
             log_rotation: log_rotation(kubelet),
             runtime: RuntimeSettings {

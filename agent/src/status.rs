@@ -30,7 +30,7 @@ pub(crate) fn resource_facts<'a>(uid: &PodUid, sizes: &'a Sizes, settings: &Sett
     ResourceFacts {
         conditions: sizes.allocations().conditions(uid),
         actuated: sizes.actuated(uid),
-        whole: match settings.resize_rules.pod_level {
+        whole: match settings.resources.resize.pod_level {
             PodLevelResize::Allowed => WholeResources::Shown,
             PodLevelResize::Disabled => WholeResources::Hidden,
         },

@@ -47,7 +47,7 @@ impl SyncLoop {
         let pods = self.wanted_pods();
         let settings = Arc::clone(&self.settings);
         let judge = |pod: &Pod, others: &[Arc<Pod>]| super::wanted::admit(&settings, pod, others);
-        let (node, rules) = (&settings.node_facts, settings.resize_rules);
+        let (node, rules) = (&settings.node_facts, settings.resources.resize);
         let news = self.sizes.judge(&Round { pods: &pods, judge: &judge, node, rules, now });
         self.take_resize_news(news, trigger)
     }

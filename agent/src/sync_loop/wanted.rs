@@ -101,6 +101,7 @@ pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>]) -> Admi
         labels: &settings.labels,
         allocatable: &settings.allocatable,
         sysctls: &settings.sysctls,
+        pod_level_resources: settings.resources.pod_level,
     };
     admission::admit(pod, others, &node)
 }

@@ -2,7 +2,7 @@
 //! other pods on the node. They hold for pods of every source.
 //!
 //! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: sysctls, operating
-//! system, resources, node affinity, node name, host ports.
+//! system, resources, node affinity, node name, host ports, resources of the pod as a whole.
 //!
 //! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints, AppArmor,
 //! declared features, node shutdown, and making room for critical pods.
@@ -44,6 +44,8 @@ pub enum RejectReason {
     NodeName,
     /// Another pod has a host port.
     NodePorts,
+    /// The pod has resources as a whole, and the feature gate `PodLevelResources` is off.
+    PodLevelResourcesNotSupported,
 }
 
 impl RejectReason {
@@ -57,6 +59,7 @@ impl RejectReason {
             Self::NodeAffinity => "NodeAffinity",
             Self::NodeName => "NodeName",
             Self::NodePorts => "NodePorts",
+            Self::PodLevelResourcesNotSupported => "PodLevelResourcesNotSupported",
         })
     }
 }
@@ -86,6 +89,17 @@ pub struct NodeFacts<'a> {
     pub allocatable: &'a NodeAllocatable,
     /// Sysctls that pods may set.
     pub sysctls: &'a SysctlAllowList,
+    /// Whether pods may have resources as a whole.
+    pub pod_level_resources: PodLevelResources,
+}
+
+/// The feature gate `PodLevelResources`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodLevelResources {
+    /// On.
+    Enabled,
+    /// Off.
+    Disabled,
 }
 
 /// Judges a pod. `others` are the pods that hold resources of the node now: admitted and not terminal; the pod itself
@@ -94,7 +108,7 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>) -> Admission 
     let Some(spec) = &pod.spec else { return Admission::Admit };
     let uid = pod.uid();
     let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|other| other.uid() != uid).collect();
-    let checks: [&dyn Fn() -> Option<(RejectReason, String)>; 6] = [
+    let checks: [&dyn Fn() -> Option<(RejectReason, String)>; 7] = [
         &|| node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text)),
         &|| other_operating_system(pod, spec),
         &|| fit::insufficient(pod, &others, node.allocatable),
@@ -108,6 +122,12 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>) -> Admission 
             (!wanted.is_empty() && wanted != node.name).then(|| (RejectReason::NodeName, message.to_owned()))
         },
         &|| ports::conflict(spec, &others).map(|text| (RejectReason::NodePorts, text)),
+        &|| {
+            let is_off = node.pod_level_resources == PodLevelResources::Disabled;
+            let message = "PodLevelResources feature gate is disabled".to_owned();
+            (is_off && core_cm::resources::pod_level(spec).is_some())
+                .then_some((RejectReason::PodLevelResourcesNotSupported, message))
+        },
     ];
     match checks.into_iter().find_map(|check| check()) {
         Some((reason, message)) => Admission::Reject { reason, message },

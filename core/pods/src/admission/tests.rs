@@ -23,11 +23,33 @@ fn answer(pod: &Pod, others: &[Pod]) -> Result<(), (String, String)> {
     let sysctls =
         SysctlAllowList::new(KernelVersion { major: 4, minor: 10 }, &["net.core.*".to_owned()]).unwrap();
     let others: Vec<Arc<Pod>> = others.iter().cloned().map(Arc::new).collect();
-    let node = NodeFacts { name: "n", labels: &labels, allocatable: &allocatable(), sysctls: &sysctls };
-    match admit(pod, &others, &node) {
+    match admit(pod, &others, &facts(&labels, &allocatable(), &sysctls)) {
         Admission::Admit => Ok(()),
         Admission::Reject { reason, message } => Err((reason.as_str().into_owned(), message)),
     }
+}
+
+fn facts<'a>(
+    labels: &'a BTreeMap<String, String>,
+    allocatable: &'a NodeAllocatable,
+    sysctls: &'a SysctlAllowList,
+) -> NodeFacts<'a> {
+    NodeFacts { name: "n", labels, allocatable, sysctls, pod_level_resources: PodLevelResources::Enabled }
+}
+
+#[test]
+fn resources_of_the_pod_as_a_whole_need_their_feature_gate() {
+    let (labels, sysctls) =
+        (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
+    let (allocatable, none) = (allocatable(), Vec::new());
+    let node = facts(&labels, &allocatable, &sysctls);
+    let off = NodeFacts { pod_level_resources: PodLevelResources::Disabled, ..node };
+    let whole = pod("a", json!({"containers": [], "resources": {"requests": {"cpu": "1"}}}));
+    assert_eq!(admit(&whole, &none, &node), Admission::Admit);
+    let Admission::Reject { reason, message } = admit(&whole, &none, &off) else { panic!() };
+    assert_eq!(reason.as_str(), "PodLevelResourcesNotSupported");
+    assert_eq!(message, "PodLevelResources feature gate is disabled");
+    assert_eq!(admit(&pod("b", json!({"containers": []})), &none, &off), Admission::Admit);
 }
 
 fn requests(list: Value) -> Value {

@@ -73,8 +73,13 @@ impl Node {
         };
         let sysctls = SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap();
         let labels = BTreeMap::new();
-        let admission =
-            admission::NodeFacts { name: "n", labels: &labels, allocatable: &allocatable, sysctls: &sysctls };
+        let admission = admission::NodeFacts {
+            name: "n",
+            labels: &labels,
+            allocatable: &allocatable,
+            sysctls: &sysctls,
+            pod_level_resources: admission::PodLevelResources::Enabled,
+        };
         let judge = |pod: &Pod, others: &[Arc<Pod>]| admission::admit(pod, others, &admission);
         let now = (
             MonoTime::ZERO + Duration::from_secs(self.secs.unsigned_abs()),
