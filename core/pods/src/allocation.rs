@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use core_cm::resize::{Novelty, PendingReason, ResizeCondition, ResizeConditions};
 use core_cm::{NodeFacts, PodResources, ResourceBook};
-use core_types::api::Pod;
+use core_types::api::{Pod, PodStatus};
 use core_types::{MonoTime, PodExt, PodUid, WallTime};
 
 use crate::admission::Admission;
@@ -159,8 +159,15 @@ impl Allocations {
     pub fn admit(&mut self, pod: &Pod) {
         let uid = pod.uid();
         let given = self.book.entry(uid.clone()).or_insert_with(|| PodResources::of(pod));
-        if given.differ_from(pod) {
-            self.pending.insert(uid);
+        let mut told = pod.status.as_ref().map(told_before).unwrap_or_default();
+        match given.differ_from(pod) {
+            true => {
+                self.pending.insert(uid.clone());
+            }
+            false => told.pending = None,
+        }
+        if told != ResizeConditions::default() {
+            self.conditions.entry(uid).or_insert(told);
         }
     }
 
@@ -257,4 +264,18 @@ impl Allocations {
         let others = pods.iter().filter(|(other, _)| *other != uid && self.book.contains_key(*other));
         others.map(|(_, pod)| self.given(pod)).collect()
     }
+}
+
+/// The conditions that an earlier life of the agent told an API server.
+fn told_before(status: &PodStatus) -> ResizeConditions {
+    let find = |name: &str| {
+        let found = status.conditions.iter().flatten().find(|condition| condition.type_ == name)?;
+        Some(ResizeCondition {
+            reason: found.reason.clone().unwrap_or_default(),
+            message: found.message.clone().unwrap_or_default(),
+            generation: found.observed_generation,
+            since: found.last_transition_time.as_ref().map(WallTime::from_api).unwrap_or_default(),
+        })
+    };
+    ResizeConditions { pending: find("PodResizePending"), in_progress: find("PodResizeInProgress") }
 }

@@ -145,3 +145,50 @@ fn without_our_flags(dir: &Path, kubelet: &dyn std::fmt::Display) -> PathBuf {
     std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
     file
 }
+
+#[test]
+fn sizes_are_handed_over_between_upstreams_kubelet_and_ours() {
+    let Some(upstream) = std::env::var_os(UPSTREAM).map(PathBuf::from) else {
+        return lab::skip(&format!("{UPSTREAM} names no kubelet of upstream"));
+    };
+    let mut node = Node::started();
+    let sized = |cpu: &str| {
+        let resources = json!({ "requests": { "cpu": "100m", "memory": "16Mi" }, "limits": { "cpu": cpu, "memory": "64Mi" } });
+        let main = with(shell("main", manifest::IDLE), json!({ "resources": resources }));
+        let mut sized = pod("sized", json!({ "containers": [main] }));
+        sized["metadata"]["uid"] = json!("5b0ae3b5-2f83-4f6c-9c71-7f1d4c1f9d12");
+        sized
+    };
+    let limit = |pod: &Value| status::container(pod, "main")["resources"]["limits"]["cpu"].clone();
+    let quota = |node: &Node, pod: &Value| {
+        let id = status::id(&status::container(pod, "main"));
+        let path = format!("kubepods/burstable/pod{}/{id}", status::uid(pod));
+        tests::cgroup::limits(&node.instance, &path).cpu_quota_us
+    };
+    node.put(&sized("200m"));
+    node.ready("sized");
+    let ids = node.cri.running_ids();
+    // A static pod that brings its UID is resized in place by both.
+    node.put(&sized("300m"));
+    let pod = node.until("sized", "its new limit", SOON, |pod| limit(pod) == "300m");
+    assert_eq!(quota(&node, &pod), Some(30_000));
+    node.agent.stop(SOON).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut theirs = node.instance.agent_of(without_our_flags(folder.path(), &upstream.display())).unwrap();
+    theirs.start().unwrap();
+    theirs.wait_ready("sized", SOON).unwrap();
+    node.put(&sized("400m"));
+    let pod = theirs.wait_pod("sized", "upstream's new limit", SOON, |pod| limit(pod) == "400m").unwrap();
+    assert_eq!(quota(&node, &pod), Some(40_000));
+    theirs.stop(SOON).unwrap();
+
+    node.start();
+    let pod = node.until("sized", "the limit that upstream set", SOON, |pod| {
+        lab::agent::is_ready(pod) && limit(pod) == "400m"
+    });
+    assert_eq!(quota(&node, &pod), Some(40_000));
+    assert_eq!(node.cri.running_ids(), ids, "nothing was restarted");
+    let file = node.agent.root_dir().join("allocated_pods_state");
+    assert!(!file.with_extension("corrupt").exists() && !node.agent.log().contains("set aside"));
+}

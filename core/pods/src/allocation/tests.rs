@@ -230,6 +230,25 @@ fn what_was_given_before_a_restart_holds_until_it_is_judged_again() {
 }
 
 #[test]
+fn conditions_that_an_api_server_was_told_are_taken_up() {
+    let mut pod = Pod::clone(&cpu("a", 2, 100));
+    let condition = json!({
+        "type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "no room",
+        "observedGeneration": 2, "lastTransitionTime": "1970-01-01T00:00:09Z",
+    });
+    pod.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+    let before = Node::with(&[cpu("a", 1, 50)]);
+    let mut allocations = Allocations::restored(before.allocations.book().clone());
+    allocations.admit(&pod);
+    let pending = allocations.conditions(&pod.uid()).unwrap().pending.clone().unwrap();
+    assert_eq!((pending.reason.as_str(), pending.generation), ("Deferred", Some(2)));
+    assert_eq!(pending.since, WallTime::from_unix_secs(9));
+    let mut allocations = Allocations::default();
+    allocations.admit(&pod);
+    assert_eq!(allocations.conditions(&pod.uid()), None, "nothing is pending any more");
+}
+
+#[test]
 fn only_sizes_may_change_and_none_may_go() {
     let of = |container: Value| {
         let mut container = container;
