@@ -85,6 +85,70 @@ async fn v2_limits_and_use_are_read_back() {
     assert!(error.contains("memory.max") && error.contains("lots"), "{error}");
 }
 
+fn v2_facts() -> core_cm::NodeFacts {
+    core_cm::NodeFacts {
+        cgroup_version: core_cm::CgroupVersion::V2,
+        memory_bytes: 8 << 30,
+        swap_bytes: 0,
+        hugepage_sizes: Vec::new(),
+        cpu_quota: core_cm::CpuQuota::Enforced { period_us: 100_000 },
+        swap: core_cm::SwapBehavior::NoSwap,
+        pod_pids_limit: -1,
+        memory_qos: core_cm::MemoryQos::On {
+            throttling_factor: Some(0.5),
+            reservation: core_cm::MemoryReservation::Tiered,
+            allocatable_bytes: 8 << 30,
+            page_bytes: 4096,
+        },
+        single_process_oom_kill: false,
+    }
+}
+
+/// A pod with resources as a whole and overhead.
+fn whole(cpu: &str, memory: &str) -> core_types::api::Pod {
+    let resources = serde_json::json!({
+        "requests": { "cpu": "1", "memory": "1Mi" }, "limits": { "cpu": cpu, "memory": memory },
+    });
+    let overhead = serde_json::json!({ "cpu": "50m", "memory": "1Mi" });
+    let spec =
+        serde_json::json!({ "resources": resources, "overhead": overhead, "containers": [{ "name": "c" }] });
+    serde_json::from_value(serde_json::json!({ "metadata": { "uid": "1" }, "spec": spec })).unwrap()
+}
+
+#[tokio::test]
+async fn v2_files_follow_a_pod_and_its_resize() {
+    let (_temp, pod, cgroups) = v2_tree("cpu memory pids");
+    for (file, content) in [("memory.low", "0\n"), ("memory.min", "0\n")] {
+        put(&pod, file, content);
+    }
+    let (name, facts) = (path(&["kubepods", "burstable", "pod1"]), v2_facts());
+    let (small, large) = (whole("2", "9Mi"), whole("4", "19Mi"));
+    cgroups.ensure(&name, &core_cm::pod_values(&small, &facts)).await.unwrap();
+    let files =
+        || ["cpu.weight", "cpu.max", "memory.max", "memory.high", "memory.low"].map(|file| get(&pod, file));
+    // 1050 thousandths requested; 10 Mi with overhead, throttled half-way above the 2 Mi that are requested.
+    assert_eq!(files(), ["41", "205000 100000", "10485760", "6291456", "2097152"]);
+
+    let observed = core_types::ObservedPod::empty(
+        PodUid::from("1"),
+        core_types::PodKey::new("n", "p"),
+        core_types::MonoTime::ZERO,
+    );
+    for (from, to, last) in [(&small, &large, "20971520"), (&large, &small, "10485760")] {
+        let actuated = core_cm::PodResources::of(from);
+        let needs = core_cm::resize::resize_needs(to, &observed, &actuated, &facts);
+        let current = cgroups.limits(&name).await.unwrap();
+        for step in core_cm::resize::resize_plan(to, &needs, Some(&current), &facts).steps {
+            if let core_cm::resize::ResizeStep::Pod { values, .. } = step {
+                cgroups.ensure(&name, &values).await.unwrap();
+            }
+        }
+        assert_eq!(get(&pod, "memory.max"), last);
+        cgroups.ensure(&name, &core_cm::pod_values(to, &facts)).await.unwrap();
+    }
+    assert_eq!(files(), ["41", "205000 100000", "10485760", "6291456", "2097152"]);
+}
+
 #[tokio::test]
 async fn values_that_fit_are_not_written() {
     let (_temp, pod, cgroups) = v2_tree("cpu memory pids");
