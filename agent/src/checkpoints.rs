@@ -21,6 +21,9 @@ pub(crate) const ACTUATED: &str = "actuated_pods_state";
 /// Wait after a write that failed. A full disk does not get better by haste.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Changes within this time go into one write: pods often start together.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// Where the sync loop leaves the newest state of a book.
 pub(crate) type Keeper = watch::Sender<Arc<ResourceBook>>;
 
@@ -51,6 +54,7 @@ pub(crate) async fn load(checkpoints: &dyn Checkpoints, name: &str) -> ResourceB
 /// Writes each new state until the sync loop is gone; the last one too.
 pub(crate) async fn keep(outside: Outside, name: &'static str, mut book: watch::Receiver<Arc<ResourceBook>>) {
     while book.changed().await.is_ok() {
+        timer::until(outside.clock.as_ref(), Some(outside.clock.now() + GATHER)).await;
         let newest = Arc::clone(&book.borrow_and_update());
         if let Err(error) = outside.checkpoints.store(name, &checkpoint::encode(&newest)).await {
             tracing::warn!(%error, "{name} cannot be written; it is tried again in {RETRY:?}");

@@ -24,6 +24,8 @@ pub(crate) struct Sizes {
     /// When something of a pod was put in force last: older pictures do not show it.
     changed_at: BTreeMap<PodUid, MonoTime>,
     keep_allocated: Keeper,
+    /// Revision of the allocations that was handed over last.
+    kept_revision: u64,
     keep_actuated: Keeper,
     /// What makes the next round of judging happen before its time.
     trigger: Option<(RetryTrigger, MonoTime)>,
@@ -46,6 +48,7 @@ impl Sizes {
             actuated: ResourceBook::new(),
             changed_at: BTreeMap::new(),
             keep_allocated,
+            kept_revision: 0,
             keep_actuated,
             trigger: None,
             metrics: ResizeMetrics::new(registry),
@@ -71,7 +74,7 @@ impl Sizes {
 
     /// What of a pod is in force; `None` before its first sync.
     pub(crate) fn actuated(&self, uid: &PodUid) -> Option<&PodResources> {
-        self.actuated.get(uid)
+        self.actuated.get(uid).map(Arc::as_ref)
     }
 
     /// When something of a pod was put in force last in this life of the agent.
@@ -82,21 +85,17 @@ impl Sizes {
     /// Notes what is in force.
     pub(crate) fn set_actuated(&mut self, uid: &PodUid, resources: PodResources, now: MonoTime) {
         self.changed_at.insert(uid.clone(), now);
-        self.actuated.insert(uid.clone(), resources);
+        self.actuated.insert(uid.clone(), Arc::new(resources));
         self.keep_actuated.send_replace(Arc::new(self.actuated.clone()));
     }
 
     /// Lets the allocations change, and keeps what came of it.
     pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Allocations) -> T) -> T {
         let result = change(&mut self.allocations);
-        let book = self.allocations.book();
-        self.keep_allocated.send_if_modified(|kept| {
-            let differs = kept.as_ref() != book;
-            if differs {
-                *kept = Arc::new(book.clone());
-            }
-            differs
-        });
+        if self.kept_revision != self.allocations.revision() {
+            self.kept_revision = self.allocations.revision();
+            self.keep_allocated.send_replace(Arc::new(self.allocations.book().clone()));
+        }
         result
     }
 

@@ -65,21 +65,20 @@ impl SyncLoop {
         let now = self.outside.clock.wall();
         let mut started = Vec::new();
         for ResizeNews { uid, kind, message, waited } in news {
-            let (event, is_known) = match kind {
-                NewsKind::Started => (Some(Happening::normal("ResizeStarted", message)), false),
-                NewsKind::Deferred => {
-                    (Some(Happening::warning("ResizeDeferred", message.clone())), message.is_empty())
-                }
+            let event = match kind {
+                NewsKind::Started => Some(Happening::normal("ResizeStarted", message)),
+                NewsKind::Deferred => Some(Happening::warning("ResizeDeferred", message)),
                 NewsKind::Infeasible(why) => {
                     self.sizes.metrics.infeasible(why);
-                    (Some(Happening::warning("ResizeInfeasible", message.clone())), message.is_empty())
+                    Some(Happening::warning("ResizeInfeasible", message))
                 }
-                NewsKind::Reverted => (None, false),
+                NewsKind::Reverted => None,
             };
             if let Some(pod) = self.sources.get(&uid).map(|wanted| Arc::clone(&wanted.pod)) {
                 self.sizes.metrics.judged(&pod, kind, waited.as_ref(), trigger, now);
             }
-            if let Some(event) = event.filter(|_| !is_known) {
+            // What was said before is not said again.
+            if let Some(event) = event.filter(|event| !event.message.is_empty()) {
                 self.record_event(&uid, event);
             }
             if kind == NewsKind::Started {

@@ -5,6 +5,7 @@
 //! upstream keeps for a feature that is off, are not read and are written as null.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use core_types::PodUid;
 use core_types::api::ResourceRequirements;
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pod_resources::PodResources;
 
-/// Resources of all pods.
-pub type ResourceBook = BTreeMap<PodUid, PodResources>;
+/// Resources of all pods. Cheap to clone: it is handed over whole to whoever writes it.
+pub type ResourceBook = BTreeMap<PodUid, Arc<PodResources>>;
 
 /// What upstream's dump of a text begins with before it is hashed.
 const DUMP_PREFIX: &str = "(string)";
@@ -80,8 +81,10 @@ pub fn decode(file: &[u8]) -> Result<ResourceBook, CheckpointError> {
         return Err(CheckpointError::Corrupted { found, computed });
     }
     let Data { entries } = serde_json::from_str(&data).map_err(CheckpointError::Unreadable)?;
-    let of =
-        |entry: Entry| PodResources { containers: entry.containers.unwrap_or_default(), whole: entry.whole };
+    let of = |entry: Entry| {
+        let containers = entry.containers.unwrap_or_default();
+        Arc::new(PodResources { containers, whole: entry.whole })
+    };
     Ok(entries.into_iter().map(|(uid, entry)| (uid, of(entry))).collect())
 }
 

@@ -117,6 +117,8 @@ pub enum NewsKind {
 #[derive(Debug, Default)]
 pub struct Allocations {
     book: ResourceBook,
+    /// Counts changes of the book.
+    revision: u64,
     /// Pods whose resize is to be judged.
     pending: BTreeSet<PodUid>,
     conditions: BTreeMap<PodUid, ResizeConditions>,
@@ -132,6 +134,11 @@ impl Allocations {
     /// Everything that was given, for the checkpoint.
     pub fn book(&self) -> &ResourceBook {
         &self.book
+    }
+
+    /// Another number after every change of [`Allocations::book`].
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The pod as it was given its resources: what it is run and counted by.
@@ -158,7 +165,10 @@ impl Allocations {
     /// the rest of what it asks for is pending.
     pub fn admit(&mut self, pod: &Pod) {
         let uid = pod.uid();
-        let given = self.book.entry(uid.clone()).or_insert_with(|| PodResources::of(pod));
+        let given = self.book.entry(uid.clone()).or_insert_with(|| {
+            self.revision += 1;
+            Arc::new(PodResources::of(pod))
+        });
         let mut told = pod.status.as_ref().map(told_before).unwrap_or_default();
         match given.differ_from(pod) {
             true => {
@@ -186,7 +196,9 @@ impl Allocations {
 
     /// The pod has ended or is gone: what it was given is free.
     pub fn remove(&mut self, uid: &PodUid) -> Option<ResizeConditions> {
-        self.book.remove(uid);
+        if self.book.remove(uid).is_some() {
+            self.revision += 1;
+        }
         self.end(uid)
     }
 
@@ -198,7 +210,9 @@ impl Allocations {
 
     /// Forgets pods that are not among `kept`.
     pub fn retain(&mut self, kept: impl Fn(&PodUid) -> bool) {
+        let before = self.book.len();
         self.book.retain(|uid, _| kept(uid));
+        self.revision += u64::from(self.book.len() != before);
     }
 
     /// Whether resizes wait.
@@ -241,7 +255,8 @@ impl Allocations {
             },
         };
         let Some((reason, kind, message)) = refusal else {
-            self.book.insert(uid.clone(), PodResources::of(pod));
+            self.book.insert(uid.clone(), Arc::new(PodResources::of(pod)));
+            self.revision += 1;
             let conditions = self.conditions_mut(&uid);
             let waited = conditions.pending.take();
             conditions.accept(generation, round.now.1);
