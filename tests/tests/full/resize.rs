@@ -148,6 +148,8 @@ fn a_resize_without_room_waits_and_one_below_what_is_used_is_an_error() {
     let pending = condition(&pod, "PodResizePending").unwrap();
     assert_eq!((&pending["reason"], &pending["observedGeneration"]), (&json!("Deferred"), &json!(2)));
     assert_eq!(status::only(&pod)["allocatedResources"]["cpu"], "100m", "it keeps what it has");
+    let why = podwright.run(&["why", "web"]).ok();
+    assert!(why.contains("the new sizes wait: Node didn't have enough resource: cpu"), "{why}");
     podwright.run(&["resize", "web", "--cpu-request", "100m", "--cpu-limit", "200m"]).ok();
     assert!(is_settled(&node.pod("web")));
 
@@ -206,6 +208,8 @@ fn what_changed_while_the_agent_was_away_is_resized_and_what_it_knew_is_kept() {
     assert_eq!(limits_of(&node, &pod), [value(307, 60_000, 128), value(307, 60_000, 128)]);
 
     // A file that somebody spoilt is set aside: the pod keeps what it has.
+    let has_new_size = || fs::read_to_string(&allocated).is_ok_and(|text| text.contains("300m"));
+    eventually_true("the checkpoint to follow", SOON, has_new_size);
     node.agent.kill().unwrap();
     let text = fs::read_to_string(&allocated).unwrap();
     fs::write(&allocated, text.replace("300m", "301m")).unwrap();
@@ -216,7 +220,5 @@ fn what_changed_while_the_agent_was_away_is_resized_and_what_it_knew_is_kept() {
     assert_eq!(status::only(&pod)["containerID"], status::only(&before)["containerID"]);
     assert_eq!(limits_of(&node, &pod), [value(307, 60_000, 128), value(307, 60_000, 128)]);
     assert!(root.join("allocated_pods_state.corrupt").exists());
-    eventually_true("a sound checkpoint", SOON, || {
-        fs::read_to_string(&allocated).is_ok_and(|text| text.contains("300m"))
-    });
+    eventually_true("a sound checkpoint", SOON, has_new_size);
 }

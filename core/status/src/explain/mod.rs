@@ -5,6 +5,7 @@
 
 mod cause;
 mod decide;
+mod resize;
 mod text;
 
 use core_types::view::{Lifecycle, NodeView, PodView};
@@ -87,6 +88,9 @@ pub struct Explanation {
     pub containers: Vec<ContainerRow>,
     /// What went wrong last.
     pub last_error: Option<LastError>,
+    /// A resize that is not done, in plain words: how far it is and what happens next. Empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub resize: String,
     /// When the agent tries next by itself.
     pub next_retry: Option<WallTime>,
     /// What a person can do; empty when there is nothing to do.
@@ -109,6 +113,7 @@ pub fn explain(view: &PodView, node: &NodeView, now: WallTime) -> Explanation {
         since: decision.since,
         containers: rows(view),
         last_error: open_problem(view).or_else(|| newest_warning(view).filter(|_| !is_settled)),
+        resize: resize::words(&view.status),
         next_retry: view.next_retry.filter(|_| !is_settled && view.lifecycle < Lifecycle::Terminated),
         key,
         now,

@@ -52,6 +52,9 @@ impl fmt::Display for Explanation {
             let text = format!("{}{of}: {} ({} ago)", error.reason, error.message.trim(), self.ago(error.at));
             line(f, "Last error", &text)?;
         }
+        if !self.resize.is_empty() {
+            line(f, "Resize", &self.resize)?;
+        }
         if let Some(at) = self.next_retry {
             let left = at.since(self.now).as_secs();
             let text =

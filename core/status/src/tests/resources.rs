@@ -1,10 +1,13 @@
 //! Resources in a status: what is in force, what was given, and the conditions of a resize.
 
+use std::sync::Arc;
+
 use core_cm::PodResources;
 use core_cm::resize::{PendingReason, ResizeConditions};
 use core_types::WallTime;
 use core_types::api::Pod;
 use core_types::runtime::LinuxResources;
+use core_types::view::{NodeView, PodView};
 use serde_json::json;
 
 use super::*;
@@ -54,6 +57,19 @@ fn the_conditions_of_a_resize_come_first_and_carry_their_generation() {
     assert_eq!((list[0].observed_generation, list[1].observed_generation), (Some(3), Some(2)));
     let pending = condition(&status, "PodResizePending");
     assert_eq!(pending, ("True".to_owned(), "Deferred".to_owned(), "no room".to_owned()));
+    let shown = PodView {
+        pod: Arc::new(bench.pod.clone()),
+        status: Arc::new(status.clone()),
+        source: None,
+        lifecycle: bench.lifecycle,
+        activity: None,
+        problem: None,
+        next_retry: None,
+        events: Arc::from([]),
+    };
+    let why = crate::explain(&shown, &NodeView::default(), WallTime::from_unix_secs(9)).to_string();
+    let line = "Resize:     the new sizes wait: no room. It is tried again when other pods end or shrink, and every 3 minutes.";
+    assert!(why.contains(&format!("{line}\n            the new sizes are being put in force.\n")), "{why}");
     bench.resources.conditions = None;
     bench.previous = Some(status);
     assert!(bench.generate().conditions.unwrap().iter().all(|c| !c.type_.contains("Resize")));
