@@ -6,9 +6,12 @@
 //! Reads the snapshots, the serving certificate, the client authority. Exec, attach, port-forward, run, checkpoint and
 //! node logs are not served yet: their paths are unknown here.
 
+mod answers;
 pub mod authentication;
 pub mod authorization;
 mod certificate;
+mod reload;
+mod reviewers;
 mod tls;
 
 use std::net::SocketAddr;
@@ -18,12 +21,16 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use ports::reviews::User;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use self::authentication::{AnonymousAccess, Authenticator, User, WebhookAuthentication};
+use self::authentication::{AnonymousAccess, Authenticator, WebhookAuthentication};
 use self::authorization::{Attributes, AuthorizationMode, Authorizer, Decision};
+pub use self::reload::Reload;
+pub use self::reviewers::{AccessTtl, Reviewers};
+use self::tls::Tls;
 pub use self::tls::TlsSettings;
 use crate::body::{self, Body};
 use crate::container_logs;
@@ -58,6 +65,8 @@ pub enum CertificateSource {
         certificate: PathBuf,
         /// Private key, PEM.
         key: PathBuf,
+        /// Gate `ReloadKubeletServerCertificateFile`.
+        reload: Reload,
     },
     /// Self-signed, kept as `kubelet.crt` and `kubelet.key` in the certificate directory (CONTRACT 7.2).
     SelfSigned {
@@ -79,12 +88,16 @@ pub struct HttpsOptions {
     pub tls: TlsSettings,
     /// `authentication.x509.clientCAFile`.
     pub client_ca_file: Option<PathBuf>,
+    /// Gate `ReloadKubeletClientCAFile`.
+    pub reload_client_ca: Reload,
     /// `authentication.anonymous.enabled`.
     pub anonymous: AnonymousAccess,
-    /// `authentication.webhook.enabled`.
+    /// `authentication.webhook`.
     pub webhook: WebhookAuthentication,
     /// `authorization.mode`.
     pub authorization: AuthorizationMode,
+    /// Who answers questions about users.
+    pub reviewers: Reviewers,
     /// `enableDebuggingHandlers`.
     pub debugging: DebugHandlers,
 }
@@ -92,10 +105,9 @@ pub struct HttpsOptions {
 /// Starts the listener.
 pub async fn start(options: HttpsOptions, context: ServerContext) -> Result<ServerHandle, ServeError> {
     let authenticator = Authenticator::new(&options, Arc::clone(&context.clock))?;
-    let authorizer = authorization::build(options.authorization)?;
-    let certificate = certificate::load(&options.certificate, context.clock.wall())?;
-    let acceptor =
-        TlsAcceptor::from(Arc::new(tls::server_config(&options.tls, certificate, &authenticator)?));
+    let authorizer = authorization::build(&options, &context)?;
+    let certificate = certificate::load(&options.certificate, &context.clock)?;
+    let tls = Arc::new(Tls::new(&options.tls, certificate, authenticator.client_ca()).await?);
     let (listener, bound) = bind("HTTPS port", options.address).await?;
     let tasks = Tasks::default();
     let node = Arc::new(Node {
@@ -106,13 +118,14 @@ pub async fn start(options: HttpsOptions, context: ServerContext) -> Result<Serv
         tasks: tasks.clone(),
     });
     tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
-        connection(acceptor.clone(), stream, Arc::clone(&node))
+        connection(Arc::clone(&tls), stream, Arc::clone(&node))
     }));
     Ok(ServerHandle::new(bound.to_string(), Some(bound), tasks))
 }
 
-async fn connection(acceptor: TlsAcceptor, stream: TcpStream, node: Arc<Node>) {
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+async fn connection(tls: Arc<Tls>, stream: TcpStream, node: Arc<Node>) {
+    let handshake = async { TlsAcceptor::from(tls.config().await).accept(stream).await };
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_elapsed) => return tracing::debug!("TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
@@ -157,7 +170,7 @@ impl Node {
         let Some(target) = self.target(request.method(), request.uri().path()) else {
             return body::unknown_path();
         };
-        let user = match self.authenticator.authenticate(certificates) {
+        let user = match self.authenticator.authenticate(certificates, request.headers()).await {
             Ok(user) => user,
             Err(reason) => {
                 tracing::debug!(reason, path = request.uri().path(), "unauthorized");
@@ -198,8 +211,8 @@ impl Node {
     /// Asks for each subresource in turn; the first that is allowed wins.
     async fn authorize(&self, user: &User, method: &Method, path: &str) -> Result<(), Response<Body>> {
         let attributes = Attributes::of_request(&self.public.context.facts.node_name, method, path);
-        for subresource in &attributes.subresources {
-            match self.authorizer.authorize(user, &attributes, subresource).await {
+        for subresource in attributes.subresources {
+            match self.authorizer.authorize(attributes.question(user, subresource)).await {
                 Ok(Decision::Allow) => return Ok(()),
                 Ok(Decision::Deny) => {}
                 Err(problem) => {

@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use core_config::{Config, KubeletConfiguration};
+use core_config::{Config, Feature, KubeletConfiguration};
 use server::health::HealthChecks;
 use server::https::authentication::{AnonymousAccess, WebhookAuthentication};
 use server::https::authorization::AuthorizationMode;
-use server::https::{CertificateSource, DebugHandlers, HttpsOptions, TlsSettings};
+use server::https::{
+    AccessTtl, CertificateSource, DebugHandlers, HttpsOptions, Reload, Reviewers, TlsSettings,
+};
 use server::{ServerContext, ServerHandle, cadvisor, healthz, https, local, read_only};
 
 /// How long open requests may take to end at stop.
@@ -102,33 +104,49 @@ fn https_options(config: &Config, node_name: &str, port: u16) -> Result<HttpsOpt
     Ok(HttpsOptions {
         address: address("address", &kubelet.address, port)?,
         certificate: match (file(&kubelet.tls_cert_file), file(&kubelet.tls_private_key_file)) {
-            (Some(certificate), Some(key)) => CertificateSource::Files { certificate, key },
+            (Some(certificate), Some(key)) => {
+                let reload = reload(config, Feature::ReloadKubeletServerCertificateFile);
+                CertificateSource::Files { certificate, key, reload }
+            }
             // As upstream: with one of them alone the node makes its own pair.
             _ => self_signed(&config.options.cert_dir, node_name),
         },
         tls: TlsSettings {
             min_version: kubelet.tls_min_version.clone(),
             cipher_suites: kubelet.tls_cipher_suites.clone(),
+            curves: kubelet.tls_curve_preferences.clone(),
         },
         client_ca_file: file(&authentication.x509.client_ca_file),
+        reload_client_ca: reload(config, Feature::ReloadKubeletClientCAFile),
         anonymous: match authentication.anonymous.enabled {
             true => AnonymousAccess::Enabled,
             false => AnonymousAccess::Disabled,
         },
         webhook: match authentication.webhook.enabled {
-            true => WebhookAuthentication::Enabled,
+            true => WebhookAuthentication::Enabled { cache_ttl: authentication.webhook.cache_ttl.to_std() },
             false => WebhookAuthentication::Disabled,
         },
         authorization: match kubelet.authorization.mode.as_str() {
             "AlwaysAllow" => AuthorizationMode::AlwaysAllow,
-            "Webhook" => AuthorizationMode::Webhook,
+            "Webhook" => AuthorizationMode::Webhook(AccessTtl {
+                allowed: kubelet.authorization.webhook.cache_authorized_ttl.to_std(),
+                refused: kubelet.authorization.webhook.cache_unauthorized_ttl.to_std(),
+            }),
             other => bail!("authorization.mode {other:?} must be AlwaysAllow or Webhook"),
         },
+        reviewers: Reviewers::Missing,
         debugging: match kubelet.enable_debugging_handlers {
             true => DebugHandlers::Enabled,
             false => DebugHandlers::Disabled,
         },
     })
+}
+
+fn reload(config: &Config, gate: Feature) -> Reload {
+    match config.features.enabled(gate) {
+        true => Reload::WhenChanged,
+        false => Reload::Never,
+    }
 }
 
 fn self_signed(directory: &Path, node_name: &str) -> CertificateSource {

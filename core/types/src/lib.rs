@@ -17,6 +17,7 @@ pub mod pod;
 pub mod qos;
 pub mod quantity;
 pub mod runtime;
+pub mod secret;
 pub mod time;
 pub mod view;
 
@@ -42,4 +43,5 @@ pub use observed::{ObservedContainer, ObservedPod, ObservedSandbox};
 pub use pod::{ContainerKind, ContainerRef, PodExt};
 pub use qos::QosClass;
 pub use quantity::Quantity;
+pub use secret::Secret;
 pub use time::{MonoTime, WallTime};

@@ -1,12 +1,17 @@
 //! Who may do what (CONTRACT 2.3). Resource `nodes`, name of this node, verb by method, subresource by path.
+//!
+//! Upstream lets whoever may `get` a node's `proxy` run commands in every container of the node, because a WebSocket
+//! begins with GET. Here what acts in a container needs `create`, whatever the method.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Method;
+use ports::reviews::{AccessQuestion, User};
 
-use super::authentication::User;
-use crate::ServeError;
+use super::HttpsOptions;
+use super::reviewers::{AccessTtl, WebhookAuthorizer};
+use crate::{ServeError, ServerContext};
 
 /// `authorization.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +19,7 @@ pub enum AuthorizationMode {
     /// Whoever is authenticated may.
     AlwaysAllow,
     /// The API server decides (SubjectAccessReview).
-    Webhook,
+    Webhook(AccessTtl),
 }
 
 /// An answer of an [`Authorizer`].
@@ -34,13 +39,33 @@ pub struct Attributes {
     /// `get`, `create`, ... or empty for a method without a verb.
     pub verb: &'static str,
     /// Candidates in the order in which they are asked for.
-    pub subresources: Vec<&'static str>,
+    pub subresources: &'static [&'static str],
 }
+
+/// What the subresources of a path are; the first row that fits counts. Each row: the root of the path, the candidates in
+/// the order in which they are asked for.
+const SUBRESOURCES: &[(&str, &[&str])] = &[
+    ("/stats", &["stats"]),
+    ("/metrics", &["metrics"]),
+    ("/logs", &["log"]),
+    ("/checkpoint", &["checkpoint"]),
+    ("/statusz", &["statusz"]),
+    ("/flagz", &["configz"]),
+    ("/pods", &["pods", "proxy"]),
+    ("/allocatedPods", &["pods", "proxy"]),
+    ("/runningpods", &["pods", "proxy"]),
+    ("/healthz", &["healthz", "proxy"]),
+    ("/configz", &["configz", "proxy"]),
+];
+
+/// Paths that act in a container.
+const ACTING: &[&str] = &["/run", "/exec", "/attach", "/portForward"];
 
 impl Attributes {
     /// Reads a request.
     pub(super) fn of_request(node_name: &str, method: &Method, path: &str) -> Self {
         let verb = match method.as_str() {
+            _ if ACTING.iter().any(|root| is_below(root, path)) => "create",
             "POST" => "create",
             "GET" => "get",
             "PUT" => "update",
@@ -48,63 +73,49 @@ impl Attributes {
             "DELETE" => "delete",
             _ => "",
         };
-        Self { node_name: node_name.to_owned(), verb, subresources: subresources(path) }
+        let row = SUBRESOURCES.iter().find(|(root, _)| is_below(root, path));
+        let subresources = row.map_or(&["proxy"][..], |(_, subresources)| *subresources);
+        Self { node_name: node_name.to_owned(), verb, subresources }
+    }
+
+    /// The question about one of the candidates.
+    pub(super) fn question(&self, user: &User, subresource: &'static str) -> AccessQuestion {
+        AccessQuestion { user: user.clone(), verb: self.verb, node_name: self.node_name.clone(), subresource }
     }
 }
 
-fn subresources(path: &str) -> Vec<&'static str> {
-    let below =
-        |root: &str| path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-    if below("/stats") {
-        vec!["stats"]
-    } else if below("/metrics") {
-        vec!["metrics"]
-    } else if below("/logs") {
-        vec!["log"]
-    } else if below("/checkpoint") {
-        vec!["checkpoint"]
-    } else if below("/statusz") {
-        vec!["statusz"]
-    } else if below("/flagz") {
-        vec!["configz"]
-    } else if below("/pods") || below("/allocatedPods") || below("/runningpods") {
-        vec!["pods", "proxy"]
-    } else if below("/healthz") {
-        vec!["healthz", "proxy"]
-    } else if below("/configz") {
-        vec!["configz", "proxy"]
-    } else {
-        vec!["proxy"]
-    }
+fn is_below(root: &str, path: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Decides who may do what.
 #[async_trait]
 pub trait Authorizer: Send + Sync {
-    /// Whether the user may do `attributes.verb` on this subresource of this node. An error becomes a 500.
-    async fn authorize(
-        &self,
-        user: &User,
-        attributes: &Attributes,
-        subresource: &str,
-    ) -> Result<Decision, String>;
+    /// Whether the user may. An error becomes a 500.
+    async fn authorize(&self, question: AccessQuestion) -> Result<Decision, String>;
 }
 
 struct AlwaysAllow;
 
 #[async_trait]
 impl Authorizer for AlwaysAllow {
-    async fn authorize(&self, _: &User, _: &Attributes, _: &str) -> Result<Decision, String> {
+    async fn authorize(&self, _: AccessQuestion) -> Result<Decision, String> {
         Ok(Decision::Allow)
     }
 }
 
-/// The authorizer of a mode. `Webhook` needs an API server.
-pub(super) fn build(mode: AuthorizationMode) -> Result<Arc<dyn Authorizer>, ServeError> {
-    match mode {
-        AuthorizationMode::AlwaysAllow => Ok(Arc::new(AlwaysAllow)),
-        AuthorizationMode::Webhook => Err(ServeError::NoClient { feature: "authorization" }),
-    }
+/// The authorizer of the mode. `Webhook` needs an API server.
+pub(super) fn build(
+    options: &HttpsOptions,
+    context: &ServerContext,
+) -> Result<Arc<dyn Authorizer>, ServeError> {
+    Ok(match options.authorization {
+        AuthorizationMode::AlwaysAllow => Arc::new(AlwaysAllow),
+        AuthorizationMode::Webhook(ttl) => {
+            let clock = Arc::clone(&context.clock);
+            Arc::new(WebhookAuthorizer::new(options.reviewers.access()?, clock, ttl))
+        }
+    })
 }
 
 #[cfg(test)]
@@ -126,9 +137,26 @@ mod tests {
             ("/containerLogs/a/b/c", &["proxy"]),
         ];
         for (path, want) in table {
-            assert_eq!(subresources(path), want, "{path}");
+            assert_eq!(Attributes::of_request("n", &Method::GET, path).subresources, want, "{path}");
         }
-        assert_eq!(Attributes::of_request("n", &Method::HEAD, "/").verb, "");
-        assert_eq!(Attributes::of_request("n", &Method::POST, "/").verb, "create");
+    }
+
+    #[test]
+    fn verb_follows_the_method_but_acting_is_always_create() {
+        let table = [
+            (Method::HEAD, "/pods", ""),
+            (Method::GET, "/pods", "get"),
+            (Method::POST, "/stats/summary", "create"),
+            (Method::GET, "/exec/a/b/c", "create"),
+            (Method::POST, "/exec/a/b/c", "create"),
+            (Method::GET, "/attach/a/b/uid/c", "create"),
+            (Method::GET, "/portForward/a/b", "create"),
+            (Method::OPTIONS, "/run/a/b/c", "create"),
+            (Method::GET, "/execute", "get"),
+        ];
+        for (method, path, want) in table {
+            let attributes = Attributes::of_request("n", &method, path);
+            assert_eq!(attributes.verb, want, "{method} {path}");
+        }
     }
 }

@@ -1,53 +1,69 @@
 //! The serving certificate: read from given files, or self-signed and kept in the certificate directory (CONTRACT 7.2).
 //!
-//! A self-signed pair that cannot be read or has expired is made anew. The key is 0600 from its first byte on.
+//! Given files are read again when they change. A self-signed pair that cannot be read or has expired is made anew. The
+//! key is 0600 from its first byte on.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use core_types::WallTime;
+use ports::Clock;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
-use super::CertificateSource;
+use super::reload::{Reload, Reloaded};
+use super::{CertificateSource, tls};
 use crate::ServeError;
 
 /// How long a self-signed certificate is good for, in days; upstream's value.
 const SELF_SIGNED_DAYS: u64 = 365;
 
-/// A certificate chain and its key.
-pub(super) struct Certificate {
-    /// Own certificate first.
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    /// Private key.
-    pub(super) key: PrivateKeyDer<'static>,
-}
+/// A certificate chain and its key, own certificate first.
+pub(super) type Certificate = CertifiedKey;
 
 /// Reads or makes the serving certificate.
-pub(super) fn load(source: &CertificateSource, now: WallTime) -> Result<Certificate, ServeError> {
-    match source {
-        CertificateSource::Files { certificate, key } => read(certificate, key),
+pub(super) fn load(
+    source: &CertificateSource,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Reloaded<Certificate>>, ServeError> {
+    let (certificate, key, reload) = match source {
+        CertificateSource::Files { certificate, key, reload } => (certificate.clone(), key.clone(), *reload),
         CertificateSource::SelfSigned { directory, host_name } => {
-            let (certificate, key) = (directory.join("kubelet.crt"), directory.join("kubelet.key"));
-            match read(&certificate, &key) {
-                Ok(found) if !is_expired(&found, now) => return Ok(found),
-                Ok(_) => {
-                    tracing::info!(path = %certificate.display(), "the self-signed certificate has expired; making a new one")
-                }
-                Err(error) if certificate.exists() || key.exists() => {
-                    tracing::warn!(%error, "the self-signed certificate cannot be used; making a new one");
-                }
-                Err(_) => {}
-            }
-            make(directory, host_name, now)?;
-            read(&certificate, &key)
+            let (certificate, key) = self_signed_pair(directory, host_name, clock.wall())?;
+            (certificate, key, Reload::Never)
         }
+    };
+    let paths = vec![certificate.clone(), key.clone()];
+    let pair = Reloaded::new(paths, reload, Arc::clone(clock), move || read(&certificate, &key))?;
+    Ok(Arc::new(pair))
+}
+
+/// Finds or makes the self-signed pair; its two files.
+fn self_signed_pair(
+    directory: &Path,
+    host_name: &str,
+    now: WallTime,
+) -> Result<(PathBuf, PathBuf), ServeError> {
+    let (certificate, key) = (directory.join("kubelet.crt"), directory.join("kubelet.key"));
+    match read(&certificate, &key) {
+        Ok(found) if !is_expired(&found, now) => return Ok((certificate, key)),
+        Ok(_) => {
+            tracing::info!(path = %certificate.display(), "the self-signed certificate has expired; making a new one")
+        }
+        Err(error) if certificate.exists() || key.exists() => {
+            tracing::warn!(%error, "the self-signed certificate cannot be used; making a new one");
+        }
+        Err(_) => {}
     }
+    make(directory, host_name, now)?;
+    Ok((certificate, key))
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<Certificate, ServeError> {
@@ -58,13 +74,15 @@ fn read(certificate: &Path, key: &Path) -> Result<Certificate, ServeError> {
     if chain.is_empty() {
         return Err(bad_certificate("holds no certificate in PEM form".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_file(key)
+    let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| file_error("private key of the serving certificate", key, error.to_string()))?;
-    Ok(Certificate { chain, key })
+    // Fails as well when the key is not that of the certificate: half of a pair may have been replaced just now.
+    CertifiedKey::from_der(chain, private, &tls::provider())
+        .map_err(|error| bad_certificate(format!("with key {}: {error}", key.display())))
 }
 
 fn is_expired(certificate: &Certificate, now: WallTime) -> bool {
-    let Some(own) = certificate.chain.first() else { return true };
+    let Some(own) = certificate.cert.first() else { return true };
     x509_parser::parse_x509_certificate(own)
         .map_or(true, |(_, parsed)| parsed.validity().not_after.timestamp() <= now.unix_secs())
 }
@@ -127,7 +145,7 @@ mod tests {
     use super::*;
 
     fn common_name(certificate: &Certificate) -> String {
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate.chain[0]).expect("certificate");
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate.cert[0]).expect("certificate");
         parsed.subject().iter_common_name().next().expect("name").as_str().expect("text").to_owned()
     }
 
@@ -139,7 +157,11 @@ mod tests {
             host_name: "node-1".into(),
         };
         let at = |secs: i64| WallTime::from_unix_secs(1_800_000_000 + secs);
-        let name = |now| common_name(&load(&source, now).expect("certificate"));
+        let name = |now| {
+            let CertificateSource::SelfSigned { directory, host_name } = &source else { unreachable!() };
+            let (certificate, key) = self_signed_pair(directory, host_name, now).expect("made");
+            common_name(&read(&certificate, &key).expect("certificate"))
+        };
 
         let first = name(at(0));
         assert_eq!(first, "node-1@1800000000");
@@ -159,8 +181,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("tls.crt");
         fs::write(&path, "garbage").expect("write");
-        let source = CertificateSource::Files { certificate: path.clone(), key: path.clone() };
-        let error = load(&source, WallTime::from_unix_secs(0)).err().expect("refused");
+        let reload = Reload::WhenChanged;
+        let source = CertificateSource::Files { certificate: path.clone(), key: path.clone(), reload };
+        let clock: Arc<dyn Clock> = crate::testing::FakeAgent::new();
+        let error = load(&source, &clock).err().expect("refused");
         assert!(error.to_string().starts_with(&format!("serving certificate {}", path.display())), "{error}");
         assert_eq!(fs::read_to_string(&path).expect("read"), "garbage");
     }

@@ -1,5 +1,8 @@
 //! 10250 over real TLS connections: who is let in, what is refused with which text, container logs.
 
+mod bounds;
+mod reviews;
+
 use std::path::Path;
 
 use core_types::view::NodeView;
@@ -29,16 +32,39 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    fn sign(&self, name: &str, group: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let mut params = CertificateParams::new(Vec::new()).expect("params");
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.distinguished_name.push(DnType::OrganizationName, group);
-        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    fn sign(&self, name: &str, group: &str) -> Identity {
         let key = KeyPair::generate().expect("key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("key");
-        (certificate.der().clone(), key)
+        let certificate = client_params(name, group).signed_by(&key, &self.issuer).expect("certificate");
+        identity(&certificate, &key)
     }
+
+    fn sign_expired(&self, name: &str) -> Identity {
+        let mut params = client_params(name, "system:masters");
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2020, 1, 2));
+        let key = KeyPair::generate().expect("key");
+        identity(&params.signed_by(&key, &self.issuer).expect("certificate"), &key)
+    }
+}
+
+fn client_params(name: &str, group: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).expect("params");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::OrganizationName, group);
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+fn identity(certificate: &rcgen::Certificate, key: &KeyPair) -> Identity {
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("key");
+    (certificate.der().clone(), key)
+}
+
+/// A certificate that its holder made for himself.
+fn self_made(name: &str) -> Identity {
+    let key = KeyPair::generate().expect("key");
+    let params = client_params(name, "system:masters");
+    identity(&params.self_signed(&key).expect("certificate"), &key)
 }
 
 #[derive(Debug)]
@@ -88,28 +114,37 @@ fn options(directory: &Path) -> HttpsOptions {
         },
         tls: TlsSettings::default(),
         client_ca_file: None,
+        reload_client_ca: Reload::WhenChanged,
         anonymous: AnonymousAccess::Enabled,
         webhook: WebhookAuthentication::Disabled,
         authorization: AuthorizationMode::AlwaysAllow,
+        reviewers: Reviewers::Missing,
         debugging: DebugHandlers::Enabled,
     }
 }
 
 type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
-async fn connect(address: SocketAddr, identity: Option<Identity>) -> TlsStream<TcpStream> {
+fn client_config(identity: Option<Identity>) -> ClientConfig {
     let config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(TrustAnything));
-    let config = match identity {
+    match identity {
         None => config.with_no_client_auth(),
         Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).expect("identity"),
-    };
+    }
+}
+
+async fn handshake(address: SocketAddr, config: ClientConfig) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.expect("connect");
     let name = ServerName::try_from("node-1").expect("name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("handshake")
+}
+
+async fn connect(address: SocketAddr, identity: Option<Identity>) -> TlsStream<TcpStream> {
+    handshake(address, client_config(identity)).await
 }
 
 struct Running {
@@ -167,8 +202,17 @@ async fn a_client_certificate_counts_when_our_authority_signed_it() {
     let running = Running::new(closed.clone()).await;
     let good = running.ask_as(Some(ours.sign("admin", "system:masters")), "GET", "/healthz").await;
     assert_eq!((good.status.as_u16(), good.body.as_str()), (200, "ok"));
-    let bad = running.ask_as(Some(other.sign("admin", "system:masters")), "GET", "/healthz").await;
-    assert_eq!((bad.status.as_u16(), bad.body.as_str()), (401, "Unauthorized"));
+    let bad = [
+        ("another authority", Some(other.sign("admin", "system:masters"))),
+        ("expired", Some(ours.sign_expired("admin"))),
+        ("self-made", Some(self_made("admin"))),
+        ("no name", Some(ours.sign("", "system:masters"))),
+        ("none", None),
+    ];
+    for (what, identity) in bad {
+        let bad = running.ask_as(identity, "GET", "/healthz").await;
+        assert_eq!((bad.status.as_u16(), bad.body.as_str()), (401, "Unauthorized"), "{what}");
+    }
 
     let open = Running::new(HttpsOptions { anonymous: AnonymousAccess::Enabled, ..closed.clone() }).await;
     let bad = open.ask_as(Some(other.sign("admin", "x")), "GET", "/healthz").await;
@@ -176,61 +220,78 @@ async fn a_client_certificate_counts_when_our_authority_signed_it() {
 
     let authenticator = Authenticator::new(&closed, running.agent.clone()).expect("authenticator");
     let (certificate, _) = ours.sign("admin", "system:masters");
-    let user = authenticator.authenticate(&[certificate]).expect("known");
-    assert_eq!(user.name, "admin");
+    let user = authenticator.authenticate(&[certificate], &http::HeaderMap::new()).await.expect("known");
+    assert_eq!((user.name.as_str(), user.uid.as_str()), ("admin", ""));
     assert_eq!(user.groups, ["system:masters", "system:authenticated"]);
+    let shown = &user.extra["authentication.kubernetes.io/credential-id"];
+    assert!(shown[0].starts_with("X509SHA256=") && shown[0].len() == 11 + 64, "{shown:?}");
 }
 
-struct Nobody;
-
-#[async_trait::async_trait]
-impl Authorizer for Nobody {
-    async fn authorize(
-        &self,
-        _: &User,
-        attributes: &Attributes,
-        subresource: &str,
-    ) -> Result<Decision, String> {
-        assert_eq!(attributes.node_name, "node-1");
-        if subresource == "metrics" { Err("the API server is away".into()) } else { Ok(Decision::Deny) }
-    }
+/// Lets the fake clock go on, so that files are looked at again.
+fn wait_for_the_next_look(agent: &FakeAgent) {
+    agent.mono_secs.fetch_add(2, std::sync::atomic::Ordering::SeqCst);
 }
 
 #[tokio::test]
-async fn refusals_name_user_verb_and_subresources() {
+async fn a_changed_client_authority_counts_at_once_and_a_broken_one_not_at_all() {
     let directory = tempfile::tempdir().expect("directory");
-    let agent = FakeAgent::new();
-    let node = Node {
-        public: Public::new(agent.context(), ServerType::ReadWrite),
-        authenticator: Authenticator::new(&options(directory.path()), agent.clone()).expect("authenticator"),
-        authorizer: Arc::new(Nobody),
-        debugging: DebugHandlers::Enabled,
-        tasks: Tasks::default(),
+    let (first, second) = (Authority::new(), Authority::new());
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, &first.pem).expect("write");
+    let options = HttpsOptions {
+        client_ca_file: Some(ca.clone()),
+        anonymous: AnonymousAccess::Disabled,
+        ..options(directory.path())
     };
-    let user = node.authenticator.authenticate(&[]).expect("anonymous");
-    let refused = async |method: Method, path: &str| {
-        use http_body_util::BodyExt;
-        let response = node.authorize(&user, &method, path).await.expect_err("refused");
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("body").to_bytes();
-        (status, String::from_utf8(body.to_vec()).expect("text"))
+    let fixed = Running::new(HttpsOptions { reload_client_ca: Reload::Never, ..options.clone() }).await;
+    let running = Running::new(options).await;
+    let status = async |running: &Running, authority: &Authority| {
+        wait_for_the_next_look(&running.agent);
+        running.ask_as(Some(authority.sign("admin", "x")), "GET", "/healthz").await.status.as_u16()
     };
-    assert_eq!(
-        refused(Method::GET, "/pods").await,
-        (
-            403,
-            "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
-                .into()
-        )
-    );
-    assert_eq!(
-        refused(Method::POST, "/metrics").await,
-        (
-            500,
-            "Authorization error (user=system:anonymous, verb=create, resource=nodes, subresource=metrics)"
-                .into()
-        )
-    );
+    // A connection that is open already is judged by the new authority too.
+    let mut open = connect_http2(&running, Some(first.sign("admin", "x"))).await;
+    assert_eq!(get_over(&mut open, "/healthz").await, 200);
+    assert_eq!((status(&running, &first).await, status(&running, &second).await), (200, 401));
+    std::fs::write(&ca, &second.pem).expect("write");
+    assert_eq!((status(&running, &first).await, status(&running, &second).await), (401, 200));
+    assert_eq!(get_over(&mut open, "/healthz").await, 401);
+    std::fs::write(&ca, "garbage").expect("write");
+    assert_eq!((status(&running, &first).await, status(&running, &second).await), (401, 200));
+    std::fs::write(&ca, &first.pem).expect("write");
+    assert_eq!((status(&running, &first).await, status(&running, &second).await), (200, 401));
+    std::fs::write(&ca, &second.pem).expect("write");
+    assert_eq!((status(&fixed, &first).await, status(&fixed, &second).await), (200, 401));
+}
+
+#[tokio::test]
+async fn a_changed_serving_certificate_is_shown_to_the_next_connection() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (certificate, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+    let pair = || {
+        let key = KeyPair::generate().expect("key");
+        let params = CertificateParams::new(vec!["node-1".to_owned()]).expect("params");
+        (params.self_signed(&key).expect("certificate"), key.serialize_pem())
+    };
+    let ((first, first_key), (second, second_key)) = (pair(), pair());
+    std::fs::write(&certificate, first.pem()).expect("write");
+    std::fs::write(&key, &first_key).expect("write");
+    let source = CertificateSource::Files {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        reload: Reload::WhenChanged,
+    };
+    let running = Running::new(HttpsOptions { certificate: source, ..options(directory.path()) }).await;
+    let shown = async || {
+        wait_for_the_next_look(&running.agent);
+        let stream = connect(running.handle.socket_address().expect("bound"), None).await;
+        stream.get_ref().1.peer_certificates().expect("shown")[0].clone()
+    };
+    assert_eq!(shown().await, *first.der());
+    std::fs::write(&certificate, second.pem()).expect("write");
+    assert_eq!(shown().await, *first.der(), "half of a new pair is no pair");
+    std::fs::write(&key, &second_key).expect("write");
+    assert_eq!(shown().await, *second.der());
 }
 
 #[tokio::test]
@@ -238,9 +299,9 @@ async fn what_needs_an_api_server_is_a_start_error() {
     let directory = tempfile::tempdir().expect("directory");
     let start =
         async |options| start(options, FakeAgent::new().context()).await.expect_err("refused").to_string();
-    let webhook = HttpsOptions { authorization: AuthorizationMode::Webhook, ..options(directory.path()) };
+    let webhook = HttpsOptions { authorization: reviews::WEBHOOK, ..options(directory.path()) };
     assert_eq!(start(webhook).await, "no client provided, cannot use webhook authorization");
-    let tokens = HttpsOptions { webhook: WebhookAuthentication::Enabled, ..options(directory.path()) };
+    let tokens = HttpsOptions { webhook: reviews::TOKENS, ..options(directory.path()) };
     assert_eq!(start(tokens).await, "no client provided, cannot use webhook authentication");
     let missing =
         HttpsOptions { client_ca_file: Some("/no/such/ca.crt".into()), ..options(directory.path()) };
@@ -355,29 +416,32 @@ async fn a_followed_log_ends_with_the_listener() {
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), both).await.expect("ends"), "hello\n");
 }
 
+type Http2 = hyper::client::conn::http2::SendRequest<http_body_util::Empty<bytes::Bytes>>;
+
+async fn connect_http2(running: &Running, identity: Option<Identity>) -> Http2 {
+    let mut config = client_config(identity);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = handshake(running.handle.socket_address().expect("bound"), config).await;
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let (sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.expect("h2");
+    tokio::spawn(connection);
+    sender
+}
+
+/// The status of an answer over HTTP/2.
+async fn get_over(connection: &mut Http2, path: &str) -> u16 {
+    let uri = format!("https://node-1{path}");
+    let request = Request::get(uri).body(http_body_util::Empty::new()).expect("request");
+    let response = connection.send_request(request).await.expect("answer");
+    assert_eq!(response.version(), http::Version::HTTP_2);
+    response.status().as_u16()
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_with_those_who_ask_for_it() {
-    use http_body_util::{BodyExt, Empty};
     let directory = tempfile::tempdir().expect("directory");
     let running = Running::new(options(directory.path())).await;
-    let mut config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAnything))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = TcpStream::connect(running.handle.socket_address().expect("bound")).await.expect("connect");
-    let name = ServerName::try_from("node-1").expect("name");
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("handshake");
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(stream))
-            .await
-            .expect("h2");
-    tokio::spawn(connection);
-    let request = Request::get("https://node-1/healthz").body(Empty::<bytes::Bytes>::new()).expect("request");
-    let response = sender.send_request(request).await.expect("answer");
-    assert_eq!(response.version(), http::Version::HTTP_2);
-    assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "ok");
+    let mut connection = connect_http2(&running, None).await;
+    assert_eq!(get_over(&mut connection, "/healthz").await, 200);
 }

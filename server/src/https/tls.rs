@@ -1,30 +1,35 @@
-//! TLS settings as rustls takes them (CONTRACT 7.2).
+//! TLS settings as rustls takes them (CONTRACT 7.2), and the configuration for the next connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, verify_tls12_signature,
+    verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedCipherSuite,
-    SupportedProtocolVersion,
+    DigitallySignedStruct, DistinguishedName, NamedGroup, ServerConfig, SignatureScheme,
+    SupportedCipherSuite, SupportedProtocolVersion,
 };
 
-use super::authentication::Authenticator;
+use super::authentication::ClientCa;
 use super::certificate::Certificate;
+use super::reload::Reloaded;
 use crate::ServeError;
 
-/// `tlsMinVersion` and `tlsCipherSuites`, by upstream's names.
+/// `tlsMinVersion`, `tlsCipherSuites` and `tlsCurvePreferences`, by upstream's names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// e.g. `VersionTLS12`; empty for the default.
     pub min_version: String,
     /// e.g. `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`; empty for the default. TLS 1.3 suites are always on, as in Go.
     pub cipher_suites: Vec<String>,
+    /// TLS numbers of key exchange groups, best first; empty for the default.
+    pub curves: Vec<i32>,
 }
 
 /// The cryptography.
@@ -32,28 +37,128 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Puts the settings together. What rustls does not have is left out with a warning: suites without forward secrecy or
-/// with CBC, and TLS before 1.2.
-pub(super) fn server_config(
-    settings: &TlsSettings,
-    certificate: Certificate,
-    authenticator: &Authenticator,
-) -> Result<ServerConfig, ServeError> {
-    let failed = |problem: String| ServeError::Tls { problem };
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.cipher_suites = cipher_suites(&provider.cipher_suites, &settings.cipher_suites);
-    let verifier = RequestedCertificate {
-        algorithms: provider.signature_verification_algorithms,
-        hints: authenticator.client_ca().map(|ca| ca.root_hint_subjects().to_vec()).unwrap_or_default(),
-    };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&versions(&settings.min_version)?)
-        .map_err(|error| failed(error.to_string()))?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(certificate.chain, certificate.key)
-        .map_err(|error| failed(format!("the serving certificate and its key: {error}")))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+/// What does not change: versions, suites and groups.
+#[derive(Clone, Debug)]
+struct Choice {
+    provider: Arc<CryptoProvider>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+}
+
+impl Choice {
+    /// Puts the settings together. What rustls does not have is left out with a warning: suites without forward secrecy
+    /// or with CBC, TLS before 1.2, the group P-521.
+    fn new(settings: &TlsSettings) -> Result<Self, ServeError> {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites = cipher_suites(&provider.cipher_suites, &settings.cipher_suites);
+        if !settings.curves.is_empty() {
+            provider.kx_groups = groups(&settings.curves)?;
+        }
+        Ok(Self { provider: Arc::new(provider), versions: versions(&settings.min_version)? })
+    }
+
+    fn config(
+        &self,
+        certificate: &Certificate,
+        client_ca: Option<&ClientCa>,
+    ) -> Result<ServerConfig, ServeError> {
+        let verifier = RequestedCertificate {
+            algorithms: self.provider.signature_verification_algorithms,
+            hints: client_ca.map(|ca| ca.root_hint_subjects().to_vec()).unwrap_or_default(),
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&self.versions)
+            .map_err(|error| ServeError::Tls { problem: error.to_string() })?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.clone())));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// The TLS side of the listener: each connection begins with the certificate and the authority of that moment.
+pub(super) struct Tls {
+    choice: Choice,
+    certificate: Arc<Reloaded<Certificate>>,
+    client_ca: Option<Arc<Reloaded<ClientCa>>>,
+    built: Mutex<Built>,
+}
+
+/// The newest configuration, and what it was built from.
+struct Built {
+    certificate: Arc<Certificate>,
+    client_ca: Option<Arc<ClientCa>>,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    pub(super) async fn new(
+        settings: &TlsSettings,
+        certificate: Arc<Reloaded<Certificate>>,
+        client_ca: Option<Arc<Reloaded<ClientCa>>>,
+    ) -> Result<Self, ServeError> {
+        let choice = Choice::new(settings)?;
+        let built = build(&choice, certificate.current().await, current(client_ca.as_deref()).await)?;
+        Ok(Self { choice, certificate, client_ca, built: Mutex::new(built) })
+    }
+
+    /// The configuration for a connection that begins now.
+    pub(super) async fn config(&self) -> Arc<ServerConfig> {
+        let certificate = self.certificate.current().await;
+        let client_ca = current(self.client_ca.as_deref()).await;
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        let same_ca = match (&built.client_ca, &client_ca) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same_ca || !Arc::ptr_eq(&built.certificate, &certificate) {
+            match build(&self.choice, certificate, client_ca) {
+                Ok(new) => *built = new,
+                Err(error) => tracing::error!(%error, "the old TLS configuration stays in force"),
+            }
+        }
+        Arc::clone(&built.config)
+    }
+}
+
+async fn current(client_ca: Option<&Reloaded<ClientCa>>) -> Option<Arc<ClientCa>> {
+    match client_ca {
+        Some(client_ca) => Some(client_ca.current().await),
+        None => None,
+    }
+}
+
+fn build(
+    choice: &Choice,
+    certificate: Arc<Certificate>,
+    client_ca: Option<Arc<ClientCa>>,
+) -> Result<Built, ServeError> {
+    let config = Arc::new(choice.config(&certificate, client_ca.as_deref())?);
+    Ok(Built { certificate, client_ca, config })
+}
+
+/// The key exchange groups with these numbers, in their order.
+fn groups(numbers: &[i32]) -> Result<Vec<&'static dyn SupportedKxGroup>, ServeError> {
+    let all = rustls::crypto::aws_lc_rs::ALL_KX_GROUPS;
+    let mut chosen = Vec::new();
+    for number in numbers {
+        let named = u16::try_from(*number).map(NamedGroup::from);
+        match all.iter().find(|group| Ok(group.name()) == named) {
+            Some(group) => chosen.push(*group),
+            None => {
+                tracing::warn!(
+                    number,
+                    "key exchange group of tlsCurvePreferences is not supported and left out"
+                )
+            }
+        }
+    }
+    match chosen.is_empty() {
+        true => Err(ServeError::Tls {
+            problem: format!("none of the tlsCurvePreferences {numbers:?} is supported"),
+        }),
+        false => Ok(chosen),
+    }
 }
 
 fn versions(min: &str) -> Result<Vec<&'static SupportedProtocolVersion>, ServeError> {
@@ -163,6 +268,19 @@ mod tests {
         assert_eq!(choose(&["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"]), 1);
         assert_eq!(choose(&["TLS_RSA_WITH_AES_128_CBC_SHA"]), 0);
         assert_eq!(cipher_suites(&all, &[]).len(), all.len());
+    }
+
+    #[test]
+    fn groups_are_taken_in_their_order() {
+        let names = |numbers: &[i32]| -> Vec<NamedGroup> {
+            groups(numbers).expect("groups").iter().map(|group| group.name()).collect()
+        };
+        assert_eq!(
+            names(&[4588, 29, 23]),
+            [NamedGroup::X25519MLKEM768, NamedGroup::X25519, NamedGroup::secp256r1]
+        );
+        assert_eq!(names(&[25, 24]), [NamedGroup::secp384r1], "P-521 is left out");
+        assert!(groups(&[25, -1]).is_err());
     }
 
     #[test]
