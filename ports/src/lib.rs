@@ -3,6 +3,7 @@
 //! `io/*` implements them for the real parts, `sim` implements them as fakes, and one contract suite runs on both.
 //! Every call is bounded in time by its implementation; an error says what failed, on what, and why.
 
+pub mod api;
 pub mod cgroups;
 pub mod checkpoints;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod runtime;
 pub mod sources;
 pub mod stats;
 
+pub use api::{ApiError, ApiResult, ApiStatus, ObjectEvent};
 pub use cgroups::{CgroupError, Cgroups};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;

@@ -1,0 +1,46 @@
+//! The API server: one client for everything the node says and asks there (CONTRACT 0.1, 1.7, 7.1).
+//!
+//! ```text
+//! kubeconfig --> Server + Credentials --> Transport (HTTP/2, TLS) <-- ApiClient (limits, deadlines, retries, metrics) <-- ports
+//!                                                                         +-- Follower (list, watch, resume)
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`kubeconfig`] | reads a kubeconfig and the files that it names |
+//! | [`credentials`] | whom to trust and who one is; swapped while the client runs |
+//! | `transport` | connections: few, shared, kept alive, replaced |
+//! | [`client`] | requests on typed objects |
+//! | `codec` | how objects are written and read: JSON today, in one place |
+//! | `watch`, [`follow`] | a stream of changes, and a list that is followed for ever |
+//!
+//! Guarantees: every request ends by its deadline; every body has a largest size; no error, log line or `Debug` text holds a token or
+//! a key. `managedFields` are dropped on arrival: they are the larger half of an object and nobody on a node reads them.
+//!
+//! Left out: protobuf, proxies, credential plugins.
+
+mod backoff;
+pub mod client;
+mod codec;
+pub mod credentials;
+pub mod follow;
+pub mod kubeconfig;
+mod limiter;
+mod metrics;
+mod path;
+mod refusal;
+mod secret;
+pub mod server;
+#[cfg(test)]
+mod testing;
+mod transport;
+mod watch;
+
+pub use client::{ApiClient, ApiObject, ClientOptions, ObjectList, Patch, Selector};
+pub use credentials::{ClientIdentity, Credentials, CredentialsError, ServerTrust, Token};
+pub use follow::Follower;
+pub use kubeconfig::{Kubeconfig, KubeconfigError};
+pub use limiter::Rate;
+pub use path::ObjectPath;
+pub use secret::Secret;
+pub use server::{Server, ServerError};
