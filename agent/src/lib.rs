@@ -54,7 +54,8 @@ use tokio_util::sync::CancellationToken;
 pub use control::AgentControl;
 pub use outside::{CgroupsMaker, Outside};
 pub use settings::{
-    HostSummary, LogRotation, PullSettings, ResourceSettings, RuntimeSettings, Settings, SettingsError,
+    HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,
+    Settings, SettingsError,
 };
 
 use log_rotation::LogTask;

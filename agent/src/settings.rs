@@ -1,11 +1,15 @@
 //! What the loops need of the configuration and of the machine, read once at the start.
 
-use std::collections::BTreeMap;
+mod node;
+
 use std::time::Duration;
 
+use core_cm::convert::hugepage_size_name;
 use core_cm::{CgroupVersion, CpuQuota, MemoryQos, MemoryReservation, NodeFacts, SwapBehavior};
 use core_config::{Config, Feature, KubeletConfiguration};
 use core_logs::LogPolicy;
+use core_node::capacity::ReservedTooMuch;
+use core_node::{ExtendedResources, Machine};
 use core_pods::admission::{
     KernelVersion, NodeAllocatable, PodLevelResources, SysctlAllowList, SysctlPatternError,
 };
@@ -16,6 +20,8 @@ use core_types::Quantity;
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
 
+pub use node::{NodeIdentity, Registration};
+
 /// Facts of the machine that the settings depend on.
 #[derive(Clone, Debug)]
 pub struct HostSummary {
@@ -23,24 +29,18 @@ pub struct HostSummary {
     pub node_name: String,
     /// Addresses of the node, the primary one first.
     pub node_ips: Vec<String>,
-    /// CPUs that are online.
-    pub cpu_count: i64,
-    /// Memory in bytes.
-    pub memory_bytes: i64,
-    /// Swap in bytes.
-    pub swap_bytes: i64,
-    /// Size of the file system of the root directory in bytes.
-    pub root_fs_bytes: i64,
-    /// Huge page sizes of the kernel, as it names them (`2MB`).
-    pub hugepage_sizes: Vec<String>,
+    /// What the machine is.
+    pub machine: Machine,
+    /// Amounts of extended resources that an existing Node object shows.
+    pub extended_resources: ExtendedResources,
+    /// Version of this program, as the Node object shows it.
+    pub version: String,
     /// Hierarchy in use.
     pub cgroup_version: CgroupVersion,
     /// Whether the kernel can limit the swap of a cgroup.
     pub has_swap_controller: bool,
     /// Size of a memory page in bytes.
     pub page_bytes: i64,
-    /// Kernel release as `uname -r` prints it.
-    pub kernel_release: String,
 }
 
 /// Images: how they are pulled.
@@ -112,8 +112,8 @@ pub struct Settings {
     pub node_facts: NodeFacts,
     /// What pods may use together.
     pub allocatable: NodeAllocatable,
-    /// Labels of the node.
-    pub labels: BTreeMap<String, String>,
+    /// The node itself.
+    pub node: NodeIdentity,
     /// Sysctls that pods may set.
     pub sysctls: SysctlAllowList,
     /// What pods may ask for and change.
@@ -133,17 +133,8 @@ pub enum SettingsError {
     #[error("allowedUnsafeSysctls: {0}")]
     Sysctls(#[source] SysctlPatternError),
     /// More is reserved than there is.
-    #[error(
-        "{resource}: kubeReserved, systemReserved and evictionHard together take {reserved}, but the node has {capacity}: reserve less"
-    )]
-    Reserved {
-        /// Resource.
-        resource: &'static str,
-        /// Sum of the reservations.
-        reserved: i64,
-        /// What there is.
-        capacity: i64,
-    },
+    #[error(transparent)]
+    Reserved(#[from] ReservedTooMuch),
 }
 
 impl Settings {
@@ -153,8 +144,9 @@ impl Settings {
     /// Settings that only the machine shows to be wrong.
     pub fn new(config: &Config, host: HostSummary) -> Result<Self, SettingsError> {
         let kubelet = &config.kubelet;
-        let kernel = kernel_version(&host.kernel_release);
-        let allocatable = allocatable(kubelet, &host)?;
+        let kernel = kernel_version(&host.machine.kernel_version);
+        let node = NodeIdentity::new(config, &host);
+        let allocatable = node.allocatable(&host.machine)?;
         let sysctls =
             SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
         Ok(Self {
@@ -172,7 +164,7 @@ impl Settings {
                 .map_or(backoff::DEFAULT_MAX, |max| max.to_std()),
             node_facts: node_facts(config, &host, &allocatable),
             allocatable,
-            labels: node_labels(&config.options.node_labels, &host),
+            node,
             sysctls,
             resources: ResourceSettings {
                 pod_level: match config.features.enabled(Feature::PodLevelResources) {
@@ -263,9 +255,14 @@ fn node_facts(config: &Config, host: &HostSummary, allocatable: &NodeAllocatable
     let period_us = u64::try_from(kubelet.cpu_cfs_quota_period.as_nanos() / 1_000).unwrap_or(0);
     NodeFacts {
         cgroup_version: host.cgroup_version,
-        memory_bytes: host.memory_bytes,
-        swap_bytes: host.swap_bytes,
-        hugepage_sizes: host.hugepage_sizes.clone(),
+        memory_bytes: host.machine.memory_bytes,
+        swap_bytes: host.machine.swap_bytes,
+        hugepage_sizes: host
+            .machine
+            .hugepages
+            .iter()
+            .filter_map(|pages| hugepage_size_name(pages.page_bytes))
+            .collect(),
         cpu_quota: if kubelet.cpu_cfs_quota { CpuQuota::Enforced { period_us } } else { CpuQuota::Off },
         swap: match (host.cgroup_version, kubelet.memory_swap.swap_behavior.as_str()) {
             _ if !host.has_swap_controller => SwapBehavior::Unavailable,
@@ -291,68 +288,6 @@ fn node_facts(config: &Config, host: &HostSummary, allocatable: &NodeAllocatable
     }
 }
 
-/// Capacity less what is reserved and the hard eviction threshold of memory (CONTRACT 4.7, 5.5).
-fn allocatable(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<NodeAllocatable, SettingsError> {
-    let reserved = |resource: &str| -> Quantity {
-        [&kubelet.kube_reserved, &kubelet.system_reserved]
-            .into_iter()
-            .filter_map(|map| map.get(resource)?.parse::<Quantity>().ok())
-            .fold(Quantity::default(), |sum, next| sum + next)
-    };
-    let hard = kubelet.eviction_hard.as_ref();
-    let evicted_bytes =
-        |signal: &str, capacity: i64| threshold_bytes(hard.and_then(|map| map.get(signal)), capacity);
-    let left = |resource: &'static str, capacity: i64, reserved: i64| match capacity >= reserved {
-        true => Ok(capacity - reserved),
-        false => Err(SettingsError::Reserved { resource, reserved, capacity }),
-    };
-    let (memory, disk) = (host.memory_bytes, host.root_fs_bytes);
-    let pods_per_core = i64::from(kubelet.pods_per_core) * host.cpu_count;
-    let max_pods = i64::from(kubelet.max_pods);
-    Ok(NodeAllocatable {
-        cpu_milli: left("cpu", host.cpu_count * 1000, reserved("cpu").milli_value())?,
-        memory_bytes: left(
-            "memory",
-            memory,
-            reserved("memory").value() + evicted_bytes("memory.available", memory),
-        )?,
-        ephemeral_storage_bytes: left(
-            "ephemeral-storage",
-            disk,
-            reserved("ephemeral-storage").value() + evicted_bytes("nodefs.available", disk),
-        )?,
-        pods: if pods_per_core > 0 { max_pods.min(pods_per_core) } else { max_pods },
-        others: BTreeMap::new(),
-    })
-}
-
-/// An eviction threshold in bytes: a quantity, or a percentage of the capacity.
-fn threshold_bytes(text: Option<&String>, capacity: i64) -> i64 {
-    let Some(text) = text else { return 0 };
-    match text.strip_suffix('%') {
-        Some(percent) => {
-            percent.parse::<f64>().map_or(0, |percent| (capacity as f64 * percent / 100.0) as i64)
-        }
-        None => text.parse::<Quantity>().map_or(0, Quantity::value),
-    }
-}
-
-/// The labels every node has (CONTRACT 4.6), and those of `--node-labels` over them.
-fn node_labels(given: &BTreeMap<String, String>, host: &HostSummary) -> BTreeMap<String, String> {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let mut labels = BTreeMap::from([("kubernetes.io/hostname".to_owned(), host.node_name.clone())]);
-    for prefix in ["kubernetes.io", "beta.kubernetes.io"] {
-        labels.insert(format!("{prefix}/os"), "linux".to_owned());
-        labels.insert(format!("{prefix}/arch"), arch.to_owned());
-    }
-    labels.extend(given.clone());
-    labels
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,12 +306,5 @@ mod tests {
         assert_eq!((rotation.policy.interval, rotation.workers), (Duration::from_secs(10), 1));
         kubelet.container_log_max_size = "-1".to_owned();
         assert_eq!(log_rotation(&kubelet), None);
-    }
-
-    #[test]
-    fn thresholds_are_quantities_or_percentages() {
-        assert_eq!(threshold_bytes(Some(&"100Mi".to_owned()), 1 << 30), 100 << 20);
-        assert_eq!(threshold_bytes(Some(&"10%".to_owned()), 1000), 100);
-        assert_eq!(threshold_bytes(None, 1000), 0);
     }
 }

@@ -8,6 +8,7 @@ use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
 use core_metrics::Registry;
+use core_node::{ExtendedResources, Machine};
 use core_types::PodUid;
 use core_types::view::NodeView;
 use ports::Control;
@@ -127,17 +128,22 @@ fn settings() -> anyhow::Result<Settings> {
     let host = HostSummary {
         node_name: NODE_NAME.to_owned(),
         node_ips: vec!["10.0.0.1".to_owned()],
-        cpu_count: 8,
-        memory_bytes: 64 << 30,
-        swap_bytes: 0,
-        root_fs_bytes: 1 << 40,
-        hugepage_sizes: Vec::new(),
+        machine: Machine {
+            architecture: "amd64".to_owned(),
+            boot_id: "boot-1".to_owned(),
+            kernel_version: "6.1.0".to_owned(),
+            cpu_count: 8,
+            memory_bytes: 64 << 30,
+            root_fs_bytes: 1 << 40,
+            ..Machine::default()
+        },
+        extended_resources: ExtendedResources::Keep,
+        version: "v1.37.2".to_owned(),
         cgroup_version: CgroupVersion::V1,
         has_swap_controller: false,
         page_bytes: 4096,
-        kernel_release: "6.1.0".to_owned(),
     };
     let mut settings = Settings::new(&config, host)?;
-    settings.labels = BTreeMap::new();
+    settings.node.labels = BTreeMap::new();
     Ok(settings)
 }

@@ -98,7 +98,7 @@ impl SyncLoop {
 pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>]) -> Admission {
     let node = admission::NodeFacts {
         name: &settings.host.node_name,
-        labels: &settings.labels,
+        labels: &settings.node.labels,
         allocatable: &settings.allocatable,
         sysctls: &settings.sysctls,
         pod_level_resources: settings.resources.pod_level,

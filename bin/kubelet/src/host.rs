@@ -11,12 +11,16 @@ use std::path::{Path, PathBuf};
 
 use agent::HostSummary;
 use anyhow::{Context, Result, bail};
-use core_cm::convert::hugepage_size_name;
 use core_config::{KubeletConfiguration, Options};
+use core_node::settings::HugePages;
+use core_node::{ExtendedResources, Machine};
 use io_host::{MachineInfo, NodeFacts};
 
 /// Upstream's file of the kernel that lists swap areas below a heading.
 const SWAPS: &str = "/proc/swaps";
+
+/// What the device manager remembers, below the root directory. A machine without it is a fresh one.
+const DEVICE_CHECKPOINT: &str = "device-plugins/kubelet_internal_checkpoint";
 
 /// Why the machine cannot be told apart.
 #[derive(Debug, thiserror::Error)]
@@ -136,21 +140,34 @@ pub(crate) fn summary(
         .map_err(io::Error::from)
         .with_context(|| format!("--root-dir: size of the file system of {}", root.display()))?;
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let hugepages = machine.hugepages.iter();
+    let hugepages = machine.hugepages.iter().map(|pages| HugePages {
+        page_bytes: signed(pages.page_size_kib.saturating_mul(1024)),
+        count: signed(pages.num_pages),
+    });
     Ok(HostSummary {
         node_name: node_name(&options.hostname_override, &facts.hostname)?,
         node_ips: node_ips(&options.node_ip, facts).iter().map(IpAddr::to_string).collect(),
-        cpu_count: signed(facts.cpus as u64),
-        memory_bytes: signed(facts.memory_bytes),
-        swap_bytes: signed(machine.swap_capacity),
-        root_fs_bytes: signed(root_fs.f_frsize.saturating_mul(root_fs.f_blocks)),
-        hugepage_sizes: hugepages
-            .filter_map(|pages| hugepage_size_name(signed(pages.page_size_kib.saturating_mul(1024))))
-            .collect(),
+        machine: Machine {
+            machine_id: facts.machine_id.clone(),
+            system_uuid: facts.system_uuid.clone(),
+            boot_id: facts.boot_id.clone(),
+            kernel_version: facts.kernel_version.clone(),
+            os_image: facts.os_image.clone(),
+            architecture: facts.architecture.to_owned(),
+            cpu_count: signed(facts.cpus as u64),
+            memory_bytes: signed(facts.memory_bytes),
+            swap_bytes: signed(machine.swap_capacity),
+            root_fs_bytes: signed(root_fs.f_frsize.saturating_mul(root_fs.f_blocks)),
+            hugepages: hugepages.collect(),
+        },
+        extended_resources: match root.join(DEVICE_CHECKPOINT).exists() {
+            true => ExtendedResources::Keep,
+            false => ExtendedResources::Zero,
+        },
+        version: crate::VERSION.to_owned(),
         cgroup_version: cgroups.into(),
         has_swap_controller: facts.has_swap_controller,
         page_bytes: signed(rustix::param::page_size() as u64),
-        kernel_release: facts.kernel_version.clone(),
     })
 }
 

@@ -27,7 +27,7 @@ mod volumes;
 
 pub(crate) use error::{Errors, Path};
 pub use error::{FieldError, FieldErrorKind, MAX_ERRORS};
-pub(crate) use resources::is_extended as is_extended_resource;
+pub use resources::is_extended as is_extended_resource;
 pub(crate) use security::{SysctlNamespace, normalize_sysctl, sysctl_namespace};
 pub(crate) use volumes::volume_sources;
 

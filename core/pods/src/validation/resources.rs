@@ -41,7 +41,7 @@ fn is_native(name: &str) -> bool {
 }
 
 /// A resource that a device plugin or DRA driver offers.
-pub(crate) fn is_extended(name: &str) -> bool {
+pub fn is_extended(name: &str) -> bool {
     !is_native(name)
         && !name.starts_with("requests.")
         && names::qualified_name(&format!("requests.{name}")).is_empty()
