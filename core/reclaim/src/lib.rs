@@ -1,0 +1,43 @@
+//! What the node takes back when it runs short, from whom, and why: eviction, image and container garbage collection
+//! (CONTRACT 5.10-5.12).
+//!
+//! | module | what |
+//! |---|---|
+//! | `signal` | what is watched, the resource behind it, and the node condition it raises |
+//! | `threshold` | the configured limits, hard and soft |
+//! | `usage` | what a pod uses, as it was measured |
+//! | `pressure` | the machine: which limits are crossed, for how long, and what the node shows |
+//! | `ranking` | which pod goes first |
+//! | `message` | what the pod's status and its event say |
+//! | `limits` | pods over their own limits of local storage |
+//! | `images` | which unused images go |
+//! | `containers` | which dead containers and sandboxes go |
+//!
+//! Reads measurements, pods and times, all arguments; decides and never acts. Guarantees EV-1: a critical pod is never
+//! picked. An unknown measurement never counts as a shortage: a signal that could not be read is left out.
+
+mod containers;
+mod images;
+mod limits;
+mod message;
+mod pressure;
+mod ranking;
+mod signal;
+#[cfg(test)]
+mod testing;
+mod threshold;
+mod usage;
+
+pub use containers::{ContainerPolicy, DeadContainer, OldSandbox, removable_containers, removable_sandboxes};
+pub use images::{
+    ImageBook, ImageDisk, ImagePlan, ImagePolicy, ImageUse, PlannedImage, Reason as RemovalReason, Shortfall,
+};
+pub use limits::{LimitKind, OverLimit, over_limit};
+pub use message::{EvictionText, eviction_text, refusal_text};
+pub use pressure::{NodePressure, Pressure};
+pub use ranking::{Candidate, Ranked, rank};
+pub use signal::{NodeCondition, Resource, Signal};
+pub use threshold::{
+    Amount, FsLayout, PodsEnforced, Threshold, ThresholdError, ThresholdTexts, parse_thresholds,
+};
+pub use usage::{ContainerUse, DiskUse, Observation, Observations, PodUse};
