@@ -1,7 +1,7 @@
 //! Carries out the operations of pods: what the machine decided and the planners laid out, step by step, through the ports.
 //!
 //! One [`Executor`] serves all pods; each operation is one task with its own [`OpInput`] and ends with one [`OpReport`].
-//! Operations share only the image puller. Every step can be repeated: an operation that was cut short by a crash is
+//! Operations share only the image puller and the ID blocks of user namespaces. Every step can be repeated: an operation that was cut short by a crash is
 //! simply done again from what the runtime shows.
 
 mod containers;
@@ -12,6 +12,7 @@ mod release;
 mod resize;
 mod sync;
 mod terminate;
+mod user_namespaces;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ use crate::settings::Settings;
 
 use context::Op;
 use images::ImagePuller;
+use user_namespaces::UserIds;
 
 /// What is remembered of a pod between its operations: its back-offs. It travels with the operation, so it has one owner.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +90,7 @@ pub(crate) struct Executor {
     cgroups: Option<Arc<dyn Cgroups>>,
     driver: CgroupDriver,
     puller: ImagePuller,
+    user_ids: UserIds,
     /// What the node can give to pods, as the downward API reads it.
     allocatable: BTreeMap<String, Quantity>,
 }
@@ -109,7 +112,8 @@ impl Executor {
         };
         let puller = ImagePuller::new(outside.clone(), settings.pulls.parallel);
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);
-        Ok(Self { outside, settings, cgroups, driver, puller, allocatable })
+        let user_ids = UserIds::new(settings.runtime.user_ids);
+        Ok(Self { outside, settings, cgroups, driver, puller, user_ids, allocatable })
     }
 
     /// The cgroup tree; `None` when `cgroupsPerQOS` is off.

@@ -16,6 +16,7 @@ use core_pods::admission::{
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
 use core_runtime::backoff;
+use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
 use core_types::Quantity;
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
@@ -41,6 +42,8 @@ pub struct HostSummary {
     pub has_swap_controller: bool,
     /// Size of a memory page in bytes.
     pub page_bytes: i64,
+    /// IDs of the host that are set apart for pods; `None` where nobody did.
+    pub subordinate_ids: Option<SubordinateIds>,
 }
 
 /// Images: how they are pulled.
@@ -89,6 +92,8 @@ pub struct RuntimeSettings {
     pub resolv_conf: String,
     /// `seccompDefault`.
     pub seccomp_default: bool,
+    /// IDs for pods with an own user namespace.
+    pub user_ids: IdPool,
 }
 
 /// Everything the loops need to know before they start.
@@ -132,6 +137,9 @@ pub enum SettingsError {
     /// `allowedUnsafeSysctls` holds something that is no pattern.
     #[error("allowedUnsafeSysctls: {0}")]
     Sysctls(#[source] SysctlPatternError),
+    /// Pods cannot get IDs of their own.
+    #[error("IDs for user namespaces of pods: {0}")]
+    UserIds(#[source] IdPoolError),
     /// More is reserved than there is.
     #[error(transparent)]
     Reserved(#[from] ReservedTooMuch),
@@ -188,6 +196,7 @@ impl Settings {
                 cluster_dns: kubelet.cluster_dns.clone(),
                 resolv_conf: kubelet.resolv_conf.clone(),
                 seccomp_default: kubelet.seccomp_default,
+                user_ids: user_ids(kubelet, &host).map_err(SettingsError::UserIds)?,
             },
             host,
         })
@@ -234,6 +243,13 @@ fn resize_rules(config: &Config) -> ResizeRules {
             memory: in_use(&kubelet.memory_manager_policy),
         },
     }
+}
+
+/// Blocks of IDs for `maxPods` pods (CONTRACT 3.22).
+fn user_ids(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<IdPool, IdPoolError> {
+    let ids_per_pod = kubelet.user_namespaces.as_ref().and_then(|namespaces| namespaces.ids_per_pod);
+    let ids_per_pod = ids_per_pod.map_or(DEFAULT_IDS_PER_POD, |ids| u32::try_from(ids).unwrap_or(0));
+    IdPool::new(host.subordinate_ids, ids_per_pod, u32::try_from(kubelet.max_pods).unwrap_or(0))
 }
 
 /// Rotation as configured (CONTRACT 3.28).

@@ -150,6 +150,24 @@ async fn pod_dirs(subject: &dyn PodFiles, uid: &PodUid) {
         "only files of the pod are read"
     );
     assert!(subject.create_termination_log(uid, "../x").await.is_err(), "a name with a slash is refused");
+
+    let read = || subject.read_user_namespace(uid, 6);
+    assert_eq!(read().await.expect("read_user_namespace"), None, "nothing is there at first");
+    for content in [&b"first"[..], b"second one"] {
+        subject.write_user_namespace(uid, content).await.expect("write_user_namespace");
+        let found = read().await.expect("read_user_namespace");
+        assert_eq!(
+            found.as_deref(),
+            Some(&content[..content.len().min(6)]),
+            "no more than asked for is read"
+        );
+    }
+    subject.remove_user_namespace(uid).await.expect("remove_user_namespace");
+    subject.remove_user_namespace(uid).await.expect("removing what is gone is success");
+    assert_eq!(read().await.expect("read_user_namespace"), None, "it is gone");
+    let unknown = PodUid::from("22222222-bbbb");
+    assert_eq!(subject.read_user_namespace(&unknown, 6).await.expect("read_user_namespace"), None);
+    subject.remove_user_namespace(&unknown).await.expect("a pod without a directory has none");
 }
 
 async fn pod_volumes(subject: &dyn PodFiles, uid: &PodUid) {

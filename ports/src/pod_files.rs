@@ -81,6 +81,14 @@ pub trait PodFiles: Send + Sync {
     async fn prepare_sub_path(&self, uid: &PodUid, request: &SubPathRequest) -> Result<PathBuf, FileError>;
     /// Writes `<pod>/etc-hosts` (0644) and returns its path.
     async fn write_etc_hosts(&self, uid: &PodUid, content: &str) -> Result<PathBuf, FileError>;
+    /// Reads `<pod>/userns`, the ID mapping of a pod with an own user namespace, at most `max_bytes` of it; `None` when there
+    /// is none (CONTRACT 3.22).
+    async fn read_user_namespace(&self, uid: &PodUid, max_bytes: usize)
+    -> Result<Option<Vec<u8>>, FileError>;
+    /// Writes `<pod>/userns` (0600) as a whole.
+    async fn write_user_namespace(&self, uid: &PodUid, content: &[u8]) -> Result<(), FileError>;
+    /// Removes `<pod>/userns`. Gone already is success.
+    async fn remove_user_namespace(&self, uid: &PodUid) -> Result<(), FileError>;
     /// Makes a new empty file (0666) for the termination message of one container instance and returns its path.
     async fn create_termination_log(&self, uid: &PodUid, container: &str) -> Result<PathBuf, FileError>;
     /// Reads at most `max_bytes` of a termination message file of this pod; `None` when there is none.

@@ -126,6 +126,7 @@ fn settings() -> anyhow::Result<Settings> {
     let host = HostFacts { cgroup_version: core_config::CgroupVersion::V1 };
     let config = core_config::assemble(&flags, None, Vec::new(), host)?;
     let host = HostSummary {
+        subordinate_ids: None,
         node_name: NODE_NAME.to_owned(),
         node_ips: vec!["10.0.0.1".to_owned()],
         machine: Machine {

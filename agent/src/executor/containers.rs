@@ -11,6 +11,7 @@ use core_runtime::hosts::{host_network_hosts, pod_hosts};
 use core_runtime::plan::RestartCount;
 use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
 use core_runtime::security::{ImageUser, NodeSecurity, container_security};
+use core_runtime::user_namespaces::PodUsers;
 use core_runtime::{RuntimeEventText, WaitingReason, env};
 use core_types::api::Pod;
 use core_types::downward::PodFacts;
@@ -51,6 +52,13 @@ impl<'a> PodSetup<'a> {
             ips: observed.ips.clone(),
         }
     }
+
+    /// The user namespace that the sandbox was configured with.
+    fn users(&self) -> PodUsers {
+        let config = self.sandbox_config.as_ref();
+        let own = config.and_then(|config| config.linux.security.namespaces.user_namespace.clone());
+        own.map_or(PodUsers::OfHost, PodUsers::Own)
+    }
 }
 
 /// Why a container was not started, and which reason it waits with.
@@ -69,17 +77,10 @@ impl StartFailure {
     }
 }
 
-/// The runtime handler of a pod. That its class has no effect here is told with every sandbox.
-async fn runtime_handler_of(op: &Op, pod: &Pod) -> Result<RuntimeHandler, String> {
+/// The runtime handler of a pod.
+fn runtime_handler_of(pod: &Pod) -> Result<RuntimeHandler, String> {
     let Some(spec) = pod.spec_ref() else { return Ok(RuntimeHandler::Default) };
-    let handler = runtime_handler(spec, RuntimeClasses::Standalone).map_err(|error| error.to_string())?;
-    if let RuntimeHandler::DefaultInsteadOf { class } = &handler {
-        let message = format!(
-            "runtimeClassName {class:?} has no effect without an API server: the pod runs with the runtime's default handler"
-        );
-        op.happened(Happening::warning("RuntimeClassIgnored", message)).await;
-    }
-    Ok(handler)
+    runtime_handler(spec, RuntimeClasses::Standalone).map_err(|error| error.to_string())
 }
 
 impl Executor {
@@ -97,7 +98,14 @@ impl Executor {
         let failed = |message: String| StepError::failed("FailedCreatePodSandBox", message);
         let result = async {
             let config = self.sandbox_config(op, setup).await?;
-            let handler = runtime_handler_of(op, setup.pod).await?;
+            let handler = runtime_handler_of(setup.pod)?;
+            if let RuntimeHandler::DefaultInsteadOf { class } = &handler {
+                let message = format!(
+                    "runtimeClassName {class:?} has no effect without an API server: the pod runs with the runtime's \
+                     default handler"
+                );
+                op.happened(Happening::warning("RuntimeClassIgnored", message)).await;
+            }
             let created = self.outside.runtime.run_sandbox(&config, handler.as_str()).await;
             created.map_err(|error| error.to_string())
         };
@@ -139,6 +147,7 @@ impl Executor {
                 op.tell(event, "").await;
             }
         }
+        let users = self.pod_users(op, pod, runtime_handler_of(pod)?.as_str()).await?;
         let node = &self.settings.node_facts;
         sandbox_config(SandboxInput {
             pod,
@@ -149,6 +158,7 @@ impl Executor {
             cgroup_parent: &self.cgroup_parent(pod),
             resources: core_cm::sandbox_resources(pod, node),
             overhead: core_cm::sandbox_overhead(pod, node),
+            users: &users,
         })
         .map_err(|error| error.to_string())
     }
@@ -273,7 +283,7 @@ impl Executor {
             seccomp_root: format!("{}/seccomp", self.settings.runtime.root_dir),
             thermal_throttle_paths: Vec::new(),
         };
-        let security = container_security(pod, spec, &ImageUser::of(&image.image), &node);
+        let security = container_security(pod, spec, &ImageUser::of(&image.image), &setup.users(), &node);
         let security = security.map_err(StartFailure::config)?;
         let last_log =
             files.ensure_log_dir(&op.key, &op.uid, &spec.name).await.map_err(StartFailure::config)?;

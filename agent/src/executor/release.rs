@@ -7,7 +7,7 @@ use super::Executor;
 use super::context::{Op, StepError, StepResult};
 
 impl Executor {
-    /// Releases volumes and cgroup of a pod of which nothing runs. Containers, logs and directory stay.
+    /// Releases volumes, cgroup and user namespace of a pod of which nothing runs. Containers, logs and directory stay.
     pub(super) async fn release(&self, op: &Op) -> StepResult<()> {
         op.notes.doing("", "releasing volumes and cgroup").await;
         self.outside
@@ -15,7 +15,8 @@ impl Executor {
             .tear_down_volumes(&op.uid)
             .await
             .map_err(|error| StepError::failed("FailedUnmount", error))?;
-        self.destroy_cgroup(op).await
+        self.destroy_cgroup(op).await?;
+        self.release_user_namespace(op).await
     }
 
     /// Removes logs, sandboxes, containers, cgroup and directory.

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use core_config::{KubeletConfiguration, Options};
 use core_node::settings::HugePages;
 use core_node::{ExtendedResources, Machine};
+use core_runtime::user_namespaces::SubordinateIds;
 use io_host::{MachineInfo, NodeFacts};
 
 /// Upstream's file of the kernel that lists swap areas below a heading.
@@ -168,7 +169,18 @@ pub(crate) fn summary(
         cgroup_version: cgroups.into(),
         has_swap_controller: facts.has_swap_controller,
         page_bytes: signed(rustix::param::page_size() as u64),
+        subordinate_ids: subordinate_ids()?,
     })
+}
+
+/// IDs that are set apart for pods. A file that is not there says nothing.
+fn subordinate_ids() -> Result<Option<SubordinateIds>> {
+    let [passwd, subuid, subgid] =
+        ["/etc/passwd", "/etc/subuid", "/etc/subgid"].map(|path| match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            result => result.with_context(|| format!("read {path}")),
+        });
+    SubordinateIds::parse(&passwd?, &subuid?, &subgid?).context("/etc/subuid and /etc/subgid")
 }
 
 /// `--hostname-override`, else the host's name; trimmed and in lower case, as upstream does.

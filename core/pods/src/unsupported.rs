@@ -15,7 +15,6 @@ const POD_ROWS: &[PodRow] = &[
     ("ephemeralContainers", |spec| filled(&spec.ephemeral_containers), "ephemeral containers are", REMOVE),
     ("readinessGates", |spec| filled(&spec.readiness_gates), "readiness gates are", REMOVE),
     ("resourceClaims", |spec| filled(&spec.resource_claims), "resource claims are", REMOVE),
-    ("hostUsers", |spec| spec.host_users == Some(false), "user namespaces are", REMOVE),
 ];
 
 /// A field of a container, as [`PodRow`].

@@ -16,6 +16,7 @@ use core_types::{PodExt, keys};
 use crate::env::command_and_args;
 use crate::hash::container_hash;
 use crate::security::{SecurityError, sandbox_security};
+use crate::user_namespaces::PodUsers;
 
 /// Where the hosts file is mounted.
 const ETC_HOSTS: &str = "/etc/hosts";
@@ -39,6 +40,8 @@ pub struct SandboxInput<'a> {
     pub resources: LinuxResources,
     /// `spec.overhead`.
     pub overhead: LinuxResources,
+    /// User namespace.
+    pub users: &'a PodUsers,
 }
 
 /// What a container is made from.
@@ -86,7 +89,7 @@ pub fn sandbox_config(input: SandboxInput<'_>) -> Result<SandboxConfig, Security
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         linux: SandboxLinux {
             cgroup_parent: input.cgroup_parent.to_owned(),
-            security: sandbox_security(pod)?,
+            security: sandbox_security(pod, input.users)?,
             sysctls: sysctls(pod),
             overhead: Some(input.overhead),
             resources: Some(input.resources),
@@ -293,6 +296,7 @@ mod tests {
             cgroup_parent: "/kubepods/poduid-1",
             resources: LinuxResources::default(),
             overhead: LinuxResources::default(),
+            users: &PodUsers::OfHost,
         };
         let config = sandbox_config(input.clone()).unwrap();
         assert_eq!((config.name.as_str(), config.namespace.as_str(), config.attempt), ("web", "shop", 2));

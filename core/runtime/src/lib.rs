@@ -20,6 +20,7 @@ pub mod restart;
 pub mod runtime_class;
 pub mod security;
 pub mod text;
+pub mod user_namespaces;
 
 #[cfg(test)]
 mod testing;

@@ -1,7 +1,6 @@
 //! Security of sandboxes and containers: the pod's and the container's `securityContext` in CRI's terms (CONTRACT 3.21).
 //!
-//! The container's settings win over the pod's. User namespaces (`hostUsers: false`) are refused: a pod that asks for one
-//! must not run without.
+//! The container's settings win over the pod's. A pod that asks for a user namespace of its own must not run without.
 
 use core_types::PodExt;
 use core_types::api::{Container, Pod, PodSecurityContext, SecurityContext as ContainerContext};
@@ -12,6 +11,7 @@ use core_types::runtime::{
 use k8s_openapi::api::core::v1::{AppArmorProfile, SELinuxOptions, SeccompProfile as ApiSeccompProfile};
 
 use crate::text::pod_text;
+use crate::user_namespaces::PodUsers;
 
 /// Largest user ID.
 const MAX_UID: i64 = i32::MAX as i64;
@@ -127,13 +127,13 @@ pub enum SecurityError {
     GroupsPolicy(String),
     /// `hostUsers: false`.
     #[error(
-        "the pod asks for a user namespace (hostUsers: false), which this agent does not offer; it cannot start"
+        "the pod asks for a user namespace of its own (hostUsers: false), and none was made for it; it cannot start"
     )]
     UserNamespace,
 }
 
 /// Security of the pod's sandbox.
-pub fn sandbox_security(pod: &Pod) -> Result<SecurityContext, SecurityError> {
+pub fn sandbox_security(pod: &Pod, users: &PodUsers) -> Result<SecurityContext, SecurityError> {
     let context = pod_context(pod);
     let privileged = pod.container_refs().iter().any(|container| {
         let context = container.spec.security_context.as_ref();
@@ -141,7 +141,7 @@ pub fn sandbox_security(pod: &Pod) -> Result<SecurityContext, SecurityError> {
     });
     Ok(SecurityContext {
         privileged,
-        namespaces: namespaces(pod)?,
+        namespaces: namespaces(pod, users)?,
         selinux: context.se_linux_options.as_ref().map(selinux),
         run_as_user: context.run_as_user,
         run_as_group: context.run_as_group,
@@ -158,6 +158,7 @@ pub fn container_security(
     pod: &Pod,
     container: &Container,
     image_user: &ImageUser,
+    users: &PodUsers,
     node: &NodeSecurity,
 ) -> Result<SecurityContext, SecurityError> {
     let of_pod = pod_context(pod);
@@ -186,7 +187,7 @@ pub fn container_security(
             drop: capabilities.and_then(|capabilities| capabilities.drop.clone()).unwrap_or_default(),
         },
         privileged: own.privileged.unwrap_or(false),
-        namespaces: namespaces(pod)?,
+        namespaces: namespaces(pod, users)?,
         selinux: own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref()).map(selinux),
         run_as_user,
         run_as_username,
@@ -227,12 +228,14 @@ fn check_non_root(pod: &Pod, container: &Container, image_user: &ImageUser) -> R
     }
 }
 
-fn namespaces(pod: &Pod) -> Result<NamespaceOptions, SecurityError> {
+fn namespaces(pod: &Pod, users: &PodUsers) -> Result<NamespaceOptions, SecurityError> {
     let spec = pod.spec_ref();
     let is_set = |value: Option<Option<bool>>| value.flatten().unwrap_or(false);
-    if spec.and_then(|spec| spec.host_users) == Some(false) {
-        return Err(SecurityError::UserNamespace);
-    }
+    let user_namespace = match (spec.and_then(|spec| spec.host_users), users) {
+        (Some(false), PodUsers::OfHost) => return Err(SecurityError::UserNamespace),
+        (Some(false), PodUsers::Own(own)) => Some(own.clone()),
+        _ => None,
+    };
     let node_or_pod = |is_host: bool| if is_host { NamespaceMode::Node } else { NamespaceMode::Pod };
     let pid = if is_set(spec.map(|spec| spec.host_pid)) {
         NamespaceMode::Node
@@ -245,6 +248,7 @@ fn namespaces(pod: &Pod) -> Result<NamespaceOptions, SecurityError> {
         network: node_or_pod(pod.is_host_network()),
         pid,
         ipc: node_or_pod(is_set(spec.map(|spec| spec.host_ipc))),
+        user_namespace,
         ..NamespaceOptions::default()
     })
 }
@@ -319,6 +323,7 @@ fn apparmor(pod: &Pod, container: &Container) -> Result<Option<SeccompProfile>, 
 mod tests {
     use super::*;
     use crate::testing::pod_with;
+    use core_types::runtime::{IdMapping, UserNamespace};
     use serde_json::{Value, json};
 
     fn security(of_pod: Value, own: Value, user: ImageUser) -> Result<SecurityContext, SecurityError> {
@@ -327,7 +332,7 @@ mod tests {
         );
         let node =
             NodeSecurity { seccomp_root: "/var/lib/kubelet/seccomp/".to_owned(), ..Default::default() };
-        container_security(&pod, &pod.spec.as_ref().unwrap().containers[0], &user, &node)
+        container_security(&pod, &pod.spec.as_ref().unwrap().containers[0], &user, &PodUsers::OfHost, &node)
     }
 
     #[test]
@@ -421,6 +426,7 @@ mod tests {
             &pod,
             &container,
             &ImageUser::Uid(0),
+            &PodUsers::OfHost,
             &NodeSecurity { seccomp_default: true, ..Default::default() },
         )
         .unwrap();
@@ -438,13 +444,23 @@ mod tests {
         ] {
             let mut spec = spec;
             spec["containers"] = json!([{"name": "c", "securityContext": {"privileged": true}}]);
-            let context = sandbox_security(&pod_with(spec)).unwrap();
+            let context = sandbox_security(&pod_with(spec), &PodUsers::OfHost).unwrap();
+            assert_eq!(context.namespaces.user_namespace, None);
             let options = &context.namespaces;
             assert_eq!((options.network, options.pid, options.ipc), (network, pid, ipc));
             assert!(context.privileged);
             assert_eq!(context.seccomp, Some(SeccompProfile::RuntimeDefault));
         }
         let pod = pod_with(json!({"hostUsers": false, "containers": []}));
-        assert_eq!(sandbox_security(&pod), Err(SecurityError::UserNamespace));
+        assert_eq!(sandbox_security(&pod, &PodUsers::OfHost), Err(SecurityError::UserNamespace));
+        let mapping = IdMapping { host_id: 65536, container_id: 0, length: 65536 };
+        let own = UserNamespace { uids: vec![mapping], gids: vec![mapping] };
+        let users = PodUsers::Own(own.clone());
+        let context = sandbox_security(&pod, &users).unwrap();
+        assert_eq!(context.namespaces.user_namespace, Some(own));
+        for host in [json!({"containers": []}), json!({"hostUsers": true, "containers": []})] {
+            let context = sandbox_security(&pod_with(host), &users).unwrap();
+            assert_eq!(context.namespaces.user_namespace, None, "only who asks for it has one");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Pod directories in memory: which pods have one, with which volumes and termination message files, and which have logs.
-//! A full disk takes no writes. Containers of the simulation write nothing, so every file is empty.
+//! A full disk takes no writes. Containers of the simulation write nothing, so every file is empty but the ID mappings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind};
@@ -37,6 +37,7 @@ pub struct FakeFiles {
 struct PodDir {
     volumes: BTreeSet<PathBuf>,
     termination_logs: BTreeSet<PathBuf>,
+    user_namespace: Option<Vec<u8>>,
 }
 
 impl FakeFiles {
@@ -162,6 +163,30 @@ impl PodFiles for FakeFiles {
 
     async fn write_etc_hosts(&self, uid: &PodUid, _content: &str) -> Result<PathBuf, FileError> {
         self.change("write", uid, |pod, _| Ok(pod.join("etc-hosts")))
+    }
+
+    async fn read_user_namespace(
+        &self,
+        uid: &PodUid,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, FileError> {
+        let dirs = lock(&self.dirs);
+        let content = dirs.get(uid).and_then(|dir| dir.user_namespace.as_ref());
+        Ok(content.map(|content| content[..content.len().min(max_bytes)].to_vec()))
+    }
+
+    async fn write_user_namespace(&self, uid: &PodUid, content: &[u8]) -> Result<(), FileError> {
+        self.change("write", uid, |_, dir| {
+            dir.user_namespace = Some(content.to_vec());
+            Ok(())
+        })
+    }
+
+    async fn remove_user_namespace(&self, uid: &PodUid) -> Result<(), FileError> {
+        if let Some(dir) = lock(&self.dirs).get_mut(uid) {
+            dir.user_namespace = None;
+        }
+        Ok(())
     }
 
     async fn create_termination_log(&self, uid: &PodUid, container: &str) -> Result<PathBuf, FileError> {

@@ -18,4 +18,5 @@ mod resources;
 mod rest;
 mod restart;
 mod url_source;
+mod user_namespaces;
 mod volumes;

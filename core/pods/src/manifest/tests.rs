@@ -394,10 +394,6 @@ fn what_is_not_implemented_is_refused_by_name() {
             "spec.containers[0].restartPolicy: Forbidden: restart policies of single containers are not implemented yet: set the pod's spec.restartPolicy",
         ),
         (
-            with_spec("hostUsers: false"),
-            "spec.hostUsers: Forbidden: user namespaces are not implemented yet: remove the field",
-        ),
-        (
             with_spec("volumes: [{name: v, nfs: {server: s, path: /}}]"),
             "spec.volumes[0].nfs: Forbidden: nfs volumes are not implemented yet: use an emptyDir, hostPath or downwardAPI volume",
         ),

@@ -40,6 +40,14 @@ pub(super) fn validate_pod(spec: &PodSpec, spec_path: &Path, errors: &mut Errors
         validate_seccomp(context.seccomp_profile.as_ref(), &path.child("seccompProfile"), errors);
         validate_app_armor(context.app_armor_profile.as_ref(), &path.child("appArmorProfile"), errors);
     }
+    if spec.host_users == Some(false) {
+        // The names of the last two are upstream's.
+        let host =
+            [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
+        for (field, _) in host.into_iter().filter(|(_, value)| *value == Some(true)) {
+            errors.forbidden(&spec_path.child(field), "when `hostUsers` is false");
+        }
+    }
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.invalid(&spec_path.child("shareProcessNamespace"), true, detail);

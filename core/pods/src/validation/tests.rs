@@ -404,6 +404,18 @@ fn the_rest_of_the_spec_is_checked() {
             "spec.securityContext.sysctls[0].name: Invalid value: \"net/core/somaxconn\": may not be specified when 'hostNetwork' is true",
         ),
         (
+            spec(json!({"hostUsers": false, "hostNetwork": true})),
+            "spec.hostNetwork: Forbidden: when `hostUsers` is false",
+        ),
+        (
+            spec(json!({"hostUsers": false, "hostPID": true})),
+            "spec.HostPID: Forbidden: when `hostUsers` is false",
+        ),
+        (
+            spec(json!({"hostUsers": false, "hostIPC": true})),
+            "spec.HostIPC: Forbidden: when `hostUsers` is false",
+        ),
+        (
             container(json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}})),
             "spec.containers[0].securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
         ),

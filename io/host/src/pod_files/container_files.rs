@@ -1,5 +1,5 @@
-//! Small files that containers get: the hosts file and the files for termination messages (CONTRACT 3.17, 3.18), and
-//! files of the host that the settings name.
+//! Small files: what containers get, the hosts file and the files for termination messages (CONTRACT 3.17, 3.18); the ID
+//! mapping of the pod's user namespace (CONTRACT 3.22); and files of the host that the settings name.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -18,6 +18,10 @@ use crate::error::{AtPath, refused};
 /// Largest hosts file that is compared before it is written anew.
 const MAX_ETC_HOSTS: usize = 1 << 20;
 
+/// Upstream's name of the file with a pod's ID mapping, and what it is written as first.
+const USER_NAMESPACE: &str = "userns";
+const NEW_USER_NAMESPACE: &str = ".userns.tmp";
+
 impl Layout {
     /// See [`ports::PodFiles::write_etc_hosts`]. The file is written in place, because running containers have this very
     /// file mounted; an unchanged one is left alone.
@@ -35,6 +39,31 @@ impl Layout {
         file.write_all(content.as_bytes()).at("write", &path)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).at("set the mode of", &path)?;
         Ok(path)
+    }
+
+    /// See [`ports::PodFiles::read_user_namespace`].
+    pub(super) fn read_user_namespace(
+        &self,
+        uid: &PodUid,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, FileError> {
+        let Some(pod) = self.find_pod(uid)? else { return Ok(None) };
+        pod.read(USER_NAMESPACE, max_bytes)
+    }
+
+    /// See [`ports::PodFiles::write_user_namespace`]. No fsync: what a crash of the machine takes with it, it also takes
+    /// from the containers that run with it.
+    pub(super) fn write_user_namespace(&self, uid: &PodUid, content: &[u8]) -> Result<(), FileError> {
+        let pod = self.make_pod(uid)?;
+        pod.unlink(NEW_USER_NAMESPACE)?;
+        let mut file = pod.create_new(NEW_USER_NAMESPACE, 0o600)?;
+        file.write_all(content).at("write", &pod.path().join(NEW_USER_NAMESPACE))?;
+        pod.rename(NEW_USER_NAMESPACE, USER_NAMESPACE)
+    }
+
+    /// See [`ports::PodFiles::remove_user_namespace`].
+    pub(super) fn remove_user_namespace(&self, uid: &PodUid) -> Result<(), FileError> {
+        self.find_pod(uid)?.map_or(Ok(()), |pod| pod.unlink(USER_NAMESPACE))
     }
 
     /// See [`ports::PodFiles::create_termination_log`].

@@ -7,6 +7,7 @@
 //!     volume-subpaths/<volume>/<container>/<index>        `sub_path`
 //!     containers/<name>/<8 hex>                           `container_files`
 //!     etc-hosts                                           `container_files`
+//!     userns                                              `container_files`
 //! <pod logs>/<namespace>_<name>_<uid>/<container>/N.log   `logs`, `log_tail`
 //! <links>/<pod>_<namespace>_<container>-<id>.log          `logs`
 //! ```
@@ -198,6 +199,34 @@ impl PodFiles for HostPodFiles {
         let (pod, content) = (uid.clone(), content.to_owned());
         self.for_pod(uid, "write the hosts file of the pod", move |layout| {
             layout.write_etc_hosts(&pod, &content)
+        })
+        .await
+    }
+
+    async fn read_user_namespace(
+        &self,
+        uid: &PodUid,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, FileError> {
+        let pod = uid.clone();
+        self.for_pod(uid, "read the ID mapping of the pod", move |layout| {
+            layout.read_user_namespace(&pod, max_bytes)
+        })
+        .await
+    }
+
+    async fn write_user_namespace(&self, uid: &PodUid, content: &[u8]) -> Result<(), FileError> {
+        let (pod, content) = (uid.clone(), content.to_vec());
+        self.for_pod(uid, "write the ID mapping of the pod", move |layout| {
+            layout.write_user_namespace(&pod, &content)
+        })
+        .await
+    }
+
+    async fn remove_user_namespace(&self, uid: &PodUid) -> Result<(), FileError> {
+        let pod = uid.clone();
+        self.for_pod(uid, "remove the ID mapping of the pod", move |layout| {
+            layout.remove_user_namespace(&pod)
         })
         .await
     }
