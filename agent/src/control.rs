@@ -11,10 +11,11 @@ use core_types::keys::CONFIG_HASH_ANNOTATION;
 use core_types::runtime::StreamRequest;
 use core_types::view::{Lifecycle, NodeView, PodSource};
 use core_types::{ContainerId, PodExt, PodKey, PodUid, SandboxId};
-use ports::control::AppliedPod;
+use ports::control::{AppliedPod, EventNews};
 use ports::{Control, ControlError, RuntimeError};
 use tokio::sync::watch;
 
+use crate::events::Recorder;
 use crate::outside::Outside;
 
 /// The agent as its servers see it.
@@ -22,11 +23,17 @@ pub struct AgentControl {
     outside: Outside,
     node_name: String,
     view: watch::Receiver<Arc<NodeView>>,
+    recorder: Recorder,
 }
 
 impl AgentControl {
-    pub(crate) fn new(outside: Outside, node_name: String, view: watch::Receiver<Arc<NodeView>>) -> Self {
-        Self { outside, node_name, view }
+    pub(crate) fn new(
+        outside: Outside,
+        node_name: String,
+        view: watch::Receiver<Arc<NodeView>>,
+        recorder: Recorder,
+    ) -> Self {
+        Self { outside, node_name, view, recorder }
     }
 
     fn local_pods(&self, key: &PodKey) -> Vec<PodUid> {
@@ -155,6 +162,20 @@ impl Control for AgentControl {
         view.mark_unchanged();
         // An error means that the agent stops: the caller looks and finds its connection closed.
         let _ = view.changed().await;
+    }
+
+    fn events_since(&self, revision: u64) -> EventNews {
+        self.recorder.since(revision)
+    }
+
+    async fn events_after(&self, revision: u64) {
+        let mut view = self.view.clone();
+        let mut revisions = self.recorder.revisions();
+        tokio::select! {
+            _ = revisions.wait_for(|newest| *newest > revision) => {}
+            // The view's sender goes when the agent stops.
+            () = async { while view.changed().await.is_ok() {} } => {}
+        }
     }
 
     async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError> {

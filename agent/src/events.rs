@@ -1,99 +1,241 @@
-//! The events of each pod, bounded and counted: what `kubectl describe` and `podwright why` show below a pod.
+//! The recorder: everything that happens to a pod or to the node goes through it, once, and becomes an event, a line of the
+//! log and counts in the metrics.
+//!
+//! Any task may hold it and record; the book behind it is locked for moments only. Readers ask for what is newer than a
+//! revision and wait on [`Recorder::revisions`].
+//!
+//! Beside it two tasks: [`keep_journal`] writes what changed behind everybody's back, so that a restart forgets nothing, and
+//! [`tell`] brings events to the API server as fast as their [`Budget`] allows.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use core_types::{EventType, PodEvent, PodUid, WallTime};
+use core_events::{Book, Budget, Limits, journal};
+use core_metrics::Registry;
+use core_types::{EventRecord, Invariant, ObjectKind, ObjectRef, PodUid};
+use ports::control::EventNews;
+use ports::{Clock, EventJournal, EventSink, EventSinkError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-/// Events kept per pod: enough for the story of one start and one failure, small enough for a thousand pods.
-const KEPT_PER_POD: usize = 25;
+pub(crate) use core_events::{Happening, Tally};
 
-/// What happened, as the one who saw it says it.
-#[derive(Clone, Debug)]
-pub(crate) struct Happening {
-    pub(crate) event_type: EventType,
-    pub(crate) reason: Cow<'static, str>,
-    pub(crate) message: String,
-    /// `fieldPath` of the container; empty for the pod.
-    pub(crate) field_path: String,
+use crate::metrics::EventMetrics;
+use crate::timer;
+
+/// Changes within this time go into one write of the journal: a pod's start tells several things.
+const GATHER: Duration = Duration::from_millis(200);
+/// Wait after a write or a sending that failed. A full disk or a server that is away does not get better by haste.
+const RETRY: Duration = Duration::from_secs(10);
+/// Size at which a file of the journal is followed by a new one; what the book keeps fits in several times.
+const TURN_AT_BYTES: u64 = 8 << 20;
+
+/// Where happenings go.
+#[derive(Clone)]
+pub(crate) struct Recorder(Arc<Inner>);
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    node: ObjectRef,
+    book: Mutex<Book>,
+    revisions: watch::Sender<u64>,
+    /// What an earlier life left is in the book.
+    is_restored: watch::Sender<bool>,
+    metrics: EventMetrics,
 }
 
-impl Happening {
-    pub(crate) fn normal(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            event_type: EventType::Normal,
-            reason: reason.into(),
-            message: message.into(),
-            field_path: String::new(),
+impl Recorder {
+    pub(crate) fn new(clock: Arc<dyn Clock>, node_name: &str, metrics: &Registry) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            node: ObjectRef::node(node_name),
+            book: Mutex::default(),
+            revisions: watch::Sender::new(Book::BEGINNING),
+            is_restored: watch::Sender::new(false),
+            metrics: EventMetrics::new(metrics),
+        }))
+    }
+
+    /// Records what happened to an object.
+    pub(crate) fn record(&self, object: &ObjectRef, happening: &Happening) {
+        let Happening { event_type, reason, message, field_path, .. } = happening;
+        tracing::info!(object = %object, uid = object.uid, kind = event_type.as_str(), %reason, field_path, "{message}");
+        self.0.metrics.count(happening);
+        let revision = {
+            let mut book = self.book();
+            book.record(object, happening, self.0.clock.wall());
+            book.revision()
+        };
+        self.0.revisions.send_replace(revision);
+    }
+
+    /// Records what happened to the node.
+    pub(crate) fn node(&self, happening: &Happening) {
+        self.record(&self.0.node, happening);
+    }
+
+    /// A rule of ours that does not hold: a line of the log and a count.
+    pub(crate) fn broken(&self, invariant: Invariant) {
+        tracing::error!("broken invariant {invariant}: this is an error of the agent, please report it");
+        self.0.metrics.broken(invariant);
+    }
+
+    /// Counts of what happens.
+    pub(crate) fn metrics(&self) -> &EventMetrics {
+        &self.0.metrics
+    }
+
+    /// Events of a pod, least recent first.
+    pub(crate) fn of_pod(&self, uid: &PodUid) -> Arc<[Arc<EventRecord>]> {
+        self.book().of(ObjectKind::Pod, uid.as_str()).cloned().collect()
+    }
+
+    /// Events that changed after a revision.
+    pub(crate) fn since(&self, revision: u64) -> EventNews {
+        let book = self.book();
+        EventNews { events: book.since(revision).cloned().collect(), revision: book.revision() }
+    }
+
+    /// The newest revision, for waiting.
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.0.revisions.subscribe()
+    }
+
+    /// Reads what an earlier life of the agent wrote. What is broken is kept aside; the rest is used.
+    pub(crate) async fn restore(&self, journal: &dyn EventJournal) {
+        match journal.load().await {
+            Ok(files) => {
+                let read = journal::read(files.iter().map(AsRef::as_ref));
+                if read.bad_lines > 0 {
+                    let problem = format!("{} of its lines cannot be used", read.bad_lines);
+                    self.set_aside(journal, &problem).await;
+                }
+                self.book().restore(read.events);
+            }
+            Err(error) => self.set_aside(journal, &error.to_string()).await,
         }
+        self.0.is_restored.send_replace(true);
     }
 
-    pub(crate) fn warning(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { event_type: EventType::Warning, ..Self::normal(reason, message) }
+    async fn set_aside(&self, journal: &dyn EventJournal, problem: &str) {
+        let place = match journal.keep_broken().await {
+            Ok(path) => path.display().to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(problem, place, "the journal of events is broken; what cannot be used is kept aside");
     }
 
-    pub(crate) fn of(mut self, field_path: impl Into<String>) -> Self {
-        self.field_path = field_path.into();
-        self
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The latest events of one pod.
-#[derive(Debug, Default)]
-pub(crate) struct EventLog {
-    events: VecDeque<PodEvent>,
+/// Writes what changed until it is stopped, and then once more. Each life of the agent begins a file with all that is kept, so
+/// that the one before, whatever its end looks like, is only read.
+pub(crate) async fn keep_journal(
+    recorder: Recorder,
+    journal: Arc<dyn EventJournal>,
+    stop: CancellationToken,
+) {
+    let (mut revisions, clock) = (recorder.revisions(), Arc::clone(&recorder.0.clock));
+    let (mut written, mut size_bytes) = (0, None);
+    let mut is_restored = recorder.0.is_restored.subscribe();
+    tokio::select! {
+        () = stop.cancelled() => return,
+        _ = is_restored.wait_for(|is_restored| *is_restored) => revisions.mark_changed(),
+    }
+    loop {
+        let is_last = tokio::select! {
+            biased;
+            () = stop.cancelled() => true,
+            _ = revisions.changed() => false,
+        };
+        if !is_last {
+            pause(clock.as_ref(), GATHER, &stop).await;
+        }
+        revisions.mark_unchanged();
+        match write_news(&recorder, journal.as_ref(), written, size_bytes).await {
+            Ok((revision, size)) => (written, size_bytes) = (revision, size),
+            Err(error) if is_last => tracing::warn!(%error, "the last events are not in the journal"),
+            Err(error) => {
+                tracing::warn!(%error, "the journal of events cannot be written; it is tried again in {RETRY:?}");
+                pause(clock.as_ref(), RETRY, &stop).await;
+                revisions.mark_changed();
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
 }
 
-impl EventLog {
-    /// Adds an event, or counts it onto the equal one that is still kept.
-    pub(crate) fn record(&mut self, uid: &PodUid, happening: Happening, now: WallTime) {
-        let Happening { event_type, reason, message, field_path } = happening;
-        tracing::info!(pod_uid = %uid, %reason, field_path, "{message}");
-        let twin = self
-            .events
-            .iter()
-            .position(|e| e.reason == reason && e.message == message && e.field_path == field_path);
-        let mut event = twin.and_then(|at| self.events.remove(at)).unwrap_or_else(|| PodEvent {
-            pod_uid: uid.clone(),
-            field_path,
-            event_type,
-            reason: reason.into_owned(),
-            message,
-            first_seen: now,
-            last_seen: now,
-            count: 0,
-        });
-        event.last_seen = now;
-        event.count += 1;
-        if self.events.len() == KEPT_PER_POD {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
+/// Writes what is newer than a revision; gives the revision that is written and the size of the current file.
+async fn write_news(
+    recorder: &Recorder,
+    journal: &dyn EventJournal,
+    written: u64,
+    size_bytes: Option<u64>,
+) -> Result<(u64, Option<u64>), ports::FileError> {
+    let is_same_file = size_bytes.is_some_and(|size| size < TURN_AT_BYTES);
+    let news = recorder.since(if is_same_file { written } else { 0 });
+    if news.events.is_empty() {
+        return Ok((news.revision, size_bytes));
     }
+    let mut lines = Vec::new();
+    news.events.iter().for_each(|event| journal::write(event, &mut lines));
+    let size_bytes = match is_same_file {
+        true => journal.append(&lines).await?,
+        false => {
+            journal.begin_anew(&lines).await?;
+            lines.len() as u64
+        }
+    };
+    Ok((news.revision, Some(size_bytes)))
+}
 
-    /// All kept events, least recent first.
-    pub(crate) fn snapshot(&self) -> Arc<[PodEvent]> {
-        self.events.iter().cloned().collect()
+/// Tells events to the API server within their budget. What an earlier life told is not told again.
+pub(crate) async fn tell(
+    recorder: Recorder,
+    sink: Arc<dyn EventSink>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let (mut revisions, clock) = (recorder.revisions(), Arc::clone(&recorder.0.clock));
+    let (mut budget, mut offered) = (Budget::new(limits), Book::BEGINNING);
+    loop {
+        let news = recorder.since(offered);
+        offered = news.revision;
+        for event in news.events {
+            budget.offer(clock.now(), event);
+        }
+        recorder.0.metrics.dropped(budget.dropped());
+        while let Some(event) = budget.next(clock.now()) {
+            match sink.send(&event).await {
+                Ok(()) => {}
+                Err(error @ EventSinkError::Refused(_)) => {
+                    tracing::warn!(%error, name = event.name, "an event is given up");
+                }
+                Err(error @ EventSinkError::Unavailable(_)) => {
+                    tracing::debug!(%error, name = event.name, "an event is sent again in {RETRY:?}");
+                    budget.put_back(event);
+                    pause(clock.as_ref(), RETRY, &stop).await;
+                    break;
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = revisions.changed() => {}
+            () = timer::until(clock.as_ref(), budget.next_deadline()) => {}
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_events_are_counted_and_the_log_is_bounded() {
-        let mut log = EventLog::default();
-        let uid = PodUid::from("u");
-        for i in 0..3 {
-            log.record(&uid, Happening::warning("BackOff", "again"), WallTime::from_unix_secs(i));
-        }
-        let events = log.snapshot();
-        assert_eq!((events.len(), events[0].count, events[0].first_seen.unix_secs()), (1, 3, 0));
-        for i in 0..100 {
-            log.record(&uid, Happening::normal("Pulled", format!("{i}")), WallTime::from_unix_secs(i));
-        }
-        assert_eq!(log.snapshot().len(), KEPT_PER_POD);
+/// Waits, but not when the agent stops.
+async fn pause(clock: &dyn Clock, time: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = timer::until(clock, Some(clock.now() + time)) => {}
     }
 }

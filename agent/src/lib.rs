@@ -9,6 +9,7 @@
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
 //! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
+//! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
@@ -55,9 +56,10 @@ pub use control::AgentControl;
 pub use outside::{CgroupsMaker, Outside};
 pub use settings::{
     HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,
-    Settings, SettingsError,
+    Settings, SettingsError, SourceSettings,
 };
 
+use events::{Happening, Recorder};
 use log_rotation::LogTask;
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
@@ -133,19 +135,47 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let inputs = Inputs { sources: sets, pleg: reports, probes, runtime: up };
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
+    let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
+    spawn_event_tasks(&mut tasks, &outside, &settings, &recorder, &stop);
+    tell_of_start(&recorder, &settings);
     let (sizes, kept) = Sizes::new(metrics);
     tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ALLOCATED, kept.allocated));
     tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ACTUATED, kept.actuated));
-    let parts = Parts { inputs, looks, publisher, sizes };
-    let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts, metrics);
+    let parts = Parts { inputs, looks, publisher, sizes, recorder: recorder.clone() };
+    let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
 
     if let Some(rotation) = settings.log_rotation {
         tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
     }
 
-    let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view));
+    let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view, recorder));
     Agent { control, stop, tasks }
+}
+
+/// What upstream tells of the node when it starts.
+fn tell_of_start(recorder: &Recorder, settings: &Settings) {
+    recorder.node(&Happening::normal("Starting", "Starting kubelet."));
+    if settings.host.cgroup_version == core_cm::CgroupVersion::V1 {
+        recorder.node(&Happening::warning(
+            "CgroupV1",
+            "cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate to \
+             cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1",
+        ));
+    }
+}
+
+fn spawn_event_tasks(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    settings: &Settings,
+    recorder: &Recorder,
+    stop: &CancellationToken,
+) {
+    tasks.spawn(events::keep_journal(recorder.clone(), Arc::clone(&outside.journal), stop.clone()));
+    if let Some(sink) = &outside.event_sink {
+        tasks.spawn(events::tell(recorder.clone(), Arc::clone(sink), settings.events, stop.clone()));
+    }
 }
 
 fn spawn_sources(
@@ -162,12 +192,12 @@ fn spawn_sources(
         sets: sets.clone(),
         stop: stop.clone(),
     };
-    let every = settings.file_check_interval;
+    let every = settings.sources.file_check_interval;
     if let Some(files) = &outside.static_manifests {
         tasks.spawn(task(PodSource::File).follow_files(Arc::clone(files), every));
     }
     if let Some(url) = &outside.manifest_url {
-        tasks.spawn(task(PodSource::Http).follow_url(Arc::clone(url), settings.http_check_interval));
+        tasks.spawn(task(PodSource::Http).follow_url(Arc::clone(url), settings.sources.http_check_interval));
     }
     tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.local_manifests), every));
 }

@@ -1,20 +1,13 @@
 //! The agent's own metrics (CONTRACT 5.15), each registered once under upstream's name.
 
+mod events;
 mod resize;
 
-use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
+use core_metrics::{DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 use core_types::WallTime;
 
+pub(crate) use events::EventMetrics;
 pub(crate) use resize::ResizeMetrics;
-
-/// Counts broken invariants by ID; there should be none.
-pub(crate) fn broken_invariants(registry: &Registry) -> Counter {
-    registry.counter(Desc {
-        name: "podwright_invariant_violations_total",
-        help: "Rules of docs/invariants.md that the agent found broken.",
-        labels: &["invariant"],
-    })
-}
 
 /// What the PLEG measures.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::events::Happening;
+use crate::metrics::EventMetrics;
 
 /// One message of a running operation.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Notes {
     pub(crate) uid: PodUid,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sender: mpsc::Sender<Note>,
+    /// Counts what is no event.
+    pub(crate) metrics: EventMetrics,
 }
 
 impl Notes {

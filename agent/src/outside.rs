@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
 use ports::{
-    Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, HookDialer, ImageService,
-    ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer,
+    Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, EventJournal, EventSink, HookDialer,
+    ImageService, ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -29,6 +29,10 @@ pub struct Outside {
     pub files: Arc<dyn PodFiles>,
     /// What must outlive the agent and nobody else can tell.
     pub checkpoints: Arc<dyn Checkpoints>,
+    /// Events of this node, for restarts.
+    pub journal: Arc<dyn EventJournal>,
+    /// Events of this node, for the API server; `None` without one.
+    pub event_sink: Option<Arc<dyn EventSink>>,
     /// HTTP requests of lifecycle hooks.
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.

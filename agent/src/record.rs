@@ -1,4 +1,4 @@
-//! What the sync loop remembers of one pod beside its life: status, reasons, events, probe results, back-offs.
+//! What the sync loop remembers of one pod beside its life: status, reasons, probe results, back-offs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use core_types::api::{Pod, PodStatus};
 use core_types::view::{Activity, Problem};
 use core_types::{MonoTime, WallTime};
 
-use crate::events::EventLog;
 use crate::executor::PodMemory;
 use crate::probe_book::ProbeBook;
 
@@ -34,7 +33,6 @@ pub(crate) struct Record {
     pub(crate) activity: Option<Activity>,
     pub(crate) problem: Option<Problem>,
     pub(crate) next_retry: Option<WallTime>,
-    pub(crate) events: EventLog,
     pub(crate) probes: ProbeBook,
     /// Back-offs; `None` while an operation holds them.
     pub(crate) memory: Option<PodMemory>,

@@ -46,6 +46,17 @@ pub struct HostSummary {
     pub subordinate_ids: Option<SubordinateIds>,
 }
 
+/// Where pods come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// Sources that are configured.
+    pub configured: Vec<PodSource>,
+    /// How often manifest files are read without a hint.
+    pub file_check_interval: Duration,
+    /// How often the manifest URL is fetched.
+    pub http_check_interval: Duration,
+}
+
 /// Images: how they are pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PullSettings {
@@ -101,16 +112,12 @@ pub struct RuntimeSettings {
 pub struct Settings {
     /// Facts of the machine.
     pub host: HostSummary,
-    /// Sources of pods that are configured.
-    pub sources: Vec<PodSource>,
+    /// Where pods come from.
+    pub sources: SourceSettings,
     /// Waiting times of pods.
     pub worker_policy: WorkerPolicy,
     /// Waiting times of the PLEG.
     pub pleg_policy: core_pleg::Policy,
-    /// How often manifest files are read without a hint.
-    pub file_check_interval: Duration,
-    /// How often the manifest URL is fetched.
-    pub http_check_interval: Duration,
     /// Longest crash back-off.
     pub crash_backoff_max: Duration,
     /// Facts of the node for cgroup values.
@@ -127,6 +134,8 @@ pub struct Settings {
     pub pulls: PullSettings,
     /// Rotation of container logs; `None` for a negative `containerLogMaxSize`, which switches it off.
     pub log_rotation: Option<LogRotation>,
+    /// How fast events are told to the API server (`eventRecordQPS`, `eventBurst`).
+    pub events: core_events::Limits,
     /// Sandboxes and containers.
     pub runtime: RuntimeSettings,
 }
@@ -158,14 +167,16 @@ impl Settings {
         let sysctls =
             SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
         Ok(Self {
-            sources: sources(kubelet),
+            sources: SourceSettings {
+                configured: sources(kubelet),
+                file_check_interval: kubelet.file_check_frequency.to_std(),
+                http_check_interval: kubelet.http_check_frequency.to_std(),
+            },
             worker_policy: WorkerPolicy {
                 sync_interval: kubelet.sync_frequency.to_std(),
                 ..WorkerPolicy::default()
             },
             pleg_policy: core_pleg::Policy::default(),
-            file_check_interval: kubelet.file_check_frequency.to_std(),
-            http_check_interval: kubelet.http_check_frequency.to_std(),
             crash_backoff_max: kubelet
                 .crash_loop_back_off
                 .max_container_restart_period
@@ -183,6 +194,7 @@ impl Settings {
             },
             pulls: PullSettings { parallel: parallel_pulls(kubelet) },
             log_rotation: log_rotation(kubelet),
+            events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),
             runtime: RuntimeSettings {
                 cgroup_root: kubelet.cgroup_root.clone(),
                 cgroup_driver: match kubelet.cgroup_driver.as_str() {

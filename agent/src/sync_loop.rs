@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Recorder;
 use crate::executor::Executor;
 use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
@@ -37,7 +38,7 @@ use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::sizes::Sizes;
 use crate::sources::SourceSet;
-use crate::{metrics, timer};
+use crate::timer;
 
 /// Time between two reads of the runtime's conditions while it is well (CONTRACT 1.7: upstream reads them every 5 s).
 const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -78,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) looks: Looks,
     pub(crate) publisher: Publisher,
     pub(crate) sizes: Sizes,
+    pub(crate) recorder: Recorder,
 }
 
 /// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
@@ -103,19 +105,14 @@ pub(crate) struct SyncLoop {
     executor: Option<Arc<Executor>>,
     operations: Operations,
     leftovers: Leftovers,
-    broken: core_metrics::Counter,
+    recorder: Recorder,
 }
 
 impl SyncLoop {
-    pub(crate) fn new(
-        outside: Outside,
-        settings: Arc<Settings>,
-        parts: Parts,
-        metrics: &core_metrics::Registry,
-    ) -> Self {
-        let Parts { inputs, looks, publisher, sizes } = parts;
+    pub(crate) fn new(outside: Outside, settings: Arc<Settings>, parts: Parts) -> Self {
+        let Parts { inputs, looks, publisher, sizes, recorder } = parts;
         Self {
-            sources: PodSources::new(settings.sources.iter().copied()),
+            sources: PodSources::new(settings.sources.configured.iter().copied()),
             problems: BTreeMap::new(),
             workers: PodWorkers::new(settings.worker_policy),
             seen: Seen::new(outside.clock.as_ref()),
@@ -129,13 +126,14 @@ impl SyncLoop {
             executor: None,
             operations: Operations::new(),
             leftovers: Leftovers::default(),
-            broken: metrics::broken_invariants(metrics),
+            recorder,
         }
     }
 
     /// Runs until it is stopped. Operations that are under way are cancelled and dropped; containers stay as they are.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         self.sizes.restore(self.outside.checkpoints.as_ref()).await;
+        self.recorder.restore(self.outside.journal.as_ref()).await;
         loop {
             self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
             match self.next_wake(&stop).await {
@@ -231,8 +229,7 @@ impl SyncLoop {
 
     fn report_broken(&self, invariant: Invariant) {
         debug_assert!(false, "broken invariant {invariant}");
-        tracing::error!("broken invariant {invariant}: this is an error of the agent, please report it");
-        self.broken.inc(&[invariant.id()]);
+        self.recorder.broken(invariant);
     }
 }
 

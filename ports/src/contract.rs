@@ -11,7 +11,7 @@ use core_types::{PodKey, PodUid};
 use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
 
 use crate::pod_files::{LogTail, SubPathRequest};
-use crate::{Cgroups, Checkpoints, ContainerLogFiles, PodFiles};
+use crate::{Cgroups, Checkpoints, ContainerLogFiles, EventJournal, PodFiles};
 
 /// Rules of [`Cgroups`].
 pub async fn cgroups(subject: &dyn Cgroups) {
@@ -54,6 +54,21 @@ pub async fn cgroups(subject: &dyn Cgroups) {
     for names in [&[][..], &[".."], &["kubepods", "../x"], &[""]] {
         assert!(subject.destroy(&path(names)).await.is_err(), "{names:?} is refused");
     }
+}
+
+/// Rules of [`EventJournal`].
+pub async fn event_journal(subject: &dyn EventJournal) {
+    assert!(subject.load().await.expect("load").is_empty(), "nothing is there at first");
+    assert_eq!(subject.append(b"one\n").await.expect("append"), 4);
+    assert_eq!(subject.append(b"two\n").await.expect("append"), 8, "the size of the file comes back");
+    assert_eq!(subject.load().await.expect("load"), ["one\ntwo\n"]);
+    subject.begin_anew(b"three\n").await.expect("begin_anew");
+    assert_eq!(subject.append(b"four\n").await.expect("append"), 11);
+    assert_eq!(subject.load().await.expect("load"), ["one\ntwo\n", "three\nfour\n"], "older first");
+    let kept = subject.keep_broken().await.expect("keep_broken");
+    assert_eq!(subject.keep_broken().await.expect("keep_broken is safe to repeat"), kept);
+    subject.begin_anew(b"").await.expect("begin_anew");
+    assert_eq!(subject.load().await.expect("load"), ["three\nfour\n", ""], "only two files are kept");
 }
 
 /// Rules of [`Checkpoints`]. Leaves `some_state` and the file that it was set aside as.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use core_types::runtime::StreamRequest;
 use core_types::view::NodeView;
-use core_types::{ContainerId, PodKey, PodUid, SandboxId};
+use core_types::{ContainerId, EventRecord, PodKey, PodUid, SandboxId};
 
 /// Why the agent did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,15 @@ pub struct AppliedPod {
     pub generation: i64,
 }
 
+/// Events that changed, and up to where.
+#[derive(Clone, Debug, Default)]
+pub struct EventNews {
+    /// The events, least recent first.
+    pub events: Vec<Arc<EventRecord>>,
+    /// What to ask with next time.
+    pub revision: u64,
+}
+
 /// Requests to the agent.
 #[async_trait]
 pub trait Control: Send + Sync {
@@ -46,6 +55,10 @@ pub trait Control: Send + Sync {
     fn view(&self) -> Arc<NodeView>;
     /// Waits until the snapshot changes after this call; returns at once when the agent stops.
     async fn changed(&self);
+    /// Events that changed after a revision: of pods, also of those that are gone, and of the node. All for 0.
+    fn events_since(&self, revision: u64) -> EventNews;
+    /// Waits until there are events after a revision; returns at once when the agent stops.
+    async fn events_after(&self, revision: u64);
     /// Takes the manifests of a local file (YAML or JSON, several documents) and keeps them.
     async fn apply(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError>;
     /// Takes manifests as [`Control::apply`] does, but only if they change nothing but sizes of pods that are there.

@@ -10,6 +10,7 @@ pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod control;
+pub mod events;
 pub mod hooks;
 pub mod log_files;
 pub mod logs;
@@ -26,6 +27,7 @@ pub use cgroups::{CgroupError, Cgroups};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
 pub use control::{Control, ControlError};
+pub use events::{EventJournal, EventSink, EventSinkError};
 pub use hooks::{HookAnswer, HookDialError, HookDialer};
 pub use log_files::ContainerLogFiles;
 pub use logs::{ContainerLogs, LogError};

@@ -5,6 +5,7 @@
 //! | `GET /v1/node` | runtime and source problems |
 //! | `GET /v1/pods` | all pods, explained |
 //! | `GET /v1/watch` | a line for each change, the first with all pods |
+//! | `GET /v1/events` | events that are kept; with `follow`, a line for each change after them |
 //! | `POST /v1/pods` | takes manifests, YAML or JSON |
 //! | `POST /v1/resize` | takes manifests that change nothing but sizes of pods |
 //! | `DELETE /v1/pods/<namespace>/<name>` | removes a pod taken so |
@@ -15,6 +16,7 @@
 //! end: only root and the agent's own user are answered.
 
 mod api;
+mod events;
 mod report;
 
 use std::fs;

@@ -18,14 +18,14 @@ use core_types::runtime::{
 };
 use core_types::view::{Lifecycle, NodeView, PodSource, PodView};
 use core_types::{
-    ContainerId, MonoTime, ObservedContainer, ObservedPod, ObservedSandbox, PodKey, PodUid, SandboxId,
-    WallTime,
+    ContainerId, EventRecord, MonoTime, ObservedContainer, ObservedPod, ObservedSandbox, PodKey, PodUid,
+    SandboxId, WallTime,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use ports::control::AppliedPod;
+use ports::control::{AppliedPod, EventNews};
 use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
 use ports::process::ProcessStats;
 use ports::runtime::RuntimeResult;
@@ -48,6 +48,7 @@ pub(crate) const NOW: WallTime = WallTime::from_unix_secs(1_800_000_000);
 /// The fake agent.
 pub(crate) struct FakeAgent {
     pub(crate) view: watch::Sender<Arc<NodeView>>,
+    pub(crate) events: watch::Sender<Vec<Arc<EventRecord>>>,
     pub(crate) stream_url: Mutex<String>,
     pub(crate) applied: Mutex<Vec<Bytes>>,
     pub(crate) mono_secs: AtomicU64,
@@ -61,6 +62,7 @@ impl FakeAgent {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             view: watch::Sender::new(Arc::new(view_of(vec![pod_view("default", "web")]))),
+            events: watch::Sender::new(Vec::new()),
             stream_url: Mutex::default(),
             applied: Mutex::default(),
             mono_secs: AtomicU64::new(1_000),
@@ -106,6 +108,17 @@ impl Control for FakeAgent {
 
     async fn changed(&self) {
         let _ = self.view.subscribe().changed().await;
+    }
+
+    fn events_since(&self, revision: u64) -> EventNews {
+        let events = self.events.borrow();
+        let newest = events.len() as u64;
+        let from = usize::try_from(revision).map_or(events.len(), |from| from.min(events.len()));
+        EventNews { events: events[from..].to_vec(), revision: newest }
+    }
+
+    async fn events_after(&self, revision: u64) {
+        let _ = self.events.subscribe().wait_for(|events| events.len() as u64 > revision).await;
     }
 
     async fn apply(&self, manifests: Bytes) -> Result<Vec<AppliedPod>, ControlError> {

@@ -19,9 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::faults::Faults;
 
+mod journal;
 mod log_files;
 mod pod_files;
 
+pub use journal::{FakeJournal, FakeSink};
 pub use log_files::FakeLogFiles;
 pub use pod_files::{FakeFiles, UnmountWatcher};
 

@@ -15,7 +15,9 @@ use ports::Control;
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
-use crate::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeLogFiles, FakeManifests};
+use crate::host::{
+    FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeJournal, FakeLogFiles, FakeManifests, FakeSink,
+};
 use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
@@ -38,6 +40,10 @@ pub struct World {
     pub files: Arc<FakeFiles>,
     /// What the agent keeps over a restart.
     pub checkpoints: Arc<FakeCheckpoints>,
+    /// The journal of events.
+    pub journal: Arc<FakeJournal>,
+    /// Who is told of events.
+    pub sink: Arc<FakeSink>,
     /// Log files.
     pub log_files: Arc<FakeLogFiles>,
     /// `staticPodPath`.
@@ -68,6 +74,8 @@ impl World {
             cgroups: Arc::new(FakeCgroups::default()),
             files: Arc::new(FakeFiles::new(Arc::clone(&faults), unmounts)),
             checkpoints: Arc::new(FakeCheckpoints::new(Arc::clone(&faults))),
+            journal: Arc::new(FakeJournal::new(Arc::clone(&faults))),
+            sink: Arc::default(),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
             settings: settings()?,
@@ -90,6 +98,8 @@ impl World {
             cgroups: Arc::new(move |_| Ok(cgroups.clone())),
             files: self.files.clone(),
             checkpoints: self.checkpoints.clone(),
+            journal: self.journal.clone(),
+            event_sink: Some(self.sink.clone()),
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
             static_manifests: Some(self.static_manifests.clone()),

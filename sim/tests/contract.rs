@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use sim::clock::SimClock;
 use sim::faults::Faults;
-use sim::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeLogFiles};
+use sim::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeJournal, FakeLogFiles};
 
 #[tokio::test]
 async fn fake_checkpoints_keep_the_contract() {
     let faults = Arc::new(Faults::new(1, 0));
     ports::contract::checkpoints(&FakeCheckpoints::new(faults)).await;
+}
+
+#[tokio::test]
+async fn the_fake_journal_keeps_the_contract() {
+    ports::contract::event_journal(&FakeJournal::new(Arc::new(Faults::new(1, 0)))).await;
 }
 
 #[tokio::test]

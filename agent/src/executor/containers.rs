@@ -92,6 +92,7 @@ impl Executor {
         attempt: u32,
     ) -> StepResult<()> {
         op.notes.doing("", "creating the sandbox").await;
+        op.notes.metrics.pod_starts();
         setup.attempt = attempt;
         setup.sandbox = None;
         setup.sandbox_config = None;
@@ -117,11 +118,12 @@ impl Executor {
             }
         };
         let status = self.outside.runtime.sandbox_status(&id).await.map_err(|error| {
-            StepError::failed(
-                "FailedPodSandBoxStatus",
-                format!("cannot read the status of the new sandbox: {error}"),
-            )
-        })?;
+            StepError::failed("FailedPodSandBoxStatus", format!("Unable to get pod sandbox status: {error}"))
+        });
+        if let Err(StepError::Failed { reason, message, .. }) = &status {
+            op.happened(Happening::warning(*reason, message.clone())).await;
+        }
+        let status = status?;
         setup.ips = status.ips;
         setup.sandbox = Some(id);
         Ok(())
@@ -211,7 +213,13 @@ impl Executor {
         };
         let sandbox_config =
             self.sandbox_config(op, setup).await.map_err(|error| StepError::failed("FailedSync", error))?;
-        let image = self.ensure_image(op, &container, &sandbox_config).await?;
+        op.notes.metrics.container_starts(container.kind);
+        let metrics = op.notes.metrics.clone();
+        let image = self.ensure_image(op, &container, &sandbox_config).await.inspect_err(|error| {
+            if let StepError::Failed { reason, .. } = error {
+                metrics.container_start_failed(container.kind, reason);
+            }
+        })?;
         op.check_cancelled()?;
         op.notes.doing(name, "creating the container").await;
         op.put_container_in_force(container.spec).await;
@@ -228,6 +236,7 @@ impl Executor {
             Err(StartFailure { reason, message }) => {
                 op.tell(RuntimeEventText::Failed(message.clone()), &container.field_path()).await;
                 op.container_waits(name, reason.as_str(), &message);
+                op.notes.metrics.container_start_failed(container.kind, reason.as_str());
                 Err(StepError::failed(
                     reason.as_str(),
                     format!("failed to start container {name:?}: {message}"),

@@ -10,11 +10,11 @@ use core_runtime::backoff::Now;
 use core_status::Waiting;
 use core_types::api::Pod;
 use core_types::view::Problem;
-use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
+use core_types::{EventType, MonoTime, ObservedPod, PodKey, PodUid};
 use tokio_util::sync::CancellationToken;
 
 use super::{OpInput, OpReport, PodMemory, ProbeFacts};
-use crate::events::Happening;
+use crate::events::{Happening, Tally};
 use crate::note::Notes;
 use crate::runtime_watch::RuntimeUp;
 
@@ -145,9 +145,16 @@ impl Op {
 
     /// Records an event that a planner worded; empty place for the pod as a whole.
     pub(crate) async fn tell(&self, event: RuntimeEventText, place: &str) {
-        let event_type = event.event_type();
-        let happening = Happening { event_type, ..Happening::normal(event.reason(), event.message()) };
-        self.notes.happened(happening.of(place)).await;
+        let happening = match event.event_type() {
+            EventType::Normal => Happening::normal(event.reason(), event.message()),
+            EventType::Warning => Happening::warning(event.reason(), event.message()),
+        };
+        let tally = match event {
+            RuntimeEventText::FailedCreatePodSandBox(_) => Tally::PodStartError,
+            RuntimeEventText::LifecycleHttpFallback(_) => Tally::HookFallback,
+            _ => Tally::Nothing,
+        };
+        self.notes.happened(happening.of(place).counted(tally)).await;
     }
 
     /// The report of this operation.

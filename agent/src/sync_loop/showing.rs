@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use core_pods::active_deadline;
 use core_pods::worker::{Event, StopReason};
-use core_types::PodUid;
 use core_types::view::{Lifecycle, PodView};
+use core_types::{ObjectRef, PodExt, PodUid};
 
 use super::SyncLoop;
 use crate::events::Happening;
@@ -45,12 +45,13 @@ impl SyncLoop {
             let may_run = lifecycle == Lifecycle::Syncing && !status::is_terminal(&next);
             if may_run && record.evict_when_overdue(&pod, &next, (mono, wall)) {
                 let why = Happening::normal(active_deadline::REASON, active_deadline::MESSAGE);
-                record.events.record(uid, why, wall);
+                self.recorder.record(&ObjectRef::pod(&pod.key(), uid), &why);
                 next = status::generate(&pod, record, &known, wall);
             }
             record.deadline = record.deadline.filter(|_| may_run && record.eviction.is_none());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);
             if record.status.as_deref() != Some(&next) {
+                self.recorder.metrics().ended(record.status.as_deref(), &next);
                 record.status = Some(Arc::new(next));
             }
         }
@@ -74,7 +75,7 @@ impl SyncLoop {
             activity: record.activity.clone(),
             problem: record.problem.clone(),
             next_retry: record.next_retry,
-            events: record.events.snapshot(),
+            events: self.recorder.of_pod(uid),
             pod,
         };
         self.publisher.change().pods.insert(uid.clone(), Arc::new(view));

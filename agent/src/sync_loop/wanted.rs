@@ -11,7 +11,7 @@ use core_types::view::{Lifecycle, PodSource};
 use core_types::{PodExt, PodUid};
 
 use super::{SyncLoop, sighting_of};
-use crate::events::Happening;
+use crate::events::{Happening, Tally};
 use crate::record::Rejection;
 use crate::settings::Settings;
 use crate::sources::SourceSet;
@@ -74,7 +74,10 @@ impl SyncLoop {
         self.step(Event::Desired { pod, source });
         if let Admission::Reject { reason, message } = verdict {
             let reason = reason.as_str().into_owned();
-            self.record_event(&uid, Happening::warning(reason.clone(), message.clone()));
+            self.record_event(
+                &uid,
+                Happening::warning(reason.clone(), message.clone()).counted(Tally::AdmissionRejection),
+            );
             self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
             self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use core_pods::worker::{Event, OpId, Operation, Outcome};
 use core_types::api::Pod;
 use core_types::view::Lifecycle;
-use core_types::{ObservedPod, PodKey, PodUid};
+use core_types::{ObjectRef, ObservedPod, PodKey, PodUid};
 use tokio_util::sync::CancellationToken;
 
 use super::SyncLoop;
@@ -30,9 +30,9 @@ impl SyncLoop {
         self.show(&uid);
     }
 
-    pub(super) fn record_event(&mut self, uid: &PodUid, happening: Happening) {
-        let now = self.outside.clock.wall();
-        self.records.entry(uid.clone()).or_default().events.record(uid, happening, now);
+    pub(super) fn record_event(&self, uid: &PodUid, happening: Happening) {
+        let Some(worker) = self.workers.get(uid) else { return };
+        self.recorder.record(&ObjectRef::pod(worker.key(), uid), &happening);
     }
 
     pub(super) fn take_end(&mut self, uid: PodUid, op: OpId, report: Option<Box<OpReport>>) {
@@ -78,6 +78,7 @@ impl SyncLoop {
                 uid: uid.clone(),
                 clock: Arc::clone(&self.outside.clock),
                 sender: self.operations.notes(),
+                metrics: self.recorder.metrics().clone(),
             },
             cancel: cancel.clone(),
         };

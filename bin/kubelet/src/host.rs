@@ -112,6 +112,8 @@ pub(crate) struct Directories {
     pub(crate) root: PathBuf,
     /// Manifests of `podwright run`.
     pub(crate) local_manifests: PathBuf,
+    /// The journal of events.
+    pub(crate) events: PathBuf,
 }
 
 /// Makes the directories; the root is 0750 (CONTRACT 7.3), and what holds manifests of the user, who may have put secrets
@@ -119,14 +121,15 @@ pub(crate) struct Directories {
 pub(crate) fn make_directories(root: &Path) -> Result<Directories> {
     let root = std::path::absolute(root).with_context(|| format!("--root-dir {}", root.display()))?;
     let local_manifests = root.join("podwright/manifests");
-    for (path, mode) in [(&root, 0o750), (&local_manifests, 0o700)] {
+    let events = root.join("podwright/events");
+    for (path, mode) in [(&root, 0o750), (&local_manifests, 0o700), (&events, 0o700)] {
         DirBuilder::new()
             .recursive(true)
             .mode(mode)
             .create(path)
             .with_context(|| format!("--root-dir: create directory {}", path.display()))?;
     }
-    Ok(Directories { root, local_manifests })
+    Ok(Directories { root, local_manifests, events })
 }
 
 /// Facts that the agent's settings depend on. Needs the root directory.
@@ -287,7 +290,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let made = make_directories(&temp.path().join("root")).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&made.root), mode(&made.local_manifests)), (0o750, 0o700));
+        let modes = [&made.root, &made.local_manifests, &made.events].map(|path| mode(path));
+        assert_eq!(modes, [0o750, 0o700, 0o700]);
         assert_eq!(make_directories(&made.root).unwrap(), made);
     }
 }

@@ -19,8 +19,8 @@ use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
-    HostManifestFiles, HostOwnProcess, HostPodFiles, HostStatsReader, MachineInfo, NodeFacts,
-    PodFilesOptions,
+    HostEventJournal, HostManifestFiles, HostOwnProcess, HostPodFiles, HostStatsReader, MachineInfo,
+    NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
@@ -247,6 +247,8 @@ fn outside(
         cgroups: cgroups_maker(kubelet.cgroup_root.clone()),
         files: Arc::new(HostPodFiles::new(&files)?),
         checkpoints: Arc::new(HostCheckpoints::new(&directories.root)),
+        journal: Arc::new(HostEventJournal::new(&directories.events)),
+        event_sink: None,
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
         static_manifests,

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Resize(ResizeOptions),
     /// Remove pods that were started with run
     Rm(RmOptions),
+    /// Show what happened, also to pods that are gone
+    Events(EventsOptions),
     /// Explain the state of a pod
     Why(WhyOptions),
     /// Print shell completions
@@ -178,6 +180,18 @@ pub(crate) struct RmOptions {
     /// Longest wait, e.g. 90s or 5m
     #[arg(long, default_value = "2m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsOptions {
+    /// Only events of this pod
+    pub(crate) pod: Option<String>,
+    /// Go on with new events
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Form of output; with --follow, one line of JSON for each event
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
 }
 
 #[derive(Debug, Args)]

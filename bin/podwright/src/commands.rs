@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod completion;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod ps;

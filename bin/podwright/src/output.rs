@@ -19,12 +19,18 @@ pub(crate) fn print_value(value: &impl Serialize, format: Format) -> Result<(), 
     print(&text)
 }
 
-/// Prints text.
+/// Prints text. What containers, images and registries say stands in it: none of it may steer the terminal.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(harmless(text).as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// The text with control characters replaced, apart from ends of lines and tabs.
+fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.replace(is_harmful, "\u{fffd}")
 }
 
 /// Rows under a heading, each column as wide as its widest cell.
@@ -67,6 +73,11 @@ mod tests {
     fn columns_line_up_without_trailing_blanks() {
         let rows = [vec!["a".to_owned(), "long cell".to_owned(), String::new()]];
         assert_eq!(table(&["NAME", "X", "Y"], &rows), "NAME   X           Y\na      long cell\n");
+    }
+
+    #[test]
+    fn what_is_printed_cannot_steer_the_terminal() {
+        assert_eq!(harmless("a\tb\n\u{1b}[2Jc\u{9b}1m\r"), "a\tb\n\u{fffd}[2Jc\u{fffd}1m\u{fffd}");
     }
 
     #[test]

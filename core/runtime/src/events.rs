@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use core_types::{EventType, PodEvent, PodUid, WallTime};
+use core_types::EventType;
 
 use crate::text::go_duration;
 
@@ -152,20 +152,6 @@ impl RuntimeEventText {
                  \"ClusterFirst\" policy. Falling back to \"Default\" policy.",
                 quoted(pod)
             ),
-        }
-    }
-
-    /// The event as the agent keeps it. `field_path` names the container, empty for the pod.
-    pub fn to_pod_event(&self, pod_uid: &PodUid, field_path: &str, at: WallTime) -> PodEvent {
-        PodEvent {
-            pod_uid: pod_uid.clone(),
-            field_path: field_path.to_owned(),
-            event_type: self.event_type(),
-            reason: self.reason().to_owned(),
-            message: self.message(),
-            first_seen: at,
-            last_seen: at,
-            count: 1,
         }
     }
 }

@@ -35,7 +35,7 @@ pub mod api {
     pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 }
 
-pub use event::{EventType, PodEvent};
+pub use event::{EventRecord, EventType, ObjectKind, ObjectRef};
 pub use http_get::{HttpGet, HttpScheme};
 pub use ids::{ContainerId, PodKey, PodUid, SandboxId};
 pub use invariant::Invariant;

@@ -3,9 +3,11 @@
 //! `E` is the explanation of a pod's state (`core_status::Explanation`, which lies above this crate).
 //! It is an interface of this product: fields are added, never changed or removed, within one version of the path (`/v1`).
 
+use std::sync::Arc;
+
 use crate::api::Pod;
 use crate::view::{Activity, Lifecycle, PodSource, Problem, SourceProblem};
-use crate::{PodEvent, PodUid, WallTime};
+use crate::{EventRecord, PodUid, WallTime};
 
 /// Where the agent listens for `podwright` unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/podwright/agent.sock";
@@ -32,7 +34,7 @@ pub struct PodReport<E> {
     pub next_retry: Option<WallTime>,
     /// Latest events, oldest first.
     #[serde(default)]
-    pub events: Vec<PodEvent>,
+    pub events: Vec<Arc<EventRecord>>,
     /// Its state explained.
     pub explanation: E,
 }
@@ -53,6 +55,16 @@ pub struct WatchLine<E> {
     pub pods: Vec<PodReport<E>>,
     /// UIDs of pods that are gone.
     pub removed: Vec<PodUid>,
+}
+
+/// One line of `GET /v1/events`. The first holds every event that was asked for; others follow while the caller wants them.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventsLine {
+    /// Events that are new or were seen again, least recent first.
+    pub events: Vec<Arc<EventRecord>>,
+    /// The agent's time, for ages.
+    pub now: WallTime,
 }
 
 /// Answer to `GET /v1/node`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::api::{Pod, PodStatus};
 use crate::runtime::{RuntimeStatus, RuntimeVersion};
-use crate::{MonoTime, ObservedPod, PodEvent, PodUid, WallTime};
+use crate::{EventRecord, MonoTime, ObservedPod, PodUid, WallTime};
 
 /// Where a pod came from. The order is the order of precedence when two sources name the same pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -91,8 +91,8 @@ pub struct PodView {
     pub problem: Option<Problem>,
     /// When the agent tries next by itself.
     pub next_retry: Option<WallTime>,
-    /// Latest events, oldest first, bounded.
-    pub events: Arc<[PodEvent]>,
+    /// Latest events of the pod, least recent first, bounded.
+    pub events: Arc<[Arc<EventRecord>]>,
 }
 
 /// A manifest or source that could not be used.

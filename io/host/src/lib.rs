@@ -8,6 +8,7 @@
 //! | [`cgroups`] | `ports::Cgroups` |
 //! | `cgroup_stats` | `ports::HostStats` |
 //! | [`checkpoints`] | `ports::Checkpoints` |
+//! | [`event_journal`] | `ports::EventJournal` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
@@ -25,6 +26,7 @@ pub mod checkpoints;
 pub mod clock;
 mod container_logs;
 mod error;
+pub mod event_journal;
 pub mod limits;
 pub mod lock;
 mod log_files;
@@ -41,6 +43,7 @@ pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
 pub use checkpoints::HostCheckpoints;
 pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
+pub use event_journal::HostEventJournal;
 pub use log_files::HostContainerLogFiles;
 pub use machine::{MachineInfo, NodeFacts};
 pub use manifests::HostManifestFiles;

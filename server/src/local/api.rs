@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use ports::{Control, ControlError};
 use tokio_util::sync::CancellationToken;
 
+use super::events::{Reader, Reading};
 use super::report;
 use crate::ServerContext;
 use crate::body::{self, Body, BodyError, stream};
@@ -32,9 +33,9 @@ const MAX_MANIFEST_BYTES: usize = 10 << 20;
 /// Time for a client to send its manifests over a socket of the same machine.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Least time between two lines of a watch: changes in between go into one line, so a busy node does not drown a client.
-const WATCH_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const WATCH_PAUSE: Duration = Duration::from_millis(50);
 /// An empty line is sent after this much silence, which shows whether the client is still there.
-const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Answers the requests.
 pub(super) struct Api {
@@ -73,6 +74,7 @@ impl Api {
                 body::json(StatusCode::OK, &report::pods(&view, self.context.clock.wall()))
             }
             (&Method::GET, ["v1", "watch"]) => self.watch(),
+            (&Method::GET, ["v1", "events"]) => self.events(&query),
             (&Method::POST, ["v1", "pods"]) => self.take(request.into_body(), Taking::Apply).await,
             (&Method::POST, ["v1", "resize"]) => self.take(request.into_body(), Taking::Resize).await,
             (&Method::DELETE, ["v1", "pods", namespace, name]) => {
@@ -145,6 +147,20 @@ impl Api {
         let lines = futures_util::stream::unfold(watcher, |mut watcher| async {
             let line = watcher.next().await?;
             Some((Ok::<_, BodyError>(line), watcher))
+        });
+        Response::new(stream(lines))
+    }
+
+    fn events(&self, query: &Query) -> Response<Body> {
+        let reader = Reader {
+            context: self.context.clone(),
+            stop: self.tasks.stop.clone(),
+            reading: if query.flag("follow") { Reading::Following } else { Reading::Once },
+            revision: None,
+        };
+        let lines = futures_util::stream::unfold(reader, |mut reader| async {
+            let line = reader.next().await?;
+            Some((Ok::<_, BodyError>(line), reader))
         });
         Response::new(stream(lines))
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use core_status::Explanation;
-use core_types::local::{NodeReport, PodReports, WatchLine};
+use core_types::local::{EventsLine, NodeReport, PodReports, WatchLine};
 use core_types::view::NodeView;
+use core_types::{EventRecord, EventType, ObjectRef, PodKey};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::testing::{Answer, FakeAgent, ask, pod_view, view_of};
+use crate::testing::{Answer, FakeAgent, NOW, ask, pod_view, view_of};
 
 struct Running {
     agent: Arc<FakeAgent>,
@@ -82,6 +83,42 @@ async fn pods_and_node_are_reported() {
     let unknown = running.ask("GET", "/v2/pods", "").await;
     assert_eq!(unknown.status.as_u16(), 404);
     assert_eq!(unknown.json()["message"], "GET /v2/pods is not known to this agent");
+}
+
+fn event(name: &str) -> Arc<EventRecord> {
+    Arc::new(EventRecord {
+        name: name.into(),
+        object: ObjectRef::pod(&PodKey::new("default", "web"), &"uid-web".into()),
+        event_type: EventType::Normal,
+        reason: "Started".into(),
+        message: "Container started".into(),
+        first_seen: NOW,
+        last_seen: NOW,
+        count: 1,
+    })
+}
+
+#[tokio::test]
+async fn events_are_read_once_or_followed() {
+    let running = Running::new().await;
+    running.agent.events.send_modify(|events| events.push(event("web.1")));
+    let once: EventsLine =
+        serde_json::from_str(&running.ask("GET", "/v1/events", "").await.body).expect("a line");
+    assert_eq!((once.events[0].name.as_str(), once.events.len(), once.now), ("web.1", 1, NOW));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(running.connect().await))
+            .await
+            .expect("handshake");
+    tokio::spawn(connection);
+    let request = Request::get("/v1/events?follow=true").body(Empty::<bytes::Bytes>::new()).expect("request");
+    let mut body = sender.send_request(request).await.expect("answer").into_body();
+    let mut next = async || {
+        let data = body.frame().await.expect("a frame").expect("no error").into_data().expect("data");
+        serde_json::from_slice::<EventsLine>(&data).expect("a line")
+    };
+    assert_eq!(next().await.events.len(), 1, "what there is");
+    running.agent.events.send_modify(|events| events.push(event("web.2")));
+    assert_eq!(next().await.events[0].name, "web.2", "and what comes");
 }
 
 #[tokio::test]

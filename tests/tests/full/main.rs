@@ -5,6 +5,7 @@
 mod adoption;
 mod bad_input;
 mod cli;
+mod events;
 mod faults;
 mod features;
 mod hooks;

@@ -37,7 +37,7 @@ fn report(name: &str, state: &str, cause: &str) -> serde_json::Value {
         "lifecycle": "Syncing",
         "source": "local",
         "events": [{
-            "podUid": "uid", "fieldPath": "", "eventType": "Warning", "reason": "Failed", "message": "no\nimage",
+            "name": "web.1", "object": { "kind": "Pod", "namespace": "default", "name": name, "uid": "uid" }, "eventType": "Warning", "reason": "Failed", "message": "no\nimage",
             "firstSeen": "2026-01-01T00:00:00Z", "lastSeen": "2026-01-01T00:01:30Z", "count": 3,
         }],
         "explanation": {
@@ -138,11 +138,9 @@ fn ps_warns_of_what_concerns_the_whole_node() {
 fn why_shows_the_explanation_and_the_events() {
     let screen = why::screen(&parsed(report("web", "waiting", "no image")));
     assert!(screen.starts_with("Pod default/web: waiting\nCause:"), "{screen}");
-    assert!(
-        screen.ends_with(
-            "LAST SEEN   TYPE      REASON   MESSAGE\n30s         Warning   Failed   no image (x3)\n"
-        )
-    );
+    assert!(screen.ends_with(
+        "LAST SEEN          TYPE      REASON   MESSAGE\n30s (x3 over 2m)   Warning   Failed   no image\n"
+    ));
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! `podwright why`: one screen about one pod.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use core_types::{EventType, PodEvent, WallTime};
+use core_types::local::EventsLine;
+use core_types::{EventRecord, PodKey, WallTime};
 
-use crate::cli::WhyOptions;
+use super::events;
+use crate::cli::{Format, WhyOptions};
 use crate::client::{Agent, PodReport};
 use crate::error::CliError;
 use crate::output;
@@ -15,7 +18,14 @@ const EVENTS: usize = 10;
 
 pub(crate) async fn execute(agent: &Agent, options: WhyOptions) -> Result<ExitCode, CliError> {
     let all = agent.pods().await?;
-    let report = pods::resolve(&all, &options.pod)?;
+    let report = match pods::resolve(&all, &options.pod) {
+        Ok(report) => report,
+        Err(error) => {
+            let known = events::all(agent).await?;
+            let Ok(pod) = events::choose(&known.events, &options.pod) else { return Err(error) };
+            return gone(&pod, &known, options.output);
+        }
+    };
     match options.output {
         Some(format) => output::print_value(&report.explanation, format)?,
         None => output::print(&screen(report))?,
@@ -23,29 +33,39 @@ pub(crate) async fn execute(agent: &Agent, options: WhyOptions) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// The explanation and the latest events.
-pub(crate) fn screen(report: &PodReport) -> String {
-    let mut text = report.explanation.to_string();
-    if report.events.is_empty() {
-        return text;
+/// A pod that the node has no more, but remembers.
+fn gone(pod: &PodKey, known: &EventsLine, format: Option<Format>) -> Result<ExitCode, CliError> {
+    let own: Vec<_> = known.events.iter().filter(|event| events::is_of(event, pod)).cloned().collect();
+    match format {
+        Some(format) => output::print_value(&own, format)?,
+        None => {
+            let cause = "it is not on this node any more; this is what is remembered of it";
+            output::print(&format!("Pod {pod}: gone\nCause:      {cause}\n{}", latest(&own, known.now)))?;
+        }
     }
-    let latest = &report.events[report.events.len().saturating_sub(EVENTS)..];
-    let rows: Vec<Vec<String>> = latest.iter().map(|event| row(event, report.explanation.now)).collect();
-    text.push('\n');
-    text.push_str(&output::table(&["LAST SEEN", "TYPE", "REASON", "MESSAGE"], &rows));
-    text
+    Ok(ExitCode::SUCCESS)
 }
 
-fn row(event: &PodEvent, now: WallTime) -> Vec<String> {
-    let times = if event.count > 1 { format!(" (x{})", event.count) } else { String::new() };
+/// The explanation and the latest events.
+pub(crate) fn screen(report: &PodReport) -> String {
+    format!("{}{}", report.explanation, latest(&report.events, report.explanation.now))
+}
+
+/// The latest events below an empty line; nothing when there are none.
+fn latest(events: &[Arc<EventRecord>], now: WallTime) -> String {
+    if events.is_empty() {
+        return String::new();
+    }
+    let latest = &events[events.len().saturating_sub(EVENTS)..];
+    let rows: Vec<Vec<String>> = latest.iter().map(|event| row(event, now)).collect();
+    format!("\n{}", output::table(&["LAST SEEN", "TYPE", "REASON", "MESSAGE"], &rows))
+}
+
+fn row(event: &EventRecord, now: WallTime) -> Vec<String> {
     vec![
-        output::age(now.since(event.last_seen)),
-        match event.event_type {
-            EventType::Normal => "Normal",
-            EventType::Warning => "Warning",
-        }
-        .to_owned(),
+        events::last_seen(event, now),
+        event.event_type.as_str().to_owned(),
         event.reason.clone(),
-        format!("{}{times}", event.message.lines().collect::<Vec<_>>().join(" ")),
+        event.message.lines().collect::<Vec<_>>().join(" "),
     ]
 }

@@ -160,11 +160,10 @@ fn open_problem(view: &PodView) -> Option<LastError> {
 fn newest_warning(view: &PodView) -> Option<LastError> {
     let warnings = view.events.iter().filter(|event| event.event_type == EventType::Warning);
     let newest = warnings.max_by_key(|event| event.last_seen)?;
-    let container = newest.field_path.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
     Some(LastError {
         reason: newest.reason.clone(),
         message: newest.message.clone(),
-        container: container.unwrap_or_default().to_owned(),
+        container: newest.object.container().to_owned(),
         at: newest.last_seen,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use core_types::runtime::{RuntimeCondition, RuntimeStatus};
 use core_types::view::{Activity, NodeView, PodSource, PodView, Problem};
-use core_types::{EventType, PodEvent};
+use core_types::{EventRecord, EventType, ObjectRef};
 use serde_json::json;
 
 use super::*;
@@ -197,16 +197,19 @@ fn a_ready_pod_needs_no_excuse() {
 #[test]
 fn one_screen_of_text() {
     let mut view = crash_loop();
-    view.events = Arc::from([PodEvent {
-        pod_uid: PodUid::from("u1"),
-        field_path: "spec.containers{main}".to_owned(),
+    view.events = Arc::from([Arc::new(EventRecord {
+        name: "web.1".to_owned(),
+        object: ObjectRef {
+            field_path: "spec.containers{main}".to_owned(),
+            ..ObjectRef::pod(&PodKey::new("ns", "web"), &PodUid::from("u1"))
+        },
         event_type: EventType::Warning,
         reason: "BackOff".to_owned(),
         message: "Back-off restarting failed container main".to_owned(),
         first_seen: now(),
         last_seen: WallTime::from_unix_secs(990),
         count: 4,
-    }]);
+    })]);
     let wanted = "\
 Pod ns/web: starting
 Cause:      container main ended with exit code 1 (Error) and was restarted 3 times; it starts again in 28 s; its last words: cannot open /data
