@@ -1,8 +1,8 @@
 //! Carries out the operations of pods: what the machine decided and the planners laid out, step by step, through the ports.
 //!
 //! One [`Executor`] serves all pods; each operation is one task with its own [`OpInput`] and ends with one [`OpReport`].
-//! Operations share only the image puller and the ID blocks of user namespaces. Every step can be repeated: an operation that was cut short by a crash is
-//! simply done again from what the runtime shows.
+//! Operations share only what pulls images and the ID blocks of user namespaces. Every step can be repeated: an operation
+//! that was cut short by a crash is simply done again from what the runtime shows.
 
 mod containers;
 mod context;
@@ -30,13 +30,13 @@ use core_types::{ContainerId, ObservedPod, PodKey, PodUid, Quantity};
 use ports::Cgroups;
 use tokio_util::sync::CancellationToken;
 
+use crate::images::Images;
 use crate::note::Notes;
 use crate::outside::Outside;
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
 
 use context::Op;
-use images::ImagePuller;
 use user_namespaces::UserIds;
 
 /// What is remembered of a pod between its operations: its back-offs. It travels with the operation, so it has one owner.
@@ -83,13 +83,40 @@ pub(crate) struct OpReport {
     pub(crate) problem: Option<Problem>,
 }
 
+/// The place of the executor, which cannot be made before the runtime was seen.
+pub(crate) struct ExecutorPlace {
+    images: Images,
+    made: Option<Arc<Executor>>,
+}
+
+impl ExecutorPlace {
+    pub(crate) fn new(images: Images) -> Self {
+        Self { images, made: None }
+    }
+
+    /// The executor, once there is one.
+    pub(crate) fn get(&self) -> Option<&Arc<Executor>> {
+        self.made.as_ref()
+    }
+
+    /// Makes the executor for a runtime that is up, unless there is one.
+    pub(crate) fn fill(&mut self, outside: &Outside, settings: &Arc<Settings>, runtime: &RuntimeUp) {
+        if self.made.is_none() {
+            match Executor::new(outside.clone(), Arc::clone(settings), self.images.clone(), runtime) {
+                Ok(executor) => self.made = Some(Arc::new(executor)),
+                Err(error) => tracing::error!("{error}; no pod can be started"),
+            }
+        }
+    }
+}
+
 /// The executor.
 pub(crate) struct Executor {
     outside: Outside,
     settings: Arc<Settings>,
     cgroups: Option<Arc<dyn Cgroups>>,
     driver: CgroupDriver,
-    puller: ImagePuller,
+    images: Images,
     user_ids: UserIds,
     /// What the node can give to pods, as the downward API reads it.
     allocatable: BTreeMap<String, Quantity>,
@@ -100,9 +127,10 @@ impl Executor {
     ///
     /// # Errors
     /// The cgroup driver cannot be used on this node.
-    pub(crate) fn new(
+    fn new(
         outside: Outside,
         settings: Arc<Settings>,
+        images: Images,
         runtime: &RuntimeUp,
     ) -> Result<Self, String> {
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
@@ -110,10 +138,9 @@ impl Executor {
             true => Some((outside.cgroups)(driver)?),
             false => None,
         };
-        let puller = ImagePuller::new(outside.clone(), settings.pulls.parallel);
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);
         let user_ids = UserIds::new(settings.runtime.user_ids);
-        Ok(Self { outside, settings, cgroups, driver, puller, user_ids, allocatable })
+        Ok(Self { outside, settings, cgroups, driver, images, user_ids, allocatable })
     }
 
     /// The cgroup tree; `None` when `cgroupsPerQOS` is off.

@@ -10,6 +10,7 @@
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
 //! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
 //! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
+//! | pulls ([`images`]) | wishes of operations, answers of the runtime, files about pulls | one answer per wish; files about pulls |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
@@ -21,6 +22,7 @@ mod control;
 mod events;
 mod executor;
 mod housekeeping;
+mod images;
 mod inspect;
 mod log_rotation;
 mod metrics;
@@ -56,10 +58,11 @@ pub use control::AgentControl;
 pub use outside::{CgroupsMaker, Outside};
 pub use settings::{
     HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,
-    Settings, SettingsError, SourceSettings,
+    Settings, SettingsError, SourceSettings, Verification,
 };
 
 use events::{Happening, Recorder};
+use images::Images;
 use log_rotation::LogTask;
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
@@ -132,6 +135,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     tasks.spawn(Prober::new(outside.clone(), node_ip, view.clone(), news_sender).run(stop.clone()));
+    let images = Images::start(&mut tasks, &outside, &settings, metrics, (up.clone(), &stop));
     let inputs = Inputs { sources: sets, pleg: reports, probes, runtime: up };
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
@@ -141,7 +145,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let (sizes, kept) = Sizes::new(metrics);
     tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ALLOCATED, kept.allocated));
     tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ACTUATED, kept.actuated));
-    let parts = Parts { inputs, looks, publisher, sizes, recorder: recorder.clone() };
+    let parts = Parts { inputs, looks, publisher, sizes, images, recorder: recorder.clone() };
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
 

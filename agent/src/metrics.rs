@@ -1,12 +1,14 @@
 //! The agent's own metrics (CONTRACT 5.15), each registered once under upstream's name.
 
 mod events;
+mod images;
 mod resize;
 
 use core_metrics::{DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 use core_types::WallTime;
 
 pub(crate) use events::EventMetrics;
+pub(crate) use images::{ImageMetrics, PullNeed};
 pub(crate) use resize::ResizeMetrics;
 
 /// What the PLEG measures.

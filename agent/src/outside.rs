@@ -6,7 +6,7 @@ use std::sync::Arc;
 use core_types::runtime::CgroupDriver;
 use ports::{
     Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, EventJournal, EventSink, HookDialer,
-    ImageService, ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer,
+    ImageService, ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer, PullRecords,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -33,6 +33,8 @@ pub struct Outside {
     pub journal: Arc<dyn EventJournal>,
     /// Events of this node, for the API server; `None` without one.
     pub event_sink: Option<Arc<dyn EventSink>>,
+    /// Files about pulls of images.
+    pub pull_records: Arc<dyn PullRecords>,
     /// HTTP requests of lifecycle hooks.
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.

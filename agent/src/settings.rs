@@ -7,6 +7,8 @@ use std::time::Duration;
 use core_cm::convert::hugepage_size_name;
 use core_cm::{CgroupVersion, CpuQuota, MemoryQos, MemoryReservation, NodeFacts, SwapBehavior};
 use core_config::{Config, Feature, KubeletConfiguration};
+use core_images::scheduler::PullRate;
+use core_images::verify::{AllowList, AllowListError, VerificationPolicy};
 use core_logs::LogPolicy;
 use core_node::capacity::ReservedTooMuch;
 use core_node::{ExtendedResources, Machine};
@@ -44,6 +46,10 @@ pub struct HostSummary {
     pub page_bytes: i64,
     /// IDs of the host that are set apart for pods; `None` where nobody did.
     pub subordinate_ids: Option<SubordinateIds>,
+    /// Home directory of the agent's user, where registry credentials are looked for.
+    pub home_dir: String,
+    /// The agent's working directory, where registry credentials are looked for.
+    pub working_dir: String,
 }
 
 /// Where pods come from.
@@ -58,10 +64,23 @@ pub struct SourceSettings {
 }
 
 /// Images: how they are pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PullSettings {
     /// Pulls at once.
     pub parallel: usize,
+    /// How many may begin in a second.
+    pub rate: PullRate,
+    /// Who may use images that are present.
+    pub verification: Verification,
+}
+
+/// Who may use images that are present.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verification {
+    /// Everybody: the gate KubeletEnsureSecretPulledImages is off.
+    Off,
+    /// Pods that the policy lets, and those that prove that they may.
+    By(VerificationPolicy),
 }
 
 /// Rotation of container logs.
@@ -149,6 +168,9 @@ pub enum SettingsError {
     /// Pods cannot get IDs of their own.
     #[error("IDs for user namespaces of pods: {0}")]
     UserIds(#[source] IdPoolError),
+    /// `preloadedImagesVerificationAllowlist` holds something that is no pattern.
+    #[error("preloadedImagesVerificationAllowlist: {0}")]
+    AllowList(#[source] AllowListError),
     /// More is reserved than there is.
     #[error(transparent)]
     Reserved(#[from] ReservedTooMuch),
@@ -192,7 +214,11 @@ impl Settings {
                 },
                 resize: resize_rules(config),
             },
-            pulls: PullSettings { parallel: parallel_pulls(kubelet) },
+            pulls: PullSettings {
+                parallel: parallel_pulls(kubelet),
+                rate: pull_rate(kubelet),
+                verification: verification(config).map_err(SettingsError::AllowList)?,
+            },
             log_rotation: log_rotation(kubelet),
             events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),
             runtime: RuntimeSettings {
@@ -235,6 +261,30 @@ fn parallel_pulls(kubelet: &KubeletConfiguration) -> usize {
         (true, _) => 1,
         (false, Some(max)) => usize::try_from(max).unwrap_or(1).max(1),
         (false, None) => UNBOUNDED,
+    }
+}
+
+/// `imagePullCredentialsVerificationPolicy` (CONTRACT 1.5).
+fn verification(config: &Config) -> Result<Verification, AllowListError> {
+    if !config.features.enabled(Feature::KubeletEnsureSecretPulledImages) {
+        return Ok(Verification::Off);
+    }
+    let kubelet = &config.kubelet;
+    Ok(Verification::By(match kubelet.image_pull_credentials_verification_policy.as_str() {
+        "NeverVerify" => VerificationPolicy::NeverVerify,
+        "AlwaysVerify" => VerificationPolicy::AlwaysVerify,
+        "NeverVerifyAllowlistedImages" => VerificationPolicy::NeverVerifyAllowlistedImages(AllowList::new(
+            &kubelet.preloaded_images_verification_allowlist,
+        )?),
+        _ => VerificationPolicy::NeverVerifyPreloadedImages,
+    }))
+}
+
+/// `registryPullQPS` and `registryBurst` (CONTRACT 1.5).
+fn pull_rate(kubelet: &KubeletConfiguration) -> PullRate {
+    match kubelet.registry_pull_qps {
+        0 => PullRate::Unlimited,
+        qps => PullRate::Limited { per_second: f64::from(qps), burst: f64::from(kubelet.registry_burst) },
     }
 }
 

@@ -26,7 +26,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Recorder;
-use crate::executor::Executor;
+use crate::executor::ExecutorPlace;
+use crate::images::Images;
 use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
 use crate::pleg::{LookRequests, PlegReport};
@@ -80,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) publisher: Publisher,
     pub(crate) sizes: Sizes,
     pub(crate) recorder: Recorder,
+    pub(crate) images: Images,
 }
 
 /// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
@@ -102,7 +104,7 @@ pub(crate) struct SyncLoop {
     records: BTreeMap<PodUid, Record>,
     seen: Seen,
     sizes: Sizes,
-    executor: Option<Arc<Executor>>,
+    executor: ExecutorPlace,
     operations: Operations,
     leftovers: Leftovers,
     recorder: Recorder,
@@ -110,7 +112,7 @@ pub(crate) struct SyncLoop {
 
 impl SyncLoop {
     pub(crate) fn new(outside: Outside, settings: Arc<Settings>, parts: Parts) -> Self {
-        let Parts { inputs, looks, publisher, sizes, recorder } = parts;
+        let Parts { inputs, looks, publisher, sizes, images, recorder } = parts;
         Self {
             sources: PodSources::new(settings.sources.configured.iter().copied()),
             problems: BTreeMap::new(),
@@ -123,7 +125,7 @@ impl SyncLoop {
             publisher,
             records: BTreeMap::new(),
             sizes,
-            executor: None,
+            executor: ExecutorPlace::new(images),
             operations: Operations::new(),
             leftovers: Leftovers::default(),
             recorder,

@@ -14,6 +14,7 @@ mod claim;
 pub mod command;
 pub mod containerd;
 pub mod control_plane;
+pub mod gate;
 pub mod http;
 pub mod images;
 pub mod instance;

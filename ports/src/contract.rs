@@ -11,7 +11,8 @@ use core_types::{PodKey, PodUid};
 use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
 
 use crate::pod_files::{LogTail, SubPathRequest};
-use crate::{Cgroups, Checkpoints, ContainerLogFiles, EventJournal, PodFiles};
+use crate::pull_records::{PullContent, PullFile};
+use crate::{Cgroups, Checkpoints, ContainerLogFiles, EventJournal, PodFiles, PullRecords};
 
 /// Rules of [`Cgroups`].
 pub async fn cgroups(subject: &dyn Cgroups) {
@@ -232,4 +233,32 @@ async fn pod_logs(subject: &dyn PodFiles, uid: &PodUid) {
     assert_eq!(subject.read_host_file("/no/such/file", 10).await.expect("read_host_file"), None);
     subject.remove_pod_logs(&key, uid).await.expect("remove_pod_logs");
     subject.remove_pod_logs(&key, uid).await.expect("removing what is gone is success");
+}
+
+/// Rules of [`PullRecords`].
+pub async fn pull_records(subject: &dyn PullRecords) {
+    use crate::pull_records::PullFileKind::{Intent, Record};
+    const NAME: &str = "sha256-a";
+    let of = |content| vec![PullFile { name: NAME.to_owned(), content }];
+    let file = |content: &'static str| of(PullContent::Bytes(bytes::Bytes::from(content)));
+
+    assert_eq!(subject.list(Intent).await.expect("list"), [], "nothing is there at first");
+    for content in ["one", "two"] {
+        subject.store(Intent, NAME, content.as_bytes()).await.expect("store makes or replaces a file");
+    }
+    subject.store(Record, NAME, b"record").await.expect("store");
+    assert_eq!(subject.list(Intent).await.expect("list"), file("two"));
+    assert_eq!(subject.list(Record).await.expect("list"), file("record"), "the kinds are apart");
+    subject.remove(Intent, NAME).await.expect("remove");
+    subject.remove(Intent, NAME).await.expect("removing what is not there is success");
+    assert_eq!(subject.list(Intent).await.expect("list"), []);
+    subject.set_aside(Record, NAME).await.expect("set aside");
+    assert_eq!(subject.list(Record).await.expect("list"), of(PullContent::SetAside));
+    subject.store(Record, NAME, b"again").await.expect("its name is free");
+    let mut both = subject.list(Record).await.expect("list");
+    both.sort();
+    assert_eq!(both, [file("again"), of(PullContent::SetAside)].concat());
+    for name in ["../x", "", "a/b"] {
+        subject.store(Record, name, b"x").await.expect_err("only plain names");
+    }
 }

@@ -75,6 +75,22 @@ impl RuntimeError {
             Self::Unimplemented { .. } | Self::Timeout { .. } => self.to_string(),
         }
     }
+
+    /// The words that upstream's kubelet shows for this error: as gRPC prints a status, except that the code `Unknown`,
+    /// which says nothing, is left out.
+    pub fn status_text(&self) -> String {
+        let (code, message) = match self {
+            Self::NotFound { message, .. } => ("NotFound", message.as_str()),
+            Self::Unimplemented { .. } => ("Unimplemented", "unknown method"),
+            Self::Timeout { .. } => ("DeadlineExceeded", "context deadline exceeded"),
+            Self::Unavailable { message, .. } => ("Unavailable", message.as_str()),
+            Self::Failed { code, message, .. } => (code.as_str(), message.as_str()),
+        };
+        match code {
+            "Unknown" => message.to_owned(),
+            _ => format!("rpc error: code = {code} desc = {message}"),
+        }
+    }
 }
 
 /// Result of a runtime call.

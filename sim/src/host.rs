@@ -22,10 +22,12 @@ use crate::faults::Faults;
 mod journal;
 mod log_files;
 mod pod_files;
+mod pull_records;
 
 pub use journal::{FakeJournal, FakeSink};
 pub use log_files::FakeLogFiles;
 pub use pod_files::{FakeFiles, UnmountWatcher};
+pub use pull_records::FakePullRecords;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

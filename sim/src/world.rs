@@ -16,7 +16,8 @@ use ports::Control;
 use crate::clock::SimClock;
 use crate::faults::Faults;
 use crate::host::{
-    FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeJournal, FakeLogFiles, FakeManifests, FakeSink,
+    FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeJournal, FakeLogFiles, FakeManifests,
+    FakePullRecords, FakeSink,
 };
 use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
@@ -44,6 +45,8 @@ pub struct World {
     pub journal: Arc<FakeJournal>,
     /// Who is told of events.
     pub sink: Arc<FakeSink>,
+    /// Files about pulls.
+    pub pull_records: Arc<FakePullRecords>,
     /// Log files.
     pub log_files: Arc<FakeLogFiles>,
     /// `staticPodPath`.
@@ -76,6 +79,7 @@ impl World {
             checkpoints: Arc::new(FakeCheckpoints::new(Arc::clone(&faults))),
             journal: Arc::new(FakeJournal::new(Arc::clone(&faults))),
             sink: Arc::default(),
+            pull_records: Arc::new(FakePullRecords::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
             settings: settings()?,
@@ -100,6 +104,7 @@ impl World {
             checkpoints: self.checkpoints.clone(),
             journal: self.journal.clone(),
             event_sink: Some(self.sink.clone()),
+            pull_records: self.pull_records.clone(),
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
             static_manifests: Some(self.static_manifests.clone()),
@@ -153,6 +158,8 @@ fn settings() -> anyhow::Result<Settings> {
         cgroup_version: CgroupVersion::V1,
         has_swap_controller: false,
         page_bytes: 4096,
+        home_dir: "/root".to_owned(),
+        working_dir: "/".to_owned(),
     };
     let mut settings = Settings::new(&config, host)?;
     settings.node.labels = BTreeMap::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sim::clock::SimClock;
 use sim::faults::Faults;
-use sim::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeJournal, FakeLogFiles};
+use sim::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeJournal, FakeLogFiles, FakePullRecords};
 
 #[tokio::test]
 async fn fake_checkpoints_keep_the_contract() {
@@ -15,6 +15,12 @@ async fn fake_checkpoints_keep_the_contract() {
 #[tokio::test]
 async fn the_fake_journal_keeps_the_contract() {
     ports::contract::event_journal(&FakeJournal::new(Arc::new(Faults::new(1, 0)))).await;
+}
+
+#[tokio::test]
+async fn fake_pull_records_keep_the_contract() {
+    let faults = Arc::new(Faults::new(1, 0));
+    ports::contract::pull_records(&FakePullRecords::new(faults)).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use core_cm::cgroup::CgroupPath;
+use core_images::pull::PullPolicy;
 use core_runtime::config::{ContainerInput, SandboxInput, container_config, sandbox_config};
 use core_runtime::dns::{DnsSettings, HostDns, ResolvConf, pod_dns};
 use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
@@ -21,7 +22,7 @@ use ports::pod_files::LogLink;
 
 use super::Executor;
 use super::context::{Op, StepError, StepResult};
-use super::images::ReadyImage;
+use super::images::{ImageError, ImageWish, ReadyImage};
 use crate::events::Happening;
 
 /// Largest host file that is read for a pod (CONTRACT 3.18).
@@ -215,11 +216,12 @@ impl Executor {
             self.sandbox_config(op, setup).await.map_err(|error| StepError::failed("FailedSync", error))?;
         op.notes.metrics.container_starts(container.kind);
         let metrics = op.notes.metrics.clone();
-        let image = self.ensure_image(op, &container, &sandbox_config).await.inspect_err(|error| {
-            if let StepError::Failed { reason, .. } = error {
-                metrics.container_start_failed(container.kind, reason);
-            }
-        })?;
+        let image =
+            self.container_image(op, setup.pod, &container, &sandbox_config).await.inspect_err(|error| {
+                if let StepError::Failed { reason, .. } = error {
+                    metrics.container_start_failed(container.kind, reason);
+                }
+            })?;
         op.check_cancelled()?;
         op.notes.doing(name, "creating the container").await;
         op.put_container_in_force(container.spec).await;
@@ -241,6 +243,30 @@ impl Executor {
                     reason.as_str(),
                     format!("failed to start container {name:?}: {message}"),
                 ))
+            }
+        }
+    }
+
+    /// Makes sure that the image of a container is there. A failure becomes its waiting reason.
+    async fn container_image(
+        &self,
+        op: &mut Op,
+        pod: &Pod,
+        container: &ContainerRef<'_>,
+        sandbox: &SandboxConfig,
+    ) -> StepResult<ReadyImage> {
+        let spec = container.spec;
+        let (written, place) = (spec.image.as_deref().unwrap_or_default(), container.field_path());
+        let policy = PullPolicy::of(spec.image_pull_policy.as_deref().unwrap_or_default(), written);
+        let wish = ImageWish { pod, written, policy, place: &place, container: &spec.name, sandbox };
+        match self.ensure_image(op, wish).await {
+            Ok(image) => Ok(image),
+            Err(ImageError::Cancelled) => Err(StepError::Cancelled),
+            Err(ImageError::Failed(failure)) => {
+                let reason = failure.reason.as_str();
+                op.tell(RuntimeEventText::Failed(reason.to_owned()), &place).await;
+                op.container_waits(&spec.name, reason, &failure.message);
+                Err(StepError::failed(reason, failure.message))
             }
         }
     }

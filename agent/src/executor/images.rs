@@ -1,26 +1,27 @@
-//! Makes sure that a container's image is on the node (CONTRACT 3.16).
-//!
-//! Pulls of all pods share one bound. Credentials are read from the node's docker configuration files at each pull, so that
-//! a changed file needs no restart.
+//! Makes sure that an image is on the node (CONTRACT 3.16): looks whether it is there, finds credentials, has it pulled, and
+//! tells the pod's events on the way.
 
 use std::time::Duration;
 
-use core_runtime::RuntimeEventText;
-use core_runtime::backoff::Backoff;
-use core_runtime::credentials::{ConfigForm, Keyring};
-use core_runtime::image::{
-    ImageReference, Presence, PullDecision, PullFailure, PullPolicy, backoff_key, pull_decision, pull_failure,
+use core_images::book::{Check, Verdict};
+use core_images::pull::{
+    Presence, PullDecision, PullFailure, PullPolicy, backoff_key, pull_decision, pull_failure,
 };
-use core_types::ContainerRef;
+use core_images::scheduler::PullRank;
+use core_images::{Credential, ImageReference};
+use core_runtime::backoff::Backoff;
+use core_runtime::runtime_class::{RuntimeClasses, runtime_handler};
+use core_runtime::{RuntimeEventText, WaitingReason};
+use core_types::PodExt;
+use core_types::api::Pod;
 use core_types::runtime::{Image, ImageSpec, SandboxConfig};
-use tokio::sync::Semaphore;
 
 use super::Executor;
-use super::context::{Op, StepError, StepResult};
-use crate::outside::Outside;
+use super::context::Op;
+use crate::images::{Present, PullWish};
+use crate::metrics::PullNeed;
+use crate::settings::Verification;
 
-/// Largest credentials file that is read.
-const MAX_CREDENTIALS_BYTES: usize = 1 << 20;
 /// Longest back-off between two pulls of one image for one pod.
 const PULL_BACKOFF_MAX: Duration = Duration::from_secs(300);
 
@@ -36,191 +37,22 @@ pub(crate) struct ReadyImage {
     pub(crate) image: Image,
 }
 
-/// The bound that all pulls share.
-pub(crate) struct ImagePuller {
-    outside: Outside,
-    slots: Semaphore,
-}
-
-impl ImagePuller {
-    pub(crate) fn new(outside: Outside, parallel: usize) -> Self {
-        Self { outside, slots: Semaphore::new(parallel) }
-    }
-
-    /// Pulls with each fitting credential in turn, then with none. The time is that of the pull alone.
-    async fn pull(
-        &self,
-        op: &Op,
-        spec: &ImageSpec,
-        sandbox: &SandboxConfig,
-        keyring: &Keyring,
-    ) -> PullResult {
-        let clock = &self.outside.clock;
-        let _slot = self.slots.acquire().await.map_err(|error| error.to_string())?;
-        let begun_at = clock.now();
-        let repository = spec.image.parse::<ImageReference>().map(|r| r.repository()).unwrap_or_default();
-        let mut last = Err(String::new());
-        let auths = keyring.lookup(&repository);
-        for auth in auths.iter().map(Some).chain([None]) {
-            match self.outside.images.pull_image(spec, auth, sandbox).await {
-                Ok(id) => return Ok((id, clock.now().since(begun_at))),
-                Err(error) => {
-                    tracing::debug!(pod_uid = %op.uid, image = spec.image, %error, "a pull failed");
-                    // The failure with credentials says more than the one without.
-                    if auth.is_some() || auths.is_empty() {
-                        last = Err(error.message());
-                    }
-                }
-            }
-        }
-        last
-    }
-}
-
-/// Reference and time of the pull, or the runtime's words.
-type PullResult = Result<(String, Duration), String>;
-
-impl Executor {
-    /// Makes sure that the image of a container is there. A failure is already noted as the container's waiting reason.
-    pub(super) async fn ensure_image(
-        &self,
-        op: &mut Op,
-        container: &ContainerRef<'_>,
-        sandbox: &SandboxConfig,
-    ) -> StepResult<ReadyImage> {
-        let name = container.spec.image.clone().unwrap_or_default();
-        match self.try_image(op, container, sandbox, &name).await {
-            Ok(image) => Ok(image),
-            Err(ImageError::Cancelled) => Err(StepError::Cancelled),
-            Err(ImageError::Failed(failure)) => {
-                op.container_waits(&container.spec.name, failure.reason.as_str(), &failure.message);
-                Err(StepError::failed(failure.reason.as_str(), failure.message))
-            }
-        }
-    }
-
-    async fn try_image(
-        &self,
-        op: &mut Op,
-        container: &ContainerRef<'_>,
-        sandbox: &SandboxConfig,
-        name: &str,
-    ) -> Result<ReadyImage, ImageError> {
-        let place = container.field_path();
-        let image = match ImageReference::with_default_tag(name) {
-            Ok(image) => image,
-            Err(error) => {
-                let failure = PullFailure::invalid_name(name, &error);
-                op.tell(RuntimeEventText::InspectFailed(failure.message.clone()), &place).await;
-                return Err(failure.into());
-            }
-        };
-        let spec = ImageSpec { image, user_specified_image: name.to_owned(), ..ImageSpec::default() };
-        let found = self.look_up(op, &spec, &place).await?;
-        let presence = if found.is_some() { Presence::Present } else { Presence::Missing };
-        match (pull_decision(PullPolicy::of(container.spec), presence), found) {
-            (PullDecision::Present, Some(image)) => {
-                op.tell(RuntimeEventText::AlreadyPresent(name.to_owned()), &place).await;
-                Ok(ReadyImage { id: image.id.clone(), image })
-            }
-            (PullDecision::NeverPullMissing, _) => {
-                op.tell(RuntimeEventText::ErrImageNeverPull(name.to_owned()), &place).await;
-                Err(PullFailure::never_pull(name).into())
-            }
-            (PullDecision::Present | PullDecision::Pull, _) => self.pull(op, container, sandbox, spec).await,
-        }
-    }
-
-    async fn look_up(&self, op: &Op, spec: &ImageSpec, place: &str) -> Result<Option<Image>, ImageError> {
-        match self.outside.images.image_status(spec).await {
-            Ok(found) => Ok(found),
-            Err(error) => {
-                let message =
-                    format!("Failed to inspect image {:?}: {}", spec.user_specified_image, error.message());
-                op.tell(RuntimeEventText::InspectFailed(message.clone()), place).await;
-                let reason = core_runtime::WaitingReason::ImageInspectError;
-                Err(PullFailure { reason, message }.into())
-            }
-        }
-    }
-
-    async fn pull(
-        &self,
-        op: &mut Op,
-        container: &ContainerRef<'_>,
-        sandbox: &SandboxConfig,
-        spec: ImageSpec,
-    ) -> Result<ReadyImage, ImageError> {
-        let (name, place) = (spec.user_specified_image.clone(), container.field_path());
-        let key = backoff_key(&op.uid, &spec.image);
-        let now = op.now().mono;
-        let backoff = op.memory.pull.get_or_insert_with(|| Backoff::new(PULL_BACKOFF_MAX));
-        if let Some(wait) = backoff.wait(&key, now) {
-            let (until, failure) = (wait.until, PullFailure::backing_off(&name, wait.message));
-            op.again_at(until);
-            op.tell(RuntimeEventText::BackOffPull(name.clone()), &place).await;
-            op.tell(RuntimeEventText::Failed(failure.reason.as_str().to_owned()), &place).await;
-            return Err(failure.into());
-        }
-        op.tell(RuntimeEventText::Pulling(name.clone()), &place).await;
-        op.notes.doing(&container.spec.name, format!("pulling image {name:?}")).await;
-        let keyring = self.keyring(op).await;
-        let asked_at = op.now().mono;
-        let pulled = tokio::select! {
-            biased;
-            () = op.cancel.cancelled() => return Err(ImageError::Cancelled),
-            pulled = self.puller.pull(op, &spec, sandbox, &keyring) => pulled,
-        };
-        match pulled {
-            Ok((id, pull)) => {
-                let image = self.look_up(op, &ImageSpec { image: id.clone(), ..spec }, &place).await?;
-                let image = image.unwrap_or_else(|| Image { id: id.clone(), ..Image::default() });
-                let total = op.now().mono.since(asked_at);
-                let size_bytes = image.size_bytes;
-                op.tell(RuntimeEventText::Pulled { image: name, pull, total, size_bytes }, &place).await;
-                Ok(ReadyImage { id, image })
-            }
-            Err(cause) => {
-                let failure = pull_failure(&name, &cause);
-                op.tell(RuntimeEventText::FailedToPull { image: name, cause }, &place).await;
-                op.tell(RuntimeEventText::Failed(failure.reason.as_str().to_owned()), &place).await;
-                let now = op.now().mono;
-                let backoff = op.memory.pull.get_or_insert_with(|| Backoff::new(PULL_BACKOFF_MAX));
-                backoff.fail(&key, &failure.summary(), now);
-                op.again_at(now + FAILURE_SHOWN);
-                Err(failure.into())
-            }
-        }
-    }
-
-    /// Credentials of the node: docker configuration files in upstream's order.
-    async fn keyring(&self, op: &Op) -> Keyring {
-        let mut keyring = Keyring::default();
-        let root = &self.settings.runtime.root_dir;
-        for (name, form) in
-            [("config.json", ConfigForm::DockerConfigJson), (".dockercfg", ConfigForm::DockerCfg)]
-        {
-            for dir in [root.as_str(), "/root/.docker", "/.docker"] {
-                let path = format!("{dir}/{name}");
-                let content = match self.outside.files.read_host_file(&path, MAX_CREDENTIALS_BYTES).await {
-                    Ok(Some(content)) => content,
-                    Ok(None) => continue,
-                    Err(error) => {
-                        tracing::warn!(pod_uid = %op.uid, %error, "registry credentials cannot be read");
-                        continue;
-                    }
-                };
-                if let Err(error) = keyring.add(&path, form, &content) {
-                    tracing::warn!(pod_uid = %op.uid, "{error}");
-                }
-            }
-        }
-        keyring
-    }
+/// An image that a pod asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct ImageWish<'a> {
+    pub(crate) pod: &'a Pod,
+    /// As the pod's author wrote it.
+    pub(crate) written: &'a str,
+    pub(crate) policy: PullPolicy,
+    /// Where the pod asks for it: what its events are about; empty for the pod as a whole.
+    pub(crate) place: &'a str,
+    /// The container that waits for it; empty for the pod as a whole.
+    pub(crate) container: &'a str,
+    pub(crate) sandbox: &'a SandboxConfig,
 }
 
 /// Why an image is not ready.
-enum ImageError {
+pub(crate) enum ImageError {
     Failed(PullFailure),
     Cancelled,
 }
@@ -229,4 +61,202 @@ impl From<PullFailure> for ImageError {
     fn from(failure: PullFailure) -> Self {
         Self::Failed(failure)
     }
+}
+
+/// What was found out on the way, for the metrics.
+#[derive(Default)]
+struct Findings {
+    presence: Option<Presence>,
+    need: Option<PullNeed>,
+}
+
+/// The credentials of a pod for an image, once they were needed.
+#[derive(Default)]
+struct Credentials {
+    found: Option<Vec<Credential>>,
+}
+
+impl Executor {
+    /// Makes sure that an image is there.
+    pub(super) async fn ensure_image(
+        &self,
+        op: &mut Op,
+        wish: ImageWish<'_>,
+    ) -> Result<ReadyImage, ImageError> {
+        let mut findings = Findings::default();
+        let result = self.try_image(op, wish, &mut findings).await;
+        self.images.metrics.ensured(wish.policy, findings.presence, findings.need);
+        result
+    }
+
+    async fn try_image(
+        &self,
+        op: &mut Op,
+        wish: ImageWish<'_>,
+        findings: &mut Findings,
+    ) -> Result<ReadyImage, ImageError> {
+        let image = match ImageReference::with_default_tag(wish.written) {
+            Ok(image) => image,
+            Err(error) => {
+                let failure = PullFailure::invalid_name(wish.written, &error);
+                op.tell(RuntimeEventText::InspectFailed(failure.message.clone()), wish.place).await;
+                return Err(failure.into());
+            }
+        };
+        let spec = ImageSpec {
+            image,
+            user_specified_image: wish.written.to_owned(),
+            annotations: wish.pod.metadata.annotations.clone().unwrap_or_default(),
+            runtime_handler: handler_of(wish.pod),
+        };
+        let found = match wish.policy {
+            PullPolicy::Always => None,
+            PullPolicy::IfNotPresent | PullPolicy::Never => {
+                let found = self.look_up(op, &spec, wish.place).await?;
+                findings.presence = Some(presence_of(&found));
+                found
+            }
+        };
+        let mut credentials = Credentials::default();
+        match (pull_decision(wish.policy, presence_of(&found)), found) {
+            (PullDecision::NeverPullMissing, _) => return self.never_pull(op, wish).await,
+            (PullDecision::Present, Some(image)) => {
+                if let Some(event) = self.may_use(op, wish, &image, &mut credentials).await? {
+                    findings.need = Some(PullNeed::NotRequired);
+                    op.tell(event, wish.place).await;
+                    return Ok(ReadyImage { id: image.id.clone(), image });
+                }
+            }
+            (PullDecision::Present | PullDecision::Pull, _) => {}
+        }
+        findings.need = Some(PullNeed::Required);
+        match wish.policy {
+            // That the image is there is none of the pod's business as long as it may not use it.
+            PullPolicy::Never => self.never_pull(op, wish).await,
+            PullPolicy::Always | PullPolicy::IfNotPresent => self.pull(op, wish, spec, credentials).await,
+        }
+    }
+
+    async fn never_pull(&self, op: &Op, wish: ImageWish<'_>) -> Result<ReadyImage, ImageError> {
+        op.tell(RuntimeEventText::ErrImageNeverPull(wish.written.to_owned()), wish.place).await;
+        Err(PullFailure::never_pull(wish.written).into())
+    }
+
+    /// Whether the pod may use an image that is there, and what is told then.
+    async fn may_use(
+        &self,
+        op: &Op,
+        wish: ImageWish<'_>,
+        image: &Image,
+        credentials: &mut Credentials,
+    ) -> Result<Option<RuntimeEventText>, ImageError> {
+        let written = wish.written.to_owned();
+        if self.settings.pulls.verification == Verification::Off {
+            return Ok(Some(RuntimeEventText::AlreadyPresent(written)));
+        }
+        let present = Present { image: written.clone(), image_ref: image.id.clone() };
+        let verdict = match self.images.pulls.may_use(present.clone()).await {
+            Check::Decided(verdict) => verdict,
+            Check::NeedsCredentials => {
+                let found = self.credentials(op, wish, credentials).await?;
+                self.images.pulls.may_use_with(present, found).await
+            }
+        };
+        Ok((verdict != Verdict::MustPull).then_some(RuntimeEventText::AlreadyAccessible(written)))
+    }
+
+    /// The credentials of the pod for the image, found once.
+    async fn credentials(
+        &self,
+        op: &Op,
+        wish: ImageWish<'_>,
+        known: &mut Credentials,
+    ) -> Result<Vec<Credential>, ImageError> {
+        if let Some(found) = &known.found {
+            return Ok(found.clone());
+        }
+        let found = tokio::select! {
+            biased;
+            () = op.cancel.cancelled() => return Err(ImageError::Cancelled),
+            found = self.images.credentials.find(wish.written) => found,
+        };
+        Ok(known.found.insert(found).clone())
+    }
+
+    async fn look_up(&self, op: &Op, spec: &ImageSpec, place: &str) -> Result<Option<Image>, ImageError> {
+        match self.outside.images.image_status(spec).await {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                let (image, cause) = (&spec.user_specified_image, error.status_text());
+                let message = format!("Failed to inspect image {image:?}: {cause}");
+                op.tell(RuntimeEventText::InspectFailed(message.clone()), place).await;
+                Err(PullFailure { reason: WaitingReason::ImageInspectError, message }.into())
+            }
+        }
+    }
+
+    async fn pull(
+        &self,
+        op: &mut Op,
+        wish: ImageWish<'_>,
+        spec: ImageSpec,
+        mut credentials: Credentials,
+    ) -> Result<ReadyImage, ImageError> {
+        let (name, place) = (wish.written.to_owned(), wish.place);
+        let key = backoff_key(&op.uid, wish.written);
+        let now = op.now().mono;
+        let backoff = op.memory.pull.get_or_insert_with(|| Backoff::new(PULL_BACKOFF_MAX));
+        if let Some(wait) = backoff.wait(&key, now) {
+            let (until, failure) = (wait.until, PullFailure::backing_off(&name, wait.message));
+            op.again_at(until);
+            op.tell(RuntimeEventText::BackOffPull(name), place).await;
+            return Err(failure.into());
+        }
+        op.tell(RuntimeEventText::Pulling(name.clone()), place).await;
+        op.notes.doing(wish.container, format!("pulling image {name:?}")).await;
+        let asked_at = op.now().mono;
+        let credentials = self.credentials(op, wish, &mut credentials).await?;
+        let (sandbox, rank) = (wish.sandbox.clone(), rank_of(wish.pod));
+        let end = tokio::select! {
+            biased;
+            () = op.cancel.cancelled() => return Err(ImageError::Cancelled),
+            end = self.images.pulls.pull(PullWish { spec: spec.clone(), credentials, sandbox, rank }) => end,
+        };
+        match end.result {
+            Ok(pulled) => {
+                let id = pulled.image_ref;
+                let image = self.look_up(op, &ImageSpec { image: id.clone(), ..spec }, place).await?;
+                let image = image.unwrap_or_else(|| Image { id: id.clone(), ..Image::default() });
+                let (total, size_bytes) = (op.now().mono.since(asked_at), image.size_bytes);
+                self.images.metrics.pulled(size_bytes, total);
+                let event = RuntimeEventText::Pulled { image: name, pull: end.took, total, size_bytes };
+                op.tell(event, place).await;
+                Ok(ReadyImage { id, image })
+            }
+            Err(cause) => {
+                let failure = pull_failure(&name, &cause);
+                op.tell(RuntimeEventText::FailedToPull { image: name, cause }, place).await;
+                let now = op.now().mono;
+                let backoff = op.memory.pull.get_or_insert_with(|| Backoff::new(PULL_BACKOFF_MAX));
+                backoff.fail(&key, &failure.summary(), now);
+                op.again_at(now + FAILURE_SHOWN);
+                Err(failure.into())
+            }
+        }
+    }
+}
+
+fn presence_of(found: &Option<Image>) -> Presence {
+    if found.is_some() { Presence::Present } else { Presence::Missing }
+}
+
+/// The handler that the pod's sandbox was made with; its class was checked then.
+fn handler_of(pod: &Pod) -> String {
+    let handler = pod.spec_ref().and_then(|spec| runtime_handler(spec, RuntimeClasses::Standalone).ok());
+    handler.map(|handler| handler.as_str().to_owned()).unwrap_or_default()
+}
+
+fn rank_of(pod: &Pod) -> PullRank {
+    let priority = pod.spec_ref().and_then(|spec| spec.priority).unwrap_or_default();
+    PullRank { critical: core_cm::is_critical(pod), priority }
 }

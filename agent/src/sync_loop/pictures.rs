@@ -8,7 +8,6 @@ use core_types::view::RuntimeView;
 use core_types::{MonoTime, PodKey, PodUid};
 
 use super::{RUNTIME_CHECK_INTERVAL, SyncLoop, sighting_of};
-use crate::executor::Executor;
 use crate::housekeeping;
 use crate::pleg::PlegReport;
 use crate::prober::ProbeNews;
@@ -94,7 +93,7 @@ impl SyncLoop {
         }
         if !self.leftovers.is_asked
             && self.seen.awaited.is_empty()
-            && let Some(executor) = &self.executor
+            && let Some(executor) = self.executor.get()
         {
             self.leftovers.is_asked = true;
             self.leftovers.search.spawn(housekeeping::leftovers(self.outside.clone(), Arc::clone(executor)));
@@ -137,11 +136,8 @@ impl SyncLoop {
 
     pub(super) fn take_runtime(&mut self) {
         let up = self.inputs.runtime.borrow_and_update().clone();
-        if up.is_ready() && self.executor.is_none() {
-            match Executor::new(self.outside.clone(), Arc::clone(&self.settings), &up) {
-                Ok(executor) => self.executor = Some(Arc::new(executor)),
-                Err(error) => tracing::error!("{error}; no pod can be started"),
-            }
+        if up.is_ready() {
+            self.executor.fill(&self.outside, &self.settings, &up);
         }
         let runtime = &mut self.publisher.change().runtime;
         *runtime = RuntimeView {

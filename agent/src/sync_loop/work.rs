@@ -55,7 +55,7 @@ impl SyncLoop {
 
     /// Adoption that took too long and pods whose time is over are ended, and what is due is done.
     pub(super) fn start(&mut self, uid: PodUid, op: OpId, operation: Operation) {
-        let Some(executor) = self.executor.clone() else {
+        let Some(executor) = self.executor.get().cloned() else {
             // Cannot happen: nothing starts before the runtime was seen. If it does, the machine tries again.
             let outcome = Outcome::Failed { retry_at: None };
             return self.step(Event::Ended { uid, op, outcome });

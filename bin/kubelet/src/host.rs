@@ -148,6 +148,8 @@ pub(crate) fn summary(
         page_bytes: signed(pages.page_size_kib.saturating_mul(1024)),
         count: signed(pages.num_pages),
     });
+    let working_dir = std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned();
+    let home_dir = std::env::var("HOME").unwrap_or_default();
     Ok(HostSummary {
         node_name: node_name(&options.hostname_override, &facts.hostname)?,
         node_ips: node_ips(&options.node_ip, facts).iter().map(IpAddr::to_string).collect(),
@@ -173,6 +175,8 @@ pub(crate) fn summary(
         has_swap_controller: facts.has_swap_controller,
         page_bytes: signed(rustix::param::page_size() as u64),
         subordinate_ids: subordinate_ids()?,
+        home_dir,
+        working_dir,
     })
 }
 

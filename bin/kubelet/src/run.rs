@@ -19,8 +19,8 @@ use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
-    HostEventJournal, HostManifestFiles, HostOwnProcess, HostPodFiles, HostStatsReader, MachineInfo,
-    NodeFacts, PodFilesOptions,
+    HostEventJournal, HostManifestFiles, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader,
+    MachineInfo, NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
@@ -249,6 +249,7 @@ fn outside(
         checkpoints: Arc::new(HostCheckpoints::new(&directories.root)),
         journal: Arc::new(HostEventJournal::new(&directories.events)),
         event_sink: None,
+        pull_records: Arc::new(HostPullRecords::new(&directories.root)),
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
         static_manifests,

@@ -50,8 +50,10 @@ pub enum RuntimeEventText {
         /// Size of the image.
         size_bytes: u64,
     },
-    /// The image was there already.
+    /// The image was there already, and who may use it is not asked.
     AlreadyPresent(String),
+    /// The image was there already, and the pod may use it.
+    AlreadyAccessible(String),
     /// A pull failed.
     FailedToPull {
         /// Image as the pod's author wrote it.
@@ -85,6 +87,7 @@ impl RuntimeEventText {
             | Self::Pulling(_)
             | Self::Pulled { .. }
             | Self::AlreadyPresent(_)
+            | Self::AlreadyAccessible(_)
             | Self::BackOffPull(_) => EventType::Normal,
             _ => EventType::Warning,
         }
@@ -105,7 +108,7 @@ impl RuntimeEventText {
             Self::FailedCreatePodSandBox(_) => "FailedCreatePodSandBox",
             Self::FailedKillPod(_) => "FailedKillPod",
             Self::Pulling(_) => "Pulling",
-            Self::Pulled { .. } | Self::AlreadyPresent(_) => "Pulled",
+            Self::Pulled { .. } | Self::AlreadyPresent(_) | Self::AlreadyAccessible(_) => "Pulled",
             Self::ErrImageNeverPull(_) => "ErrImageNeverPull",
             Self::InspectFailed(_) => "InspectFailed",
             Self::DnsConfigForming(_) => "DNSConfigForming",
@@ -138,7 +141,10 @@ impl RuntimeEventText {
                 go_duration(whole_millis(*pull)),
                 go_duration(whole_millis(*total)),
             ),
-            Self::AlreadyPresent(image) => format!(
+            Self::AlreadyPresent(image) => {
+                format!("Container image {} already present on machine", quoted(image))
+            }
+            Self::AlreadyAccessible(image) => format!(
                 "Container image {} already present on machine and can be accessed by the pod",
                 quoted(image)
             ),
@@ -204,6 +210,10 @@ mod tests {
             ),
             (
                 RuntimeEventText::AlreadyPresent(text("a:1")),
+                "Normal Pulled Container image \"a:1\" already present on machine",
+            ),
+            (
+                RuntimeEventText::AlreadyAccessible(text("a:1")),
                 "Normal Pulled Container image \"a:1\" already present on machine and can be accessed by the pod",
             ),
             (

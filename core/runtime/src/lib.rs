@@ -1,11 +1,10 @@
-//! What to do next for one pod: sandbox and container plan, back-off, image decisions, CRI configuration.
+//! What to do next for one pod: sandbox and container plan, back-off, CRI configuration.
 //!
 //! Everything here is a function of a pod, of what the runtime shows of it and of the time. The executor in `agent`
 //! carries the plans out and makes no choice of its own.
 
 pub mod backoff;
 pub mod config;
-pub mod credentials;
 pub mod dns;
 pub mod env;
 pub mod events;
@@ -13,7 +12,6 @@ pub mod hash;
 pub mod hooks;
 pub mod hostname;
 pub mod hosts;
-pub mod image;
 pub mod plan;
 pub mod reasons;
 pub mod restart;

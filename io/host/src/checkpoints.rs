@@ -10,7 +10,7 @@ use ports::{Checkpoints, FileError};
 use crate::beneath::{Dir, component};
 use crate::blocking::{Blocking, FILE_DEADLINE};
 use crate::error::{no_result, refused};
-use crate::replace::replace_file;
+use crate::replace::{Durability, replace_file};
 
 /// Largest checkpoint: a thousand pods with ten containers each need less than 4 MiB.
 const MAX_BYTES: usize = 64 << 20;
@@ -58,7 +58,7 @@ impl Checkpoints for HostCheckpoints {
     async fn store(&self, name: &str, content: &[u8]) -> Result<(), FileError> {
         let content = content.to_vec();
         self.on_pool("write the checkpoint", name, move |root, name| {
-            replace_file(&Dir::open(root)?, name, &content)
+            replace_file(&Dir::open(root)?, name, &content, Durability::OutlivesTheMachine)
         })
         .await
     }

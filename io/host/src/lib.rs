@@ -9,6 +9,7 @@
 //! | `cgroup_stats` | `ports::HostStats` |
 //! | [`checkpoints`] | `ports::Checkpoints` |
 //! | [`event_journal`] | `ports::EventJournal` |
+//! | `pull_records` | `ports::PullRecords` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
@@ -36,6 +37,7 @@ pub mod mountinfo;
 pub mod mounts;
 mod own_process;
 pub mod pod_files;
+mod pull_records;
 mod replace;
 
 pub use cgroup_stats::HostStatsReader;
@@ -49,3 +51,4 @@ pub use machine::{MachineInfo, NodeFacts};
 pub use manifests::HostManifestFiles;
 pub use own_process::HostOwnProcess;
 pub use pod_files::{HostPodFiles, PodFilesOptions};
+pub use pull_records::HostPullRecords;

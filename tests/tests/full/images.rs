@@ -1,6 +1,6 @@
 //! Images: pull policies, failing pulls, sign-in to a registry.
 
-use lab::{agent::is_ready, images, registry::Access};
+use lab::{agent::is_ready, gate::Gate, images, registry::Access};
 use serde_json::{Value, json};
 use tests::{LATER, Node, SOON, eventually_true, manifest, status};
 
@@ -55,6 +55,48 @@ fn pull_policies_decide_when_the_registry_is_asked() {
     node.ready("present-gone");
     let failed = node.waiting("always-gone", "ImagePullBackOff");
     assert_eq!(failed["image"], image);
+}
+
+#[test]
+fn pods_share_pulls_and_no_more_run_than_allowed() {
+    let mut node = Node::prepared();
+    node.agent.config["serializeImagePulls"] = json!(false);
+    node.agent.config["maxParallelImagePulls"] = json!(2);
+    let registry = node.instance.registry(Access::Open).unwrap();
+    let gate = Gate::before(registry.host()).unwrap();
+    node.instance.containerd().allow_plain_registry(&gate.host()).unwrap();
+    let image = |name: &str| {
+        registry.push(node.instance.containerd(), images::BUSYBOX, name).unwrap();
+        format!("{}/{name}", gate.host())
+    };
+    let (shared, second, third) = (image("a/busybox:1"), image("b/busybox:1"), image("c/busybox:1"));
+    node.start();
+    let wishes = [("one", &shared), ("two", &shared), ("three", &second), ("four", &third)];
+    for (name, image) in wishes {
+        node.put(&manifest::of_image(name, image, "Always"));
+    }
+    for (name, image) in wishes {
+        let uid = status::uid(&node.until(name, "known", SOON, |pod| !status::uid(pod).is_empty()));
+        node.logged(0, &["reason=\"Pulling\"", &format!("{image}\\\""), &uid]);
+    }
+    eventually_true("two pulls to be under way", SOON, || gate.waiting() == 2);
+    // A whole pod comes up meanwhile: time enough for a third pull that should not be.
+    node.put(&manifest::idle("bystander"));
+    node.ready("bystander");
+    assert_eq!(gate.waiting(), 2, "maxParallelImagePulls");
+    gate.open();
+    for (name, image) in wishes {
+        let uid = status::uid(&node.ready(name));
+        node.logged(0, &["reason=\"Pulled\"", "Successfully pulled image", image, "including waiting", &uid]);
+    }
+    assert_eq!(pulls(&node), 3, "two pods shared one");
+    let metrics = node.agent.read_only("/metrics").unwrap().body;
+    for line in [
+        "kubelet_image_pull_duration_seconds_count{image_size_in_bytes=\"0-10MB\"} 4",
+        "kubelet_image_manager_ensure_image_requests_total{pull_policy=\"always\",present_locally=\"unknown\",pull_required=\"true\"} 4",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
 }
 
 #[test]

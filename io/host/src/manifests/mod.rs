@@ -21,7 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::beneath::{Dir, component, fd_path, read_at_most};
 use crate::blocking::{Blocking, FILE_DEADLINE};
 use crate::error::{AtPath, no_result, refused};
-use crate::replace::replace_file;
+use crate::replace::{Durability, replace_file};
 
 /// Largest manifest, upstream's bound.
 const MAX_FILE_BYTES: usize = 10 << 20;
@@ -194,7 +194,7 @@ fn visible<'a>(path: &Path, name: &'a str) -> Result<&'a str, FileError> {
 fn write(path: &Path, name: &str, content: &[u8]) -> Result<(), FileError> {
     let name = visible(path, name)?;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create directory", path)?;
-    replace_file(&Dir::open(path)?, name, content)
+    replace_file(&Dir::open(path)?, name, content, Durability::OutlivesTheMachine)
 }
 
 fn remove(path: &Path, name: &str) -> Result<(), FileError> {

@@ -1,4 +1,5 @@
-//! Registry credentials: docker configuration files and secrets, and which of them fit an image (CONTRACT 3.16).
+//! Registry credentials: docker configurations of files, secrets and plugins, and which of them fit an image
+//! (CONTRACT 3.16).
 //!
 //! No error and no `Debug` text of this module shows any part of what was read.
 
@@ -8,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use core_types::runtime::ImageAuth;
 use serde::Deserialize;
+
+use crate::credential::{Credential, CredentialSource};
 
 /// Largest docker configuration that is read, in bytes. A secret cannot be larger, and no sane file is.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -60,7 +63,7 @@ pub enum CredentialsError {
 /// Credentials by registry and path.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keyring {
-    entries: BTreeMap<String, Vec<ImageAuth>>,
+    entries: BTreeMap<String, Vec<Credential>>,
 }
 
 impl std::fmt::Debug for Keyring {
@@ -80,12 +83,19 @@ struct ConfigJson {
 struct Entry {
     username: String,
     password: String,
+    email: String,
     auth: String,
 }
 
 impl Keyring {
-    /// Adds the credentials of a docker configuration. `origin` names it in errors.
-    pub fn add(&mut self, origin: &str, form: ConfigForm, text: &[u8]) -> Result<(), CredentialsError> {
+    /// Adds the credentials of a docker configuration that came from `source`. `origin` names it in errors.
+    pub fn add(
+        &mut self,
+        origin: &str,
+        form: ConfigForm,
+        text: &[u8],
+        source: &CredentialSource,
+    ) -> Result<(), CredentialsError> {
         let origin = origin.to_owned();
         if text.len() > MAX_CONFIG_BYTES {
             return Err(CredentialsError::TooLarge { origin, bytes: text.len() });
@@ -109,25 +119,24 @@ impl Keyring {
                 "" => (entry.username, entry.password),
                 auth => decode(auth).ok_or_else(|| CredentialsError::BadAuth { origin: origin.clone() })?,
             };
-            added.push((key(&registry), ImageAuth { username, password, ..ImageAuth::default() }));
+            let auth = ImageAuth { username, password, ..ImageAuth::default() };
+            added.push((registry, Credential::new(auth, &entry.email, source.clone())));
         }
-        for (key, auth) in added {
-            self.entries.entry(key).or_default().push(auth);
+        for (registry, credential) in added {
+            self.insert(&registry, credential);
         }
         Ok(())
     }
 
-    /// Takes over the credentials of another keyring, after one's own.
-    pub fn extend(&mut self, other: Self) {
-        for (key, auths) in other.entries {
-            self.entries.entry(key).or_default().extend(auths);
-        }
+    /// Adds one credential for a registry, as a docker configuration spells it.
+    pub fn insert(&mut self, registry: &str, credential: Credential) {
+        self.entries.entry(key(registry)).or_default().push(credential);
     }
 
     /// Credentials to try for a repository (`registry/path`), most specific first. Without any, pull anonymously.
-    pub fn lookup(&self, repository: &str) -> Vec<ImageAuth> {
+    pub fn lookup(&self, repository: &str) -> Vec<Credential> {
         let fitting = self.entries.iter().rev().filter(|(key, _)| fits(key, repository));
-        let found: Vec<ImageAuth> = fitting.flat_map(|(_, auths)| auths).cloned().collect();
+        let found: Vec<Credential> = fitting.flat_map(|(_, credentials)| credentials).cloned().collect();
         if found.is_empty() && is_default_registry(repository) {
             return self.entries.get(DEFAULT_REGISTRY).cloned().unwrap_or_default();
         }
@@ -169,7 +178,7 @@ fn split_port(host: &str) -> (&str, &str) {
 }
 
 /// True when every label of the key's host fits the image's, the ports are equal, and the key's path begins the image's.
-fn fits(key: &str, repository: &str) -> bool {
+pub(crate) fn fits(key: &str, repository: &str) -> bool {
     let ((key_host, key_path), (host, path)) = (split_host(key), split_host(repository));
     let ((key_name, key_port), (name, port)) = (split_port(key_host), split_port(host));
     let (globs, labels): (Vec<_>, Vec<_>) = (key_name.split('.').collect(), name.split('.').collect());
@@ -179,17 +188,17 @@ fn fits(key: &str, repository: &str) -> bool {
         && globs.iter().zip(labels).all(|(glob, label)| glob_fits(glob.as_bytes(), label.as_bytes()))
 }
 
-/// `*` stands for any number of characters.
+/// `*` stands for any number of characters, `[a-z]` for one of some: what of Go's `filepath.Match` can stand in a host.
 fn glob_fits(glob: &[u8], text: &[u8]) -> bool {
     let (mut at, mut pos, mut star) = (0, 0, None);
     while pos < text.len() {
-        match glob.get(at) {
-            Some(b'*') => {
+        match one_of(&glob[at..], text[pos]) {
+            Some(length) => (at, pos) = (at + length, pos + 1),
+            None if glob.get(at) == Some(&b'*') => {
                 star = Some((at, pos));
                 at += 1;
             }
-            Some(byte) if *byte == text[pos] => (at, pos) = (at + 1, pos + 1),
-            _ => match star {
+            None => match star {
                 Some((star_at, taken)) => {
                     star = Some((star_at, taken + 1));
                     (at, pos) = (star_at + 1, taken + 1);
@@ -199,6 +208,40 @@ fn glob_fits(glob: &[u8], text: &[u8]) -> bool {
         }
     }
     glob[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// Length of the glob's first item when that item stands for this one byte.
+fn one_of(glob: &[u8], byte: u8) -> Option<usize> {
+    let (first, rest) = glob.split_first()?;
+    match first {
+        b'*' => None,
+        b'[' => {
+            let end = rest.iter().position(|b| *b == b']').filter(|end| *end > 0)?;
+            class_has(&rest[..end], byte).then_some(end + 2)
+        }
+        _ => (*first == byte).then_some(1),
+    }
+}
+
+/// Bytes and ranges of a class.
+fn class_has(mut class: &[u8], byte: u8) -> bool {
+    loop {
+        match class {
+            [] => return false,
+            [low, b'-', high, rest @ ..] => {
+                if (*low..=*high).contains(&byte) {
+                    return true;
+                }
+                class = rest;
+            }
+            [only, rest @ ..] => {
+                if *only == byte {
+                    return true;
+                }
+                class = rest;
+            }
+        }
+    }
 }
 
 fn is_default_registry(repository: &str) -> bool {
@@ -219,12 +262,12 @@ mod tests {
             registries.iter().map(|r| (*r, serde_json::json!({"username": r, "password": "p"}))).collect();
         let text = serde_json::json!({ "auths": auths }).to_string();
         let mut keyring = Keyring::default();
-        keyring.add("test", ConfigForm::DockerConfigJson, text.as_bytes()).unwrap();
+        keyring.add("test", ConfigForm::DockerConfigJson, text.as_bytes(), &CredentialSource::Node).unwrap();
         keyring
     }
 
     fn users(registries: &[&str], repository: &str) -> Vec<String> {
-        keyring(registries).lookup(repository).into_iter().map(|auth| auth.username).collect()
+        keyring(registries).lookup(repository).into_iter().map(|found| found.auth.username).collect()
     }
 
     #[test]
@@ -245,6 +288,10 @@ mod tests {
             ("pre*.*.com", "prefix.x.com/a", true),
             ("h*t*1.com", "host11.com/a", true),
             ("h*t*1.com", "host12.com/a", false),
+            ("r[0-9x].com", "r7.com/a", true),
+            ("r[0-9x]*.com", "rx-east.com/a", true),
+            ("r[0-9x].com", "ry.com/a", false),
+            ("r[.com", "r[.com/a", false),
             ("localhost:5000", "localhost:5000/a", true),
             ("localhost", "localhost:5000/a", false),
             ("http://r.com/v1/", "r.com/a", true),
@@ -267,16 +314,13 @@ mod tests {
     fn both_forms_and_both_ways_to_write_a_password_are_read() {
         let mut keyring = Keyring::default();
         let padded = br#"{"r.com": {"auth": "dXNlcjpwYXNzOndvcmQ=", "email": "x@y"}}"#;
-        keyring.add("cfg", ConfigForm::DockerCfg, padded).unwrap();
+        keyring.add("cfg", ConfigForm::DockerCfg, padded, &CredentialSource::Node).unwrap();
         let unpadded =
             br#"{"auths": {"s.com": {"auth": "dTpw"}}, "HttpHeaders": {"a": "b"}, "credsStore": "x"}"#;
-        keyring.add("json", ConfigForm::DockerConfigJson, unpadded).unwrap();
-        let auth = &keyring.lookup("r.com/a")[0];
+        keyring.add("json", ConfigForm::DockerConfigJson, unpadded, &CredentialSource::Node).unwrap();
+        let auth = &keyring.lookup("r.com/a")[0].auth;
         assert_eq!((auth.username.as_str(), auth.password.as_str()), ("user", "pass:word"));
-        assert_eq!(keyring.lookup("s.com/a")[0].password, "p");
-        let mut more = keyring.clone();
-        more.extend(keyring);
-        assert_eq!(more.lookup("r.com/a").len(), 2);
+        assert_eq!(keyring.lookup("s.com/a")[0].auth.password, "p");
     }
 
     #[test]
@@ -289,21 +333,23 @@ mod tests {
             "hunter2",
         ] {
             let mut keyring = Keyring::default();
-            let error =
-                keyring.add("secret shop/x", ConfigForm::DockerConfigJson, text.as_bytes()).unwrap_err();
+            let node = CredentialSource::Node;
+            let error = keyring
+                .add("secret shop/x", ConfigForm::DockerConfigJson, text.as_bytes(), &node)
+                .unwrap_err();
             let shown = format!("{error} {error:?} {keyring:?}");
             assert!(!shown.contains("hunter2") && shown.contains("secret shop/x"), "{shown}");
             assert_eq!(keyring, Keyring::default());
         }
         let large = vec![b' '; MAX_CONFIG_BYTES + 1];
-        let error = Keyring::default().add("f", ConfigForm::DockerCfg, &large);
+        let error = Keyring::default().add("f", ConfigForm::DockerCfg, &large, &CredentialSource::Node);
         assert!(matches!(error, Err(CredentialsError::TooLarge { .. })));
     }
 
     proptest! {
         #[test]
-        fn reading_never_panics(text in proptest::collection::vec(any::<u8>(), 0..200), glob in "[a*]{0,12}", label in "[ab]{0,12}") {
-            let _ = Keyring::default().add("x", ConfigForm::DockerConfigJson, &text);
+        fn reading_never_panics(text in proptest::collection::vec(any::<u8>(), 0..200), glob in "[a*\\[\\]-]{0,12}", label in "[ab]{0,12}") {
+            let _ = Keyring::default().add("x", ConfigForm::DockerConfigJson, &text, &CredentialSource::Node);
             let _ = glob_fits(glob.as_bytes(), label.as_bytes());
         }
     }

@@ -1,12 +1,8 @@
-//! Images: reading references, whether to pull, and what a failed pull is called (CONTRACT 3.16).
+//! Whether to pull an image, and what a failed pull is called (CONTRACT 3.16).
 
-use core_types::api::Container;
+use core_runtime::WaitingReason;
 
-use crate::reasons::WaitingReason;
-
-mod reference;
-
-pub use reference::{ImageNameError, ImageReference};
+use crate::reference::{ImageNameError, ImageReference};
 
 /// `imagePullPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,20 +16,26 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    /// The container's policy. Without one it is `Always` for the tag `latest` and for no tag, else `IfNotPresent`: the
-    /// API's default, needed for pods that did not pass the API server.
-    pub fn of(container: &Container) -> Self {
-        match container.image_pull_policy.as_deref() {
-            Some("Always") => Self::Always,
-            Some("Never") => Self::Never,
-            Some("IfNotPresent") => Self::IfNotPresent,
-            _ => {
-                let reference = container.image.as_deref().unwrap_or_default().parse::<ImageReference>();
-                match reference {
-                    Ok(reference) if reference.is_latest() => Self::Always,
-                    _ => Self::IfNotPresent,
-                }
-            }
+    /// The policy as the pod writes it. Without one it is `Always` for the tag `latest` and for no tag, else
+    /// `IfNotPresent`: the API's default, needed for pods that did not pass the API server.
+    pub fn of(policy: &str, image: &str) -> Self {
+        match policy {
+            "Always" => Self::Always,
+            "Never" => Self::Never,
+            "IfNotPresent" => Self::IfNotPresent,
+            _ => match image.parse::<ImageReference>() {
+                Ok(reference) if reference.is_latest() => Self::Always,
+                _ => Self::IfNotPresent,
+            },
+        }
+    }
+
+    /// The policy as metrics name it.
+    pub const fn as_label(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::IfNotPresent => "ifnotpresent",
+            Self::Never => "never",
         }
     }
 }
@@ -64,6 +66,23 @@ pub fn pull_decision(policy: PullPolicy, presence: Presence) -> PullDecision {
         (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, Presence::Missing) => PullDecision::Pull,
         (PullPolicy::Never, Presence::Missing) => PullDecision::NeverPullMissing,
         (_, Presence::Present) => PullDecision::Present,
+    }
+}
+
+/// Why a pull is refused that came too soon after others (`registryPullQPS`, `registryBurst`).
+pub const RATE_EXCEEDED: &str = "pull QPS exceeded";
+
+/// The words of a pull that failed with each of its credentials: each different text once, as Go joins errors.
+pub fn joined_failures(failures: &[String]) -> String {
+    let mut different: Vec<&str> = Vec::new();
+    for failure in failures {
+        if !different.contains(&failure.as_str()) {
+            different.push(failure);
+        }
+    }
+    match different.as_slice() {
+        [only] => (*only).to_owned(),
+        many => format!("[{}]", many.join(", ")),
     }
 }
 
@@ -155,11 +174,17 @@ mod tests {
             ),
             ("Bad Name", PullPolicy::IfNotPresent),
         ] {
-            let container = Container { image: Some(image.to_owned()), ..Container::default() };
-            assert_eq!(PullPolicy::of(&container), policy, "{image}");
+            assert_eq!(PullPolicy::of("", image), policy, "{image}");
         }
-        let never = Container { image_pull_policy: Some("Never".to_owned()), ..Container::default() };
-        assert_eq!(PullPolicy::of(&never), PullPolicy::Never);
+        assert_eq!(PullPolicy::of("Never", "busybox"), PullPolicy::Never);
+    }
+
+    #[test]
+    fn failures_of_several_credentials_are_joined() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(joined_failures(&texts(&["a"])), "a");
+        assert_eq!(joined_failures(&texts(&["a", "a"])), "a");
+        assert_eq!(joined_failures(&texts(&["a", "b", "a"])), "[a, b]");
     }
 
     #[test]

@@ -109,6 +109,22 @@ impl FromStr for ImageReference {
     }
 }
 
+/// The author's text without tag and digest.
+///
+/// # Errors
+/// It is no reference.
+pub fn trimmed(image: &str) -> Result<&str, ImageNameError> {
+    let reference: ImageReference = image.parse()?;
+    let mut name = image;
+    if let Some(digest) = &reference.digest {
+        name = name.strip_suffix(digest.as_str()).and_then(|rest| rest.strip_suffix('@')).unwrap_or(name);
+    }
+    if let Some(tag) = &reference.tag {
+        name = name.strip_suffix(tag.as_str()).and_then(|rest| rest.strip_suffix(':')).unwrap_or(name);
+    }
+    Ok(name)
+}
+
 fn parse(image: &str) -> Result<ImageReference, Problem> {
     if image.len() == 64 && image.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Problem::Identifier);
@@ -281,7 +297,7 @@ mod tests {
     /// `testdata/references.tsv` holds the answers of the parser that upstream uses; `DIGEST` stands for a digest.
     #[test]
     fn random_references_read_as_upstream_reads_them() {
-        let lines: Vec<&str> = include_str!("../../testdata/references.tsv").lines().collect();
+        let lines: Vec<&str> = include_str!("../testdata/references.tsv").lines().collect();
         assert_eq!(lines.len(), 400);
         for line in lines {
             let (image, full) = line.split_once('\t').unwrap();
@@ -303,6 +319,21 @@ mod tests {
         ] {
             assert_eq!(ImageReference::with_default_tag(image).as_deref(), Ok(tagged));
         }
+    }
+
+    #[test]
+    fn names_are_what_stands_before_tag_and_digest() {
+        let (tagged, digested) = (format!("r.io:5000/a/b:1@{DIGEST}"), format!("b@{DIGEST}"));
+        for (image, name) in [
+            ("b", "b"),
+            ("b:1", "b"),
+            (&tagged, "r.io:5000/a/b"),
+            (&digested, "b"),
+            ("r.io:5000/b", "r.io:5000/b"),
+        ] {
+            assert_eq!(trimmed(image), Ok(name));
+        }
+        assert!(trimmed("a b").is_err());
     }
 
     proptest! {
