@@ -10,7 +10,7 @@ use core_types::api::Pod;
 use core_types::keys::CONFIG_HASH_ANNOTATION;
 use core_types::runtime::StreamRequest;
 use core_types::view::{Lifecycle, NodeView, PodSource};
-use core_types::{ContainerId, PodExt, PodKey, PodUid, SandboxId};
+use core_types::{ContainerId, PodExt, PodGates, PodKey, PodUid, SandboxId};
 use ports::control::{AppliedPod, EventNews};
 use ports::{Control, ControlError, RuntimeError};
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use crate::outside::Outside;
 pub struct AgentControl {
     outside: Outside,
     node_name: String,
+    gates: PodGates,
     view: watch::Receiver<Arc<NodeView>>,
     recorder: Recorder,
 }
@@ -29,11 +30,11 @@ pub struct AgentControl {
 impl AgentControl {
     pub(crate) fn new(
         outside: Outside,
-        node_name: String,
+        (node_name, gates): (String, PodGates),
         view: watch::Receiver<Arc<NodeView>>,
         recorder: Recorder,
     ) -> Self {
-        Self { outside, node_name, view, recorder }
+        Self { outside, node_name, gates, view, recorder }
     }
 
     fn local_pods(&self, key: &PodKey) -> Vec<PodUid> {
@@ -78,8 +79,8 @@ impl AgentControl {
 
     /// Reads manifests of local pods.
     fn decode(&self, manifests: &bytes::Bytes) -> Result<Vec<Pod>, ControlError> {
-        let context =
-            StaticContext { node_name: &self.node_name, source: PodSource::Local, origin: "manifest" };
+        let (node_name, gates) = (&self.node_name, self.gates);
+        let context = StaticContext { node_name, source: PodSource::Local, origin: "manifest", gates };
         let seen = self.outside.clock.wall();
         let decoded =
             decode_manifest(manifests, ManifestMode::Everything, &context, seen).map_err(|issues| {

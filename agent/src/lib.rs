@@ -153,7 +153,8 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
         tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
     }
 
-    let control = Arc::new(AgentControl::new(outside, settings.host.node_name.clone(), view, recorder));
+    let identity = (settings.host.node_name.clone(), settings.resources.gates);
+    let control = Arc::new(AgentControl::new(outside, identity, view, recorder));
     Agent { control, stop, tasks }
 }
 
@@ -192,6 +193,7 @@ fn spawn_sources(
     let task = |source| SourceTask {
         source,
         node_name: settings.host.node_name.clone(),
+        gates: settings.resources.gates,
         clock: Arc::clone(&outside.clock),
         sets: sets.clone(),
         stop: stop.clone(),

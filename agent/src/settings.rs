@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use core_cm::convert::hugepage_size_name;
 use core_cm::{CgroupVersion, CpuQuota, MemoryQos, MemoryReservation, NodeFacts, SwapBehavior};
-use core_config::{Config, Feature, KubeletConfiguration};
+use core_config::{Config, Feature, FeatureSet, KubeletConfiguration};
 use core_images::scheduler::PullRate;
 use core_images::verify::{AllowList, AllowListError, VerificationPolicy};
 use core_logs::LogPolicy;
@@ -19,9 +19,9 @@ use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy}
 use core_pods::worker::WorkerPolicy;
 use core_runtime::backoff;
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
-use core_types::Quantity;
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
+use core_types::{PodGates, Quantity, RestartRules, StopSignals};
 
 pub use node::{NodeIdentity, Registration};
 
@@ -99,6 +99,8 @@ pub struct ResourceSettings {
     pub pod_level: PodLevelResources,
     /// What may be resized.
     pub resize: ResizeRules,
+    /// Restart rules and stop signals of containers.
+    pub gates: PodGates,
 }
 
 /// Names and paths that go into sandboxes and containers.
@@ -213,6 +215,7 @@ impl Settings {
                     false => PodLevelResources::Disabled,
                 },
                 resize: resize_rules(config),
+                gates: pod_gates(&config.features),
             },
             pulls: PullSettings {
                 parallel: parallel_pulls(kubelet),
@@ -238,6 +241,23 @@ impl Settings {
             },
             host,
         })
+    }
+}
+
+/// What pods may use.
+fn pod_gates(features: &FeatureSet) -> PodGates {
+    let on = |feature| features.enabled(feature);
+    let (containers, all) = (Feature::ContainerRestartRules, Feature::RestartAllContainersOnContainerExits);
+    PodGates {
+        restart_rules: match (on(containers), on(all)) {
+            (false, _) => RestartRules::OfPod,
+            (true, false) => RestartRules::OfContainers,
+            (true, true) => RestartRules::OfAllContainers,
+        },
+        stop_signals: match on(Feature::ContainerStopSignals) {
+            true => StopSignals::OfContainers,
+            false => StopSignals::OfImages,
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_pods::manifest_set::{ManifestInput, ManifestSet};
+use core_types::PodGates;
 use core_types::api::Pod;
 use core_types::view::{PodSource, SourceProblem};
 use futures_util::StreamExt;
@@ -38,6 +39,7 @@ type Sent = Option<(Vec<Arc<Pod>>, BTreeSet<(String, String)>)>;
 pub(crate) struct SourceTask {
     pub(crate) source: PodSource,
     pub(crate) node_name: String,
+    pub(crate) gates: PodGates,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sets: mpsc::Sender<SourceSet>,
     pub(crate) stop: CancellationToken,
@@ -46,7 +48,7 @@ pub(crate) struct SourceTask {
 impl SourceTask {
     /// Follows manifest files until the agent stops.
     pub(crate) async fn follow_files(self, files: Arc<dyn ManifestFiles>, check_every: Duration) {
-        let mut known = ManifestSet::new(self.node_name.clone(), self.source);
+        let mut known = ManifestSet::new(self.node_name.clone(), self.source, self.gates);
         let mut sent = None;
         loop {
             // Watch before reading, so that no change falls between the two.
@@ -76,7 +78,7 @@ impl SourceTask {
 
     /// Follows a manifest URL until the agent stops.
     pub(crate) async fn follow_url(self, url: Arc<dyn ManifestFetcher>, check_every: Duration) {
-        let mut known = ManifestSet::new(self.node_name.clone(), self.source);
+        let mut known = ManifestSet::new(self.node_name.clone(), self.source, self.gates);
         let mut sent = None;
         let mut answered = false;
         loop {

@@ -22,6 +22,7 @@ pub(crate) fn node_facts(settings: &Settings, runtime: &RuntimeUp) -> NodeFacts 
             true => RecursiveReadOnly::Supported,
             false => RecursiveReadOnly::Unsupported,
         },
+        gates: settings.resources.gates,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use core_types::keys::CONFIG_SEEN_ANNOTATION;
 use core_types::runtime::ContainerState;
 use core_types::view::{Lifecycle, NodeView, PodView};
-use core_types::{ContainerId, PodExt, PodUid};
+use core_types::{ContainerId, ContainerKind, PodExt, PodUid};
 use ports::Cgroups;
 
 use crate::runtime::FakeRuntime;
@@ -35,6 +35,9 @@ struct Incarnation {
     first_seen: String,
     phase: String,
     restarts: BTreeMap<String, i32>,
+    /// Containers that the agent has not shown since it was restarted: while nothing of them is there to count on, it
+    /// does not know their counts.
+    forgotten: BTreeSet<String>,
     /// Containers that the runtime held when the pod was first seen stopping.
     when_stopping: Option<BTreeSet<ContainerId>>,
 }
@@ -42,7 +45,10 @@ struct Incarnation {
 impl Watcher {
     /// The agent forgets when it first saw a pod; counts and terminal phases it must not forget.
     pub fn agent_restarted(&mut self) {
-        self.seen.values_mut().for_each(|incarnation| incarnation.first_seen.clear());
+        for incarnation in self.seen.values_mut() {
+            incarnation.first_seen.clear();
+            incarnation.forgotten = incarnation.restarts.keys().cloned().collect();
+        }
     }
 
     /// A manifest was deleted.
@@ -99,7 +105,13 @@ impl Incarnation {
             return Err(format!("ST-1: phase of {key} went from {} to {phase}", self.phase));
         }
         self.phase = phase;
-        for status in pod.status.container_statuses.iter().flatten() {
+        let init = pod.status.init_container_statuses.iter().flatten();
+        for status in init.chain(pod.status.container_statuses.iter().flatten()) {
+            if status.container_id.is_some() {
+                self.forgotten.remove(&status.name);
+            } else if self.forgotten.contains(&status.name) {
+                continue;
+            }
             let before = self.restarts.entry(status.name.clone()).or_default();
             if status.restart_count < *before {
                 let (name, count) = (&status.name, status.restart_count);
@@ -121,8 +133,9 @@ pub fn converged(world: &World, expected: &BTreeMap<String, Program>) -> Result<
         uids.insert(uid.clone());
         let phase = pod.status.phase.as_deref().unwrap_or_default();
         let running = running(world, uid);
-        let containers = pod.pod.container_refs().len();
+        let containers = pod.pod.container_refs().iter().filter(|c| c.kind != ContainerKind::Init).count();
         let right = match program {
+            Program::Escorted | Program::Anew => phase == "Running" && running == containers,
             Program::Serve | Program::Stubborn => phase == "Running" && running == containers,
             Program::Complete => phase == "Succeeded" && running == 0,
             Program::Fail => phase == "Failed" && running == 0,

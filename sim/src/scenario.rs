@@ -32,15 +32,21 @@ pub enum Program {
     Fail,
     /// Fails again and again.
     CrashLoop,
+    /// Runs for ever, after two init containers and between sidecars.
+    Escorted,
+    /// Restarts all its containers once, then runs for ever.
+    Anew,
 }
 
 impl Program {
     fn draw(number: u64) -> Self {
-        match number % 8 {
+        match number % 10 {
             0 => Self::Stubborn,
             1 => Self::Complete,
             2 => Self::Fail,
             3 => Self::CrashLoop,
+            4 => Self::Escorted,
+            5 => Self::Anew,
             _ => Self::Serve,
         }
     }
@@ -52,6 +58,16 @@ impl Program {
             Self::Complete => (format!(r#"["exit", "0", "{}"]"#, variant % 20), "OnFailure"),
             Self::Fail => (format!(r#"["exit", "3", "{}"]"#, variant % 20), "Never"),
             Self::CrashLoop => (format!(r#"["exit", "1", "{}"]"#, variant % 5), "Always"),
+            Self::Escorted => {
+                (r#"["serve", "after", "first", "after", "side", "after", "last"]"#.to_owned(), "Always")
+            }
+            Self::Anew => (format!(r#"["once", "42", "{}", "after", "first"]"#, variant % 20), "Always"),
+        };
+        let rules = match self {
+            Self::Anew => {
+                ", restartPolicy: Always, restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]"
+            }
+            _ => "",
         };
         let second = match variant % 3 {
             0 => "\n  - {name: second, image: \"sim/app:1\", args: [\"serve-too\"]}",
@@ -60,11 +76,35 @@ impl Program {
         let second = if matches!(self, Self::Serve) { second } else { "" };
         format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{variant: \"{variant}\"}}}}\nspec:\n  \
-             restartPolicy: {restart}\n  terminationGracePeriodSeconds: {grace}\n  containers:\n  \
-             - {{name: main, image: \"sim/app:{tag}\", args: {args}}}{second}\n",
+             restartPolicy: {restart}\n  terminationGracePeriodSeconds: {grace}\n{init}  containers:\n  \
+             - {{name: main, image: \"sim/app:{tag}\", args: {args}{rules}}}{second}\n",
+            init = self.init_containers(variant),
             grace = variant % 30,
             tag = variant % 2,
         )
+    }
+}
+
+impl Program {
+    /// Init containers and sidecars, which say themselves in which order they must start and stop.
+    fn init_containers(self, variant: u64) -> String {
+        let container = |name: &str, more: &str, args: &str| {
+            format!("  - {{name: {name}, image: \"sim/app:1\"{more}, args: [{args}]}}\n")
+        };
+        let first = container("first", "", &format!("exit, \"0\", \"{}\"", variant % 4));
+        let sidecar = ", restartPolicy: Always";
+        let list = match self {
+            Self::Escorted => [
+                first,
+                container("side", sidecar, "serve, after, first, outlives, main, outlives, late"),
+                container("last", "", "exit, \"0\", \"1\", after, side"),
+                container("late", sidecar, "serve, after, last, outlives, main"),
+            ]
+            .concat(),
+            Self::Anew => first,
+            _ => return String::new(),
+        };
+        format!("  initContainers:\n{list}")
     }
 }
 

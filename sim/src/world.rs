@@ -70,12 +70,13 @@ impl World {
             FakeRuntime::new(Arc::clone(&clock), Arc::clone(&faults), Arc::clone(&log_files), events);
         let watched = Arc::clone(&runtime);
         let unmounts = Box::new(move |uid: &PodUid| watched.store().note_unmount(uid));
+        let files = FakeFiles::new(Arc::clone(&faults), unmounts, Arc::clone(&log_files));
         let mut world = Self {
             runtime,
             log_files,
             probes: Arc::default(),
             cgroups: Arc::new(FakeCgroups::default()),
-            files: Arc::new(FakeFiles::new(Arc::clone(&faults), unmounts)),
+            files: Arc::new(files),
             checkpoints: Arc::new(FakeCheckpoints::new(Arc::clone(&faults))),
             journal: Arc::new(FakeJournal::new(Arc::clone(&faults))),
             sink: Arc::default(),

@@ -30,7 +30,9 @@ async fn fake_cgroups_keep_the_contract() {
 
 #[tokio::test]
 async fn fake_pod_files_keep_the_contract() {
-    ports::contract::pod_files(&FakeFiles::new(Arc::new(Faults::new(0, 0)), Box::new(|_| ()))).await;
+    let log_files = Arc::new(FakeLogFiles::new(Arc::new(SimClock::new())));
+    let files = FakeFiles::new(Arc::new(Faults::new(0, 0)), Box::new(|_| ()), log_files);
+    ports::contract::pod_files(&files).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use core_runtime::config::{ContainerInput, SandboxInput, container_config, sandb
 use core_runtime::dns::{DnsSettings, HostDns, ResolvConf, pod_dns};
 use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
 use core_runtime::hosts::{host_network_hosts, pod_hosts};
-use core_runtime::plan::RestartCount;
+use core_runtime::plan::{DeadLog, RestartCount};
 use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
 use core_runtime::security::{ImageUser, NodeSecurity, container_security};
 use core_runtime::user_namespaces::PodUsers;
@@ -362,13 +362,12 @@ impl Executor {
         Ok(Some(path.to_string_lossy().into_owned()))
     }
 
-    /// Removes a dead container and its log.
-    pub(super) async fn remove_container(&self, op: &Op, id: &ContainerId) -> StepResult<()> {
+    /// Removes a dead container.
+    pub(super) async fn remove_container(&self, op: &Op, id: &ContainerId, log: DeadLog) -> StepResult<()> {
         let removed = self.outside.runtime.remove_container(id).await;
         removed.map_err(|error| StepError::failed("FailedRemove", error))?;
-        let Some(container) = op.observed.containers.iter().find(|container| container.id() == id) else {
-            return Ok(());
-        };
+        let found = op.observed.containers.iter().find(|container| container.id() == id);
+        let Some(container) = found.filter(|_| log == DeadLog::Removed) else { return Ok(()) };
         let kept: Vec<u32> = op
             .observed
             .instances(container.name())

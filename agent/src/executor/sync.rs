@@ -105,10 +105,11 @@ impl Executor {
         let now = op.now();
         let max = self.settings.crash_backoff_max;
         let backoff = op.memory.crash.get_or_insert_with(|| CrashBackoff::new(max));
-        backoff.observe(pod, &op.observed, now);
+        let rules = self.settings.resources.gates.restart_rules;
+        backoff.observe(pod, &op.observed, rules, now);
         let (unstarted, failed) = (&op.probes.unstarted, &op.probes.failed);
         let resized = &needs.restarts;
-        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted, failed, resized, now })
+        plan(&PlanInput { pod, observed: &op.observed, backoff, unstarted, failed, resized, rules, now })
     }
 
     async fn carry_out(
@@ -159,7 +160,7 @@ impl Executor {
                         failure.get_or_insert(error);
                     }
                 }
-                Action::RemoveContainer(id) => self.remove_container(op, id).await?,
+                Action::RemoveContainer { id, log } => self.remove_container(op, id, *log).await?,
                 Action::RemoveSandbox(id) => {
                     let removed = self.outside.runtime.remove_sandbox(id).await;
                     removed.map_err(|error| StepError::failed("FailedRemove", error))?;

@@ -28,9 +28,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use core_types::WallTime;
 use core_types::api::Pod;
 use core_types::view::PodSource;
+use core_types::{PodGates, WallTime};
 use core_yaml::{DecodeError, Document, FieldPath, Limits};
 use serde_json::Value;
 
@@ -73,6 +73,8 @@ pub struct StaticContext<'a> {
     /// Path of the file, or the URL. Part of the UID of file and http pods, but not of local pods, which keep theirs
     /// wherever their manifest is stored.
     pub origin: &'a str,
+    /// What pods may use.
+    pub gates: PodGates,
 }
 
 /// Pods of a manifest, with all defaults applied.
@@ -278,7 +280,7 @@ impl Reader<'_> {
         }
         static_pod::make_static(&mut pod, self.context, self.seen);
         apply_api_defaults(&mut pod);
-        for error in pod_errors(&pod) {
+        for error in pod_errors(&pod, self.context.gates) {
             let field = format!("{prefix}{}", error.field);
             found.error(self.issue(index, &field, error.body()));
         }
@@ -314,8 +316,8 @@ impl Reader<'_> {
 
 /// Everything that is wrong with a pod that carries all its defaults: invalid fields, references to API objects, and
 /// what the agent does not do yet. A field is reported by the first of them only.
-fn pod_errors(pod: &Pod) -> Vec<FieldError> {
-    let mut errors = validate_pod(pod);
+fn pod_errors(pod: &Pod, gates: PodGates) -> Vec<FieldError> {
+    let mut errors = validate_pod(pod, gates);
     let Some(spec) = &pod.spec else { return errors };
     let mut references = Errors::default();
     references::forbid_references(spec, &mut references);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use core_types::api::Pod;
 use core_types::view::{PodSource, SourceProblem};
-use core_types::{PodExt, WallTime};
+use core_types::{PodExt, PodGates, WallTime};
 
 use crate::manifest::fnv::{Fnv128, fnv128};
 use crate::manifest::{ManifestIssue, ManifestMode, StaticContext, decode_manifest};
@@ -49,13 +49,14 @@ struct Entry {
 pub struct ManifestSet {
     node_name: String,
     source: PodSource,
+    gates: PodGates,
     entries: BTreeMap<String, Entry>,
 }
 
 impl ManifestSet {
     /// An empty set for a source of this node.
-    pub fn new(node_name: impl Into<String>, source: PodSource) -> Self {
-        Self { node_name: node_name.into(), source, entries: BTreeMap::new() }
+    pub fn new(node_name: impl Into<String>, source: PodSource, gates: PodGates) -> Self {
+        Self { node_name: node_name.into(), source, gates, entries: BTreeMap::new() }
     }
 
     /// Takes the complete list of manifests. Gives the warnings of those that were read anew and are good.
@@ -107,7 +108,8 @@ impl ManifestSet {
             return;
         }
         entry.digest = digest;
-        let context = StaticContext { node_name: &self.node_name, source: self.source, origin: input.origin };
+        let (node_name, source, gates) = (&self.node_name, self.source, self.gates);
+        let context = StaticContext { node_name, source, origin: input.origin, gates };
         match decode_manifest(bytes, self.mode(), &context, now) {
             Ok(manifest) => {
                 entry.pods = manifest.pods;

@@ -28,7 +28,6 @@ const CONTAINER_ROWS: &[ContainerRow] = &[
         REMOVE,
     ),
     ("volumeDevices", |container| filled(&container.volume_devices), "block volumes are", REMOVE),
-    ("restartPolicyRules", |container| filled(&container.restart_policy_rules), "restart rules are", REMOVE),
     (
         "resources.claims",
         |container| container.resources.as_ref().is_some_and(|resources| filled(&resources.claims)),
@@ -56,27 +55,10 @@ pub fn unsupported_fields(spec: &PodSpec) -> Vec<FieldError> {
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let path = path.child("initContainers").index(index);
         refuse_in_container(container, &path, &mut errors);
-        if container.restart_policy.as_deref().is_some_and(|policy| policy != "Always") {
-            refuse(
-                &mut errors,
-                &path.child("restartPolicy"),
-                "restart policies of init containers other than Always are",
-                REMOVE,
-            );
-        }
     }
     for (index, container) in spec.containers.iter().enumerate() {
         let path = path.child("containers").index(index);
         refuse_in_container(container, &path, &mut errors);
-        if container.restart_policy.is_some() {
-            let way_out = "set the pod's spec.restartPolicy";
-            refuse(
-                &mut errors,
-                &path.child("restartPolicy"),
-                "restart policies of single containers are",
-                way_out,
-            );
-        }
     }
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         refuse_in_volume(volume, &path.child("volumes").index(index), &mut errors);

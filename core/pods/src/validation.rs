@@ -21,6 +21,7 @@ mod network;
 mod pod_resources;
 mod probes;
 mod resources;
+mod restart;
 mod security;
 mod spec;
 mod volumes;
@@ -31,15 +32,16 @@ pub use resources::is_extended as is_extended_resource;
 pub(crate) use security::{SysctlNamespace, normalize_sysctl, sysctl_namespace};
 pub(crate) use volumes::volume_sources;
 
+use core_types::PodGates;
 use core_types::api::{Pod, PodSpec};
 
 /// Every error of a pod on its creation (upstream's `ValidatePodCreate`).
-pub fn validate_pod(pod: &Pod) -> Vec<FieldError> {
+pub fn validate_pod(pod: &Pod, gates: PodGates) -> Vec<FieldError> {
     let mut errors = Errors::default();
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     metadata::validate(&pod.metadata, spec, &mut errors);
-    spec::validate(spec, &mut errors);
+    spec::validate(spec, gates, &mut errors);
     errors.into_vec()
 }
 

@@ -16,9 +16,12 @@ use std::time::Duration;
 
 use core_types::api::{Container, Pod};
 use core_types::runtime::ContainerState;
-use core_types::{ContainerId, MonoTime, ObservedContainer, ObservedPod, PodExt, PodUid, WallTime};
+use core_types::{
+    ContainerId, MonoTime, ObservedContainer, ObservedPod, PodExt, PodUid, RestartRules, WallTime,
+};
 
 use crate::hash::{container_hash, fnv64a};
+use crate::restart::all_restart;
 
 /// First wait after a failure.
 const INITIAL: Duration = Duration::from_secs(10);
@@ -146,8 +149,11 @@ impl CrashBackoff {
     }
 
     /// Takes note of the containers of a pod that have ended. Call it with each new picture before planning; the same
-    /// end is counted once.
-    pub fn observe(&mut self, pod: &Pod, observed: &ObservedPod, now: Now) {
+    /// end is counted once. Ends that belong to a restart of all containers are no crashes.
+    pub fn observe(&mut self, pod: &Pod, observed: &ObservedPod, rules: RestartRules, now: Now) {
+        if all_restart(pod, observed, rules) {
+            return;
+        }
         for container in pod.container_refs() {
             let spec = container.spec;
             let mut instances = observed.instances(&spec.name);
@@ -238,8 +244,8 @@ mod tests {
         container.status.finished_at = now_at(finished).wall;
         container.status.created_at = now_at(finished - ran).wall;
         let observed = observed(&pod, true, vec![container]);
-        backoff.observe(&pod, &observed, now_at(finished));
-        backoff.observe(&pod, &observed, now_at(finished));
+        backoff.observe(&pod, &observed, RestartRules::default(), now_at(finished));
+        backoff.observe(&pod, &observed, RestartRules::default(), now_at(finished));
         let spec = &pod.spec.as_ref().unwrap().containers[0];
         backoff.wait(&pod, spec, now_at(finished).mono).map_or(0, |wait| {
             assert_eq!(wait.retry_at, now_at(finished).mono + wait.delay);
@@ -294,10 +300,10 @@ mod tests {
         let mut backoff = CrashBackoff::new(DEFAULT_MAX);
         // The clock was set back by an hour after the container had ended.
         let set_back = Now { wall: now_at(1_400).wall, ..now_at(5_001) };
-        backoff.observe(&pod, &observed, set_back);
+        backoff.observe(&pod, &observed, RestartRules::default(), set_back);
         let wait = backoff.wait(&pod, spec, set_back.mono).unwrap();
         assert_eq!(wait.retry_at, set_back.mono + Duration::from_secs(20));
-        backoff.observe(&pod, &observed, now_at(5_010));
+        backoff.observe(&pod, &observed, RestartRules::default(), now_at(5_010));
         assert_eq!(backoff.wait(&pod, spec, wait.retry_at), None);
     }
 }

@@ -1,6 +1,8 @@
 //! The plan of a pod: which sandbox and containers to stop, create, start and remove, in order (CONTRACT 3.9, 3.11, 3.12).
 //!
 //! ```text
+//! all containers to be restarted?  yes --> stop and remove them all
+//!       | no
 //! sandbox usable?  no --> may the pod still run?  no --> stop everything: Finished
 //!       |                        | yes
 //!       | yes                    +--> stop all, remove old init containers, create a sandbox, start the first containers
@@ -17,18 +19,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::api::Pod;
+use core_types::runtime::ContainerState;
 use core_types::{
-    ContainerId, ContainerKind, ContainerRef, MonoTime, ObservedContainer, ObservedPod, PodExt, SandboxId,
+    ContainerId, ContainerKind, ContainerRef, MonoTime, ObservedContainer, ObservedPod, PodExt, RestartRules,
+    SandboxId,
 };
 
-use crate::backoff::{CrashBackoff, Now};
+use crate::backoff::{CrashBackoff, CrashWait, Now};
 use crate::hooks::{Hook, pre_stop};
 use crate::reasons::WaitingReason;
+use crate::restart::all_restart;
 use crate::text::{go_duration, pod_text};
 
 mod clean;
 mod init;
 mod regular;
+mod reset;
 mod sandbox;
 mod terminate;
 #[cfg(test)]
@@ -52,6 +58,8 @@ pub struct PlanInput<'a> {
     pub failed: &'a BTreeMap<ContainerId, FailedProbe>,
     /// Running containers that must be restarted for their new size (`resizePolicy`).
     pub resized: &'a BTreeSet<ContainerId>,
+    /// Which restart rules count.
+    pub rules: RestartRules,
     /// The time.
     pub now: Now,
 }
@@ -122,10 +130,24 @@ pub enum Action {
         /// Restart count of the new instance.
         restart_count: RestartCount,
     },
-    /// Remove a dead container and its log.
-    RemoveContainer(ContainerId),
+    /// Remove a dead container.
+    RemoveContainer {
+        /// Instance.
+        id: ContainerId,
+        /// What becomes of its log.
+        log: DeadLog,
+    },
     /// Remove a stopped sandbox that holds no container any more.
     RemoveSandbox(SandboxId),
+}
+
+/// What becomes of the log of a container that is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeadLog {
+    /// It goes too.
+    Removed,
+    /// It stays until the pod goes; the restart count of the next instance is read from it.
+    Kept,
 }
 
 /// A container to stop.
@@ -164,6 +186,8 @@ pub enum StopReason {
     PostStartHookFailed,
     /// Its sandbox is replaced.
     SandboxChanged,
+    /// A rule of a container asks for a restart of all containers.
+    AllRestarting,
     /// The pod has nothing left to run.
     PodFinished,
     /// The pod is being stopped.
@@ -197,6 +221,11 @@ pub struct WaitingContainer {
 /// Makes the plan.
 pub fn plan(input: &PlanInput<'_>) -> PodPlan {
     let mut draft = Draft::new(input);
+    let is_deleted = input.pod.metadata.deletion_timestamp.is_some();
+    if !is_deleted && all_restart(input.pod, input.observed, input.rules) {
+        reset::all(&mut draft);
+        return draft.finish();
+    }
     match sandbox::check(input.pod, input.observed) {
         sandbox::Verdict::Usable(id) => keep(&mut draft, id),
         sandbox::Verdict::Replace { attempt, change } => sandbox::replace(&mut draft, attempt, change),
@@ -289,7 +318,7 @@ impl<'a> Draft<'a> {
         actions.append(&mut self.sandbox_actions);
         let mut waiting = Vec::new();
         for container in &self.starts {
-            if let Some(wait) = self.input.backoff.wait(self.input.pod, container.spec, self.input.now.mono) {
+            if let Some(wait) = self.back_off(container) {
                 waiting.push(WaitingContainer {
                     name: container.spec.name.clone(),
                     kind: container.kind,
@@ -311,6 +340,14 @@ impl<'a> Draft<'a> {
         clean::remove_dead(&mut actions, self.input.observed);
         let next_deadline = waiting.iter().map(|container| container.retry_at).min();
         PodPlan { actions, waiting, next_deadline, progress: self.progress }
+    }
+
+    /// The wait of a container that has ended. One of which nothing is left starts at once, like a new one.
+    fn back_off(&self, container: &ContainerRef<'_>) -> Option<CrashWait> {
+        let input = &self.input;
+        let mut instances = input.observed.instances(&container.spec.name);
+        instances.find(|instance| instance.state() == ContainerState::Exited)?;
+        input.backoff.wait(input.pod, container.spec, input.now.mono)
     }
 
     fn restart_count(&self, container: &ContainerRef<'_>) -> RestartCount {

@@ -1,9 +1,11 @@
 //! The conditions of a pod, in upstream's order, reasons and words (CONTRACT 3.29).
 
+use core_runtime::restart::may_restart_all;
 use core_types::api::{ContainerStatus, PodCondition, PodStatus};
 use core_types::{ContainerKind, ObservedSandbox, PodExt};
 
 use crate::containers::{ended, running};
+use crate::restart::{AllContainers, all_containers, is_cleaned_up};
 use crate::{StatusInput, resources};
 
 /// Conditions that only the kubelet writes. Others on the pod are kept as they are.
@@ -58,6 +60,12 @@ pub(crate) fn set(input: &StatusInput<'_>, old: &PodStatus, reported: &PodStatus
     ];
     for (name, verdict) in own {
         conditions.push(condition(input, old, name, verdict));
+    }
+    if may_restart_all(input.pod, input.rules()) {
+        let verdict = all_restarting(input, old, status);
+        let own = condition(input, old, "AllContainersRestarting", verdict);
+        // Upstream leaves the generation out of this one.
+        conditions.push(PodCondition { observed_generation: None, ..own });
     }
     status.conditions = Some(conditions);
 }
@@ -151,6 +159,19 @@ fn containers_ready(input: &StatusInput<'_>, status: &PodStatus) -> Verdict {
         message if message.is_empty() => Verdict::HOLDS,
         message => Verdict::not("ContainersNotReady", message),
     }
+}
+
+fn all_restarting(input: &StatusInput<'_>, old: &PodStatus, status: &PodStatus) -> Verdict {
+    match status.phase.as_deref() {
+        Some("Succeeded") => return Verdict::not("PodCompleted", ""),
+        Some("Failed") => return Verdict::not("PodFailed", ""),
+        _ => {}
+    }
+    if all_containers(input, old) == AllContainers::Settled || is_cleaned_up(input) {
+        return Verdict::not("", "");
+    }
+    let message = "container exited with restart policy rule".to_owned();
+    Verdict { reason: "RestartAllContainersStarted", message, ..Verdict::HOLDS }
 }
 
 fn readiness_gates(input: &StatusInput<'_>, conditions: &[PodCondition]) -> Verdict {

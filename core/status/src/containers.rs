@@ -1,5 +1,6 @@
 //! The statuses of a pod's containers: from the runtime where it holds them, else from what was known before.
 
+use core_runtime::restart::RESTARTING_ALL;
 use core_types::api::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, PodStatus, ResourceRequirements, Time, VolumeMount,
@@ -8,10 +9,11 @@ use core_types::runtime::ContainerState as Observed;
 use core_types::{ContainerKind, ObservedContainer, PodExt, WallTime};
 use k8s_openapi::api::core::v1::{ContainerUser, LinuxContainerUser, VolumeMountStatus};
 
+use crate::restart::{AllContainers, all_containers};
 use crate::{ProbeResult, RecursiveReadOnly, StatusInput, resources, restart};
 
 /// Reason of a container that ran and cannot be found any more.
-const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
+pub(crate) const LOST: &str = "ContainerStatusUnknown";
 /// Exit code of such a container: that of a process that was killed.
 const LOST_EXIT_CODE: i32 = 137;
 
@@ -29,7 +31,8 @@ struct Row<'a> {
 /// Statuses of the regular containers, by name.
 pub(crate) fn regular(input: &StatusInput<'_>, old: &PodStatus) -> Vec<ContainerStatus> {
     let rows = rows(input).filter(|row| row.kind == ContainerKind::Regular);
-    let mut statuses = convert_all(input, rows, old.container_statuses.as_deref());
+    let all = all_containers(input, old);
+    let mut statuses = convert_all(input, rows, old.container_statuses.as_deref(), all);
     statuses.sort_by(|a, b| a.name.cmp(&b.name));
     statuses
 }
@@ -37,7 +40,7 @@ pub(crate) fn regular(input: &StatusInput<'_>, old: &PodStatus) -> Vec<Container
 /// Statuses of the init containers and sidecars, in the order of the spec.
 pub(crate) fn init(input: &StatusInput<'_>, old: &PodStatus) -> Vec<ContainerStatus> {
     let rows = rows(input).filter(|row| row.kind != ContainerKind::Regular);
-    convert_all(input, rows, old.init_container_statuses.as_deref())
+    convert_all(input, rows, old.init_container_statuses.as_deref(), all_containers(input, old))
 }
 
 /// Statuses of the ephemeral containers, by name.
@@ -51,16 +54,17 @@ pub(crate) fn ephemeral(input: &StatusInput<'_>, old: &PodStatus) -> Vec<Contain
         spec: None,
         kind: ContainerKind::Ephemeral,
     });
-    let mut statuses = convert_all(input, rows, old.ephemeral_container_statuses.as_deref());
+    let known = old.ephemeral_container_statuses.as_deref();
+    let mut statuses = convert_all(input, rows, known, AllContainers::Settled);
     statuses.sort_by(|a, b| a.name.cmp(&b.name));
     statuses
 }
 
 /// A terminated state for a container of which only that much is known.
-pub(crate) fn lost(message: &str) -> ContainerState {
+pub(crate) fn lost(reason: &str, message: &str) -> ContainerState {
     ContainerState {
         terminated: Some(ContainerStateTerminated {
-            reason: Some(STATUS_UNKNOWN.to_owned()),
+            reason: Some(reason.to_owned()),
             message: Some(message.to_owned()),
             exit_code: LOST_EXIT_CODE,
             ..ContainerStateTerminated::default()
@@ -104,20 +108,26 @@ fn convert_all<'a>(
     input: &StatusInput<'_>,
     rows: impl Iterator<Item = Row<'a>>,
     old: Option<&[ContainerStatus]>,
+    all: AllContainers,
 ) -> Vec<ContainerStatus> {
     rows.map(|row| {
         let old = old.unwrap_or_default().iter().find(|status| status.name == row.name);
-        convert(input, &row, old)
+        convert(input, &row, old, all)
     })
     .collect()
 }
 
-fn convert(input: &StatusInput<'_>, row: &Row<'_>, old: Option<&ContainerStatus>) -> ContainerStatus {
+fn convert(
+    input: &StatusInput<'_>,
+    row: &Row<'_>,
+    old: Option<&ContainerStatus>,
+    all: AllContainers,
+) -> ContainerStatus {
     let mut instances = input.observed.into_iter().flat_map(|observed| observed.instances(row.name));
     let mut status = match instances.next() {
-        None => without_instance(input, row, old),
+        None => without_instance(input, row, old, all),
         Some(latest) => {
-            let mut status = from_instance(input, row, latest, old);
+            let mut status = from_instance(input, row, latest, old, all);
             // What was said of an instance that got lost stays said.
             let is_settled = latest.state() == Observed::Unknown
                 && old.is_some_and(|old| old.container_id == status.container_id);
@@ -128,7 +138,7 @@ fn convert(input: &StatusInput<'_>, row: &Row<'_>, old: Option<&ContainerStatus>
             status
         }
     };
-    if !init_is_done(input, row, &mut status) {
+    if all == AllContainers::Settled && !init_is_done(input, row, &mut status) {
         explain_waiting(input, row, &mut status);
     }
     set_started_and_ready(input, row, old, &mut status);
@@ -140,6 +150,7 @@ fn without_instance(
     input: &StatusInput<'_>,
     row: &Row<'_>,
     old: Option<&ContainerStatus>,
+    all: AllContainers,
 ) -> ContainerStatus {
     let Some(old) = old.filter(|old| old.container_id.is_some() || ended(old).is_some()) else {
         return ContainerStatus {
@@ -153,12 +164,21 @@ fn without_instance(
         };
     };
     let mut status = old.clone();
+    if all == AllContainers::Restarting {
+        match waiting(old) {
+            None => removed_for_restart(&mut status),
+            Some(why) if why.reason.as_deref() == Some(RESTARTING_ALL) => {}
+            Some(_) => status.state = Some(default_waiting(input)),
+        }
+        return status;
+    }
     if ended(old).is_some() {
         return status;
     }
     status.state = Some(default_waiting(input));
     if running(old).is_some() && last_end(old).is_none() {
         status.last_state = Some(lost(
+            LOST,
             "The container could not be located when the pod was deleted.  The container used to be Running",
         ));
         if input.pod.metadata.deletion_timestamp.is_none() {
@@ -168,12 +188,21 @@ fn without_instance(
     status
 }
 
+/// Status of a container that was removed because all containers of the pod are restarted.
+fn removed_for_restart(status: &mut ContainerStatus) {
+    const REMOVED: &str = "The container is removed because RestartAllContainers in place";
+    status.state = Some(waiting_state(RESTARTING_ALL, REMOVED));
+    status.last_state = Some(lost(RESTARTING_ALL, REMOVED));
+    status.restart_count += 1;
+}
+
 /// Status of a container from its newest instance in the runtime.
 fn from_instance(
     input: &StatusInput<'_>,
     row: &Row<'_>,
     latest: &ObservedContainer,
     old: Option<&ContainerStatus>,
+    all: AllContainers,
 ) -> ContainerStatus {
     let container_id = container_id(input, latest);
     let is_same = old.is_some_and(|old| old.container_id.as_deref() == Some(container_id.as_str()));
@@ -218,7 +247,9 @@ fn from_instance(
             }
         }
         Observed::Unknown if running(old).is_some() => {
-            status.state = Some(lost("The container could not be located when the pod was terminated"));
+            let reason = if all == AllContainers::Restarting { RESTARTING_ALL } else { LOST };
+            status.state =
+                Some(lost(reason, "The container could not be located when the pod was terminated"));
             status.restart_count = status.restart_count.max(old.restart_count.saturating_add(1));
         }
         // Known to be lost already: it stays so.

@@ -3,7 +3,7 @@
 use core_types::api::{ContainerState, ContainerStatus, Pod, PodStatus, Time};
 use core_types::{ContainerKind, PodExt, WallTime};
 
-use crate::containers::{ended, last_end, lost, running, waiting};
+use crate::containers::{LOST, ended, last_end, lost, running, waiting};
 
 /// Bytes of termination messages in the status of one pod; each container has an equal share (CONTRACT 3.17).
 const POD_MESSAGE_BYTES: usize = 12 * 1024;
@@ -51,7 +51,7 @@ pub(crate) fn normalize(pod: &Pod, status: &mut PodStatus) {
 
 fn end_container(status: &mut ContainerStatus) {
     if ended(status).is_none() {
-        status.state = Some(lost("The container could not be located when the pod was terminated"));
+        status.state = Some(lost(LOST, "The container could not be located when the pod was terminated"));
         status.started = Some(false);
         status.ready = false;
     }

@@ -5,12 +5,13 @@
 //! published pod into the content of `podwright why POD`.
 //!
 //! Guarantees:
-//! - The same input gives the same status, and a status that is fed back as the last one comes out unchanged.
+//! - The same input gives the same status, and a status that is fed back as the last one comes out unchanged, except that
+//!   the last sign of a restart of all containers is shown once.
 //! - ST-1: a terminal phase never changes. ST-2: `restartCount` never falls.
 //! - SP-2: with the last status at hand, nothing changes because the agent was restarted.
 //!
 //! Left out: when a status is sent and what of it (the status manager's patch decision); DRA and device health, which own
-//! parts of the status that do not exist yet; `RestartAllContainers`.
+//! parts of the status that do not exist yet.
 
 mod addresses;
 mod conditions;
@@ -29,7 +30,7 @@ use core_cm::PodResources;
 use core_cm::resize::ResizeConditions;
 use core_types::api::{Pod, PodStatus};
 use core_types::view::Lifecycle;
-use core_types::{ContainerId, ObservedPod, QosClass, WallTime};
+use core_types::{ContainerId, ObservedPod, PodGates, QosClass, RestartRules, WallTime};
 
 pub use core_types::runtime::RecursiveReadOnly;
 pub use explain::{Cause, ContainerRow, Explanation, LastError, State, explain};
@@ -92,6 +93,8 @@ pub struct NodeFacts {
     pub runtime_name: String,
     /// What the pod's runtime handler can do.
     pub recursive_read_only: RecursiveReadOnly,
+    /// What pods may use.
+    pub gates: PodGates,
 }
 
 /// Why a container does not run (CONTRACT 3.13).
@@ -189,6 +192,13 @@ fn rejected(old: &PodStatus, reason: &str, message: &str) -> PodStatus {
         reason: Some(reason.to_owned()),
         message: Some(format!("Pod was rejected: {message}")),
         ..PodStatus::default()
+    }
+}
+
+impl StatusInput<'_> {
+    /// Which restart rules count.
+    fn rules(&self) -> RestartRules {
+        self.node.gates.restart_rules
     }
 }
 

@@ -1,6 +1,6 @@
 //! The phase of a pod, with its reason and message.
 
-use core_runtime::restart::restarts_after;
+use core_runtime::restart::restarts_from;
 use core_types::api::{Container, ContainerStatus, PodStatus};
 use core_types::view::Lifecycle;
 use core_types::{ContainerKind, PodExt, keys};
@@ -111,7 +111,7 @@ fn count_init(
     let end = status.and_then(|status| ended(status).or_else(|| waiting(status).and(last_end(status))));
     match end {
         Some(end) if end.exit_code == 0 => {}
-        Some(end) if restarts_after(input.pod, spec, end.exit_code) => {}
+        Some(end) if restarts_from(input.pod, spec, end, input.rules()) => {}
         Some(_) => tally.failed_for_good += 1,
         None => tally.pending_init += 1,
     }
@@ -146,7 +146,7 @@ fn count_regular(
         tally.running += 1;
     } else if let Some(end) = end {
         tally.stopped += 1;
-        tally.stopped_for_good += usize::from(!restarts_after(input.pod, spec, end.exit_code));
+        tally.stopped_for_good += usize::from(!restarts_from(input.pod, spec, end, input.rules()));
         tally.succeeded += usize::from(ended(status).is_some_and(|end| end.exit_code == 0));
     } else {
         tally.waiting += 1;

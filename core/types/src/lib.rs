@@ -7,7 +7,8 @@
 pub mod downward;
 pub mod event;
 pub mod expansion;
-pub mod http_get;
+pub mod gates;
+mod http_get;
 pub mod ids;
 pub mod invariant;
 pub mod keys;
@@ -36,6 +37,7 @@ pub mod api {
 }
 
 pub use event::{EventRecord, EventType, ObjectKind, ObjectRef};
+pub use gates::{PodGates, RestartRules, StopSignals};
 pub use http_get::{HttpGet, HttpScheme};
 pub use ids::{ContainerId, PodKey, PodUid, SandboxId};
 pub use invariant::Invariant;

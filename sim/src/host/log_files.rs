@@ -57,6 +57,22 @@ impl FakeLogFiles {
         logs.writers.insert(log.to_owned(), Writer { file: log.to_owned(), wrote_at: now, left: BYTES });
     }
 
+    /// The highest number of a container's logs. `dir` is their directory.
+    pub(super) fn highest_number(&self, dir: &Path) -> Option<u32> {
+        lock(&self.logs).files.keys().filter_map(|path| number_in(dir, path)).max()
+    }
+
+    /// Removes a container's logs except these numbers.
+    pub(super) fn keep_numbers(&self, dir: &Path, keep: &[u32]) {
+        let goes = |path: &str| number_in(dir, path).is_some_and(|number| !keep.contains(&number));
+        self.written().files.retain(|path, _| !goes(path));
+    }
+
+    /// Removes all logs of a pod. `dir` is their directory.
+    pub(super) fn remove_below(&self, dir: &Path) {
+        self.written().files.retain(|path, _| !Path::new(path).starts_with(dir));
+    }
+
     /// The runtime opens a log anew.
     pub fn reopen(&self, log: &str) {
         let mut logs = self.written();
@@ -95,6 +111,12 @@ impl FakeLogFiles {
         }
         logs
     }
+}
+
+/// `N` of a file `N.log`, rotated or not, in this directory.
+fn number_in(dir: &Path, path: &str) -> Option<u32> {
+    let name = Path::new(path).strip_prefix(dir).ok()?.to_str()?;
+    name.split_once(".log")?.0.parse().ok()
 }
 
 /// The directory of a log.

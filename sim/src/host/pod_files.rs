@@ -12,7 +12,7 @@ use core_volumes::{VolumePayload, VolumePlugin, VolumeSetup};
 use ports::pod_files::{LogLink, LogTail, SubPathRequest};
 use ports::{FileError, PodFiles};
 
-use super::{is_plain_name, lock};
+use super::{FakeLogFiles, is_plain_name, lock};
 use crate::faults::Faults;
 
 /// Where the directories of pods are.
@@ -30,6 +30,7 @@ pub struct FakeFiles {
     unmounts: UnmountWatcher,
     dirs: Mutex<BTreeMap<PodUid, PodDir>>,
     logs: Mutex<BTreeSet<PodUid>>,
+    log_files: Arc<FakeLogFiles>,
 }
 
 /// What is in the directory of a pod, by path.
@@ -42,8 +43,8 @@ struct PodDir {
 
 impl FakeFiles {
     /// No directories.
-    pub fn new(faults: Arc<Faults>, unmounts: UnmountWatcher) -> Self {
-        Self { faults, unmounts, dirs: Mutex::default(), logs: Mutex::default() }
+    pub fn new(faults: Arc<Faults>, unmounts: UnmountWatcher, log_files: Arc<FakeLogFiles>) -> Self {
+        Self { faults, unmounts, dirs: Mutex::default(), logs: Mutex::default(), log_files }
     }
 
     /// Pods that have a directory or logs.
@@ -91,6 +92,10 @@ fn pod_path(uid: &PodUid) -> Result<PathBuf, FileError> {
     component(Path::new(PODS_DIR), uid.as_str())
 }
 
+fn log_path(key: &PodKey, uid: &PodUid) -> Result<PathBuf, FileError> {
+    component(Path::new(POD_LOGS_DIR), &format!("{}_{}_{uid}", key.namespace, key.name))
+}
+
 fn volume_path(pod: &Path, plugin: VolumePlugin, name: &str) -> Result<PathBuf, FileError> {
     component(&pod.join("volumes").join(plugin.dir_name()), name)
 }
@@ -108,14 +113,14 @@ impl PodFiles for FakeFiles {
 
     async fn ensure_log_dir(
         &self,
-        _key: &PodKey,
+        key: &PodKey,
         uid: &PodUid,
         container: &str,
     ) -> Result<Option<u32>, FileError> {
-        let path = component(&component(Path::new(POD_LOGS_DIR), uid.as_str())?, container)?;
+        let path = component(&log_path(key, uid)?, container)?;
         self.disk_has_room("create directory", &path)?;
         lock(&self.logs).insert(uid.clone());
-        Ok(None)
+        Ok(self.log_files.highest_number(&path))
     }
 
     async fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError> {
@@ -231,11 +236,12 @@ impl PodFiles for FakeFiles {
 
     async fn remove_container_logs(
         &self,
-        _key: &PodKey,
-        _uid: &PodUid,
-        _container: &str,
-        _keep_attempts: &[u32],
+        key: &PodKey,
+        uid: &PodUid,
+        container: &str,
+        keep_attempts: &[u32],
     ) -> Result<(), FileError> {
+        self.log_files.keep_numbers(&component(&log_path(key, uid)?, container)?, keep_attempts);
         Ok(())
     }
 
@@ -251,7 +257,8 @@ impl PodFiles for FakeFiles {
         Ok(())
     }
 
-    async fn remove_pod_logs(&self, _key: &PodKey, uid: &PodUid) -> Result<(), FileError> {
+    async fn remove_pod_logs(&self, key: &PodKey, uid: &PodUid) -> Result<(), FileError> {
+        self.log_files.remove_below(&log_path(key, uid)?);
         lock(&self.logs).remove(uid);
         Ok(())
     }

@@ -27,11 +27,10 @@ impl FakeRuntime {
 
     fn exit_plan(&self, id: &ContainerId) -> Option<(i32, u64)> {
         let store = self.store();
-        let args = &store.containers.get(id)?.config.args;
-        match args.as_slice() {
-            [word, code, secs] if word == "exit" => Some((code.parse().ok()?, secs.parse().ok()?)),
-            _ => None,
-        }
+        let config = &store.containers.get(id)?.config;
+        let ends = |word: &String| word == "exit" || (word == "once" && config.attempt == 0);
+        let at = config.args.iter().position(ends)?;
+        Some((config.args.get(at + 1)?.parse().ok()?, config.args.get(at + 2)?.parse().ok()?))
     }
 }
 
@@ -167,6 +166,7 @@ impl ContainerRuntime for FakeRuntime {
             tokio::time::sleep(grace).await;
         }
         self.call("StopContainer", || {
+            self.store().check_stop(id);
             self.kill_container(id, if self.is_stubborn(id) { 137 } else { 143 });
             Ok(())
         })

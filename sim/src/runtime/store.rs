@@ -206,6 +206,7 @@ impl Store {
             return Err(failed(CALL, "sandbox is not running"));
         }
         self.check_start(id);
+        self.check_order(id);
         if let Some(container) = self.containers.get_mut(id) {
             container.state = ContainerState::Running;
             container.started_at = now;

@@ -18,6 +18,7 @@ mod resize;
 mod resources;
 mod rest;
 mod restart;
+mod restart_rules;
 mod url_source;
 mod user_namespaces;
 mod volumes;

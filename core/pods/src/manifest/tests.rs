@@ -25,7 +25,12 @@ spec:
 const SEEN: WallTime = WallTime::from_unix_secs(1_700_000_000);
 
 fn context(source: PodSource) -> StaticContext<'static> {
-    StaticContext { node_name: "node-1", source, origin: "/etc/kubernetes/manifests/web.yaml" }
+    StaticContext {
+        node_name: "node-1",
+        source,
+        origin: "/etc/kubernetes/manifests/web.yaml",
+        gates: PodGates::default(),
+    }
 }
 
 fn file(text: &str) -> Result<Manifest, Vec<ManifestIssue>> {
@@ -390,10 +395,6 @@ fn what_is_not_implemented_is_refused_by_name() {
             "spec.containers[0].lifecycle.stopSignal: Forbidden: stop signals are not implemented yet: remove the field",
         ),
         (
-            with_container("restartPolicy: Never"),
-            "spec.containers[0].restartPolicy: Forbidden: restart policies of single containers are not implemented yet: set the pod's spec.restartPolicy",
-        ),
-        (
             with_spec("volumes: [{name: v, nfs: {server: s, path: /}}]"),
             "spec.volumes[0].nfs: Forbidden: nfs volumes are not implemented yet: use an emptyDir, hostPath or downwardAPI volume",
         ),
@@ -482,7 +483,7 @@ proptest! {
             let mut pod = manifest.pods[0].as_ref().clone();
             apply_api_defaults(&mut pod);
             prop_assert_eq!(&pod, manifest.pods[0].as_ref());
-            prop_assert!(validate_pod(&pod).is_empty());
+            prop_assert!(validate_pod(&pod, PodGates::default()).is_empty());
         }
     }
 }

@@ -25,7 +25,7 @@ fn names(set: &ManifestSet) -> Vec<String> {
 
 #[test]
 fn a_broken_file_keeps_its_last_good_pod_and_disturbs_no_other() {
-    let mut set = ManifestSet::new("n", PodSource::File);
+    let mut set = ManifestSet::new("n", PodSource::File, PodGates::default());
     replace(&mut set, &[("a", Ok(GOOD)), ("b", Ok(OTHER))], 1);
     assert_eq!(names(&set), ["default/web-n", "default/other-n"]);
     assert_eq!(set.problems(), []);
@@ -55,7 +55,7 @@ fn a_broken_file_keeps_its_last_good_pod_and_disturbs_no_other() {
 
 #[test]
 fn a_file_that_was_never_good_gives_a_problem_only() {
-    let mut set = ManifestSet::new("n", PodSource::File);
+    let mut set = ManifestSet::new("n", PodSource::File, PodGates::default());
     replace(&mut set, &[("a", Ok("kind: Deployment"))], 1);
     assert_eq!(names(&set), Vec::<String>::new());
     assert!(set.problems()[0].message.ends_with("\nnothing runs from it until it is mended"));
@@ -63,7 +63,7 @@ fn a_file_that_was_never_good_gives_a_problem_only() {
 
 #[test]
 fn a_removed_file_takes_its_pod_and_its_problem_along() {
-    let mut set = ManifestSet::new("n", PodSource::File);
+    let mut set = ManifestSet::new("n", PodSource::File, PodGates::default());
     replace(&mut set, &[("a", Ok(GOOD)), ("b", Ok("x"))], 1);
     replace(&mut set, &[], 2);
     assert_eq!((names(&set), set.problems()), (vec![], vec![]));
@@ -71,7 +71,7 @@ fn a_removed_file_takes_its_pod_and_its_problem_along() {
 
 #[test]
 fn unchanged_bytes_are_not_read_again() {
-    let mut set = ManifestSet::new("n", PodSource::File);
+    let mut set = ManifestSet::new("n", PodSource::File, PodGates::default());
     let with_unknown = GOOD.replace("kind: Pod", "kind: Pod, kinf: 1");
     assert_eq!(
         replace(&mut set, &[("a", Ok(&with_unknown))], 1),
@@ -85,13 +85,13 @@ fn unchanged_bytes_are_not_read_again() {
 #[test]
 fn what_a_manifest_may_hold_depends_on_the_source() {
     let list = format!("{{apiVersion: v1, kind: PodList, items: [{GOOD}, {OTHER}]}}");
-    let mut set = ManifestSet::new("n", PodSource::Http);
+    let mut set = ManifestSet::new("n", PodSource::Http, PodGates::default());
     replace(&mut set, &[("http://x", Ok(&list))], 1);
     assert_eq!(names(&set), ["default/web-n", "default/other-n"]);
-    let mut set = ManifestSet::new("n", PodSource::File);
+    let mut set = ManifestSet::new("n", PodSource::File, PodGates::default());
     replace(&mut set, &[("a", Ok(&list))], 1);
     assert_eq!(names(&set), Vec::<String>::new());
-    let mut set = ManifestSet::new("n", PodSource::Local);
+    let mut set = ManifestSet::new("n", PodSource::Local, PodGates::default());
     replace(&mut set, &[("a", Ok(&format!("{GOOD}\n---\n{OTHER}")))], 1);
     assert_eq!(names(&set), ["default/web", "default/other"]);
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use core_types::PodGates;
 use core_types::api::{Container, ContainerPort, PodSpec, VolumeMount};
 
-use super::{Errors, Path, env, lifecycle, names, probes, resources, security};
+use super::{Errors, Path, env, lifecycle, names, probes, resources, restart, security};
 
 const MOUNT_PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
 
 /// `spec.containers` and `spec.initContainers`.
-pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mut Errors) {
+pub(super) fn validate_all(spec: &PodSpec, gates: PodGates, volumes: &BTreeSet<&str>, errors: &mut Errors) {
     let path = Path::root("spec").child("containers");
     let mut seen = BTreeSet::new();
     if spec.containers.is_empty() {
@@ -23,7 +24,7 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mu
             errors.duplicate(&path.child("name"), &container.name);
         }
         validate_lifecycle(container, spec, &path, errors);
-        validate_restart_policy(container, &path, errors);
+        restart::validate_regular(container, gates.restart_rules, &path, errors);
     }
     validate_host_port_conflicts(spec.containers.iter().enumerate(), &path, errors);
 
@@ -31,7 +32,7 @@ pub(super) fn validate_all(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mu
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let at = path.index(index);
         validate_common(container, spec, volumes, &at, errors);
-        validate_restart_policy(container, &at, errors);
+        restart::validate_init(container, gates.restart_rules, &at, errors);
         if !container.name.is_empty() && !seen.insert(container.name.as_str()) {
             errors.duplicate(&at.child("name"), &container.name);
         }
@@ -87,17 +88,6 @@ fn validate_lifecycle(container: &Container, spec: &PodSpec, path: &Path, errors
     if let Some(lifecycle) = &container.lifecycle {
         let grace_secs = spec.termination_grace_period_seconds;
         lifecycle::validate(lifecycle, grace_secs, &path.child("lifecycle"), errors);
-    }
-}
-
-fn validate_restart_policy(container: &Container, path: &Path, errors: &mut Errors) {
-    let field = path.child("restartPolicy");
-    match container.restart_policy.as_deref() {
-        None if container.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty()) => {
-            errors.required(&field, "must specify restartPolicy when restart rules are used");
-        }
-        None | Some("Always" | "Never" | "OnFailure") => {}
-        Some(other) => errors.not_supported(&field, other, &["Always", "Never", "OnFailure"]),
     }
 }
 

@@ -22,6 +22,8 @@ pub enum FieldErrorKind {
     Forbidden,
     /// Its value is too long.
     TooLong,
+    /// More items than allowed.
+    TooMany,
 }
 
 impl FieldErrorKind {
@@ -35,6 +37,7 @@ impl FieldErrorKind {
             Self::NotFound => "Not found",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
         }
     }
 }
@@ -163,6 +166,12 @@ impl Errors {
         for message in messages {
             self.invalid(field, value, message);
         }
+    }
+
+    /// `max` is more than one.
+    pub(crate) fn too_many(&mut self, field: &Path, count: usize, max: usize) {
+        let detail = format!("must have at most {max} items");
+        self.push(field, FieldErrorKind::TooMany, Some(Shown(count.to_string())), detail);
     }
 
     pub(crate) fn duplicate(&mut self, field: &Path, value: impl Into<Shown>) {

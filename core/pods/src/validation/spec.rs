@@ -1,14 +1,15 @@
 //! `spec` of a pod: the order of the checks is upstream's, so that the first error is upstream's first error.
 
+use core_types::PodGates;
 use core_types::api::{PodSpec, Toleration};
 
 use super::{Errors, Path, container, metadata, names, network, pod_resources, security, volumes};
 
-pub(super) fn validate(spec: &PodSpec, errors: &mut Errors) {
+pub(super) fn validate(spec: &PodSpec, gates: PodGates, errors: &mut Errors) {
     let path = Path::root("spec");
     let known_volumes =
         volumes::validate(spec.volumes.as_deref().unwrap_or_default(), &path.child("volumes"), errors);
-    container::validate_all(spec, &known_volumes, errors);
+    container::validate_all(spec, gates, &known_volumes, errors);
     pod_resources::validate(spec, &path, errors);
     network::validate_host_network_ports(spec, &path, errors);
     let field = |text: &Option<String>| text.clone().unwrap_or_default();

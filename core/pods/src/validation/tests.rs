@@ -2,18 +2,23 @@
 
 use super::*;
 use crate::manifest::apply_api_defaults;
+use core_types::RestartRules;
 use serde_json::{Value, json};
 
 fn errors(spec: Value) -> Vec<String> {
     errors_of(json!({"metadata": {"name": "a", "namespace": "default"}, "spec": spec}))
 }
 
-fn errors_of(mut pod: Value) -> Vec<String> {
+fn errors_of(pod: Value) -> Vec<String> {
+    errors_with(pod, PodGates::default())
+}
+
+fn errors_with(mut pod: Value, gates: PodGates) -> Vec<String> {
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
     let mut pod: Pod = serde_json::from_value(pod).unwrap();
     apply_api_defaults(&mut pod);
-    validate_pod(&pod).iter().map(ToString::to_string).collect()
+    validate_pod(&pod, gates).iter().map(ToString::to_string).collect()
 }
 
 fn container(fields: Value) -> Value {
@@ -117,6 +122,76 @@ fn containers_are_checked() {
             "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
         ),
     ]);
+}
+
+#[test]
+fn restart_rules_are_checked_as_far_as_gates_let_them_be() {
+    let rules = |count: usize, action: &str| {
+        json!({"restartPolicy": "Never", "restartPolicyRules": vec![
+            json!({"action": action, "exitCodes": {"operator": "In", "values": [42]}}); count
+        ]})
+    };
+    let init = |policy: &str, fields: Value| {
+        let mut container = json!({"name": "i", "image": "i"});
+        container.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+        container["restartPolicy"] = policy.into();
+        spec(json!({"initContainers": [container]}))
+    };
+    let (of_pod, of_containers, all) =
+        (RestartRules::OfPod, RestartRules::OfContainers, RestartRules::OfAllContainers);
+    let policies = "supported values: \"Always\", \"Never\", \"OnFailure\"";
+    for (pod, gate, expected) in [
+        (container(rules(20, "RestartAllContainers")), all, vec![]),
+        (init("Always", rules(1, "RestartAllContainers")), all, vec![]),
+        (
+            container(rules(21, "Restart")),
+            all,
+            vec!["containers[0].restartPolicyRules: Too many: 21: must have at most 20 items".to_owned()],
+        ),
+        (
+            container(rules(1, "Stop")),
+            all,
+            vec!["containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"".to_owned()],
+        ),
+        (
+            container(rules(1, "RestartAllContainers")),
+            of_containers,
+            vec!["containers[0].restartPolicyRules[0].action: Unsupported value: \"RestartAllContainers\": supported values: \"Restart\"".to_owned()],
+        ),
+        (
+            container(json!({"restartPolicyRules": [{"action": "Restart"}]})),
+            all,
+            vec![
+                "containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used".to_owned(),
+                "containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified".to_owned(),
+            ],
+        ),
+        (
+            container(json!({"restartPolicy": "Sometimes"})),
+            all,
+            vec![format!("containers[0].restartPolicy: Unsupported value: \"Sometimes\": {policies}")],
+        ),
+        (
+            container(rules(1, "Restart")),
+            of_pod,
+            vec!["containers[0].restartPolicy: Forbidden: may not be set for non-init containers".to_owned()],
+        ),
+        (
+            init("Always", rules(1, "Restart")),
+            of_containers,
+            vec!["initContainers[0].restartPolicyRules: Forbidden: restartPolicyRules are not allowed for init containers with restart policy Always".to_owned()],
+        ),
+        (
+            init("Never", json!({})),
+            of_pod,
+            vec!["initContainers[0].restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"".to_owned()],
+        ),
+    ] {
+        let pod = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": pod});
+        let found = errors_with(pod.clone(), PodGates { restart_rules: gate, ..PodGates::default() });
+        let expected: Vec<_> = expected.into_iter().map(|text| format!("spec.{text}")).collect();
+        assert_eq!(found, expected, "{gate:?} {pod}");
+    }
 }
 
 #[test]

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use core_types::runtime::ContainerState;
 use core_types::{ContainerId, ObservedPod, ObservedSandbox};
 
-use super::Action;
+use super::{Action, DeadLog};
 
 /// Appends the removals that are possible once `actions` are done.
 pub(super) fn remove_dead(actions: &mut Vec<Action>, observed: &ObservedPod) {
     let mut gone: BTreeSet<ContainerId> = actions
         .iter()
         .filter_map(|action| match action {
-            Action::RemoveContainer(id) => Some(id.clone()),
+            Action::RemoveContainer { id, .. } => Some(id.clone()),
             _ => None,
         })
         .collect();
@@ -28,7 +28,7 @@ pub(super) fn remove_dead(actions: &mut Vec<Action>, observed: &ObservedPod) {
         };
         if is_dead && !gone.contains(container.id()) && !kept.insert(container.name()) {
             gone.insert(container.id().clone());
-            actions.push(Action::RemoveContainer(container.id().clone()));
+            actions.push(Action::RemoveContainer { id: container.id().clone(), log: DeadLog::Removed });
         }
     }
     let empty_old = observed.sandboxes.iter().skip(1).filter(|sandbox| {

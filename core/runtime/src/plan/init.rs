@@ -132,7 +132,7 @@ impl Scan {
             ContainerState::Created => self.starts.push(index),
             ContainerState::Running => {}
             ContainerState::Exited if has_failed(instance) => {
-                if !restarts_after(pod, container.spec, instance.status.exit_code) {
+                if !restarts_after(pod, container.spec, instance.status.exit_code, draft.input.rules) {
                     return Outcome::Failed;
                 }
                 self.starts.push(index);
@@ -140,7 +140,7 @@ impl Scan {
             ContainerState::Exited if is_last => self.initialized = true,
             ContainerState::Exited => self.starts.push(index + 1),
             ContainerState::Unknown => {
-                if !restarts_when_lost(pod, container.spec) {
+                if !restarts_when_lost(pod, container.spec, draft.input.rules) {
                     return Outcome::Failed;
                 }
                 draft.stop(container, instance.id(), StopReason::UnknownState, unknown_message());

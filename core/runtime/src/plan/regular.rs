@@ -18,7 +18,8 @@ pub(super) enum Outcome {
 pub(super) fn step(draft: &mut Draft<'_>) -> Outcome {
     let regular: Vec<_> =
         draft.containers.iter().copied().filter(|c| c.kind == ContainerKind::Regular).collect();
-    let is_deleted = draft.input.pod.metadata.deletion_timestamp.is_some();
+    let (pod, rules) = (draft.input.pod, draft.input.rules);
+    let is_deleted = pod.metadata.deletion_timestamp.is_some();
     let mut outcome = Outcome::NothingLeft;
     for container in regular {
         let name = &container.spec.name;
@@ -41,7 +42,7 @@ pub(super) fn step(draft: &mut Draft<'_>) -> Outcome {
                     }
                     continue;
                 };
-                let restarts = restarts_when_lost(draft.input.pod, container.spec);
+                let restarts = restarts_when_lost(pod, container.spec, rules);
                 let then = if restarts { ", will be restarted" } else { "" };
                 let message = format!("Container {name} {}{then}", failed.text());
                 draft.stop(container, instance.id(), StopReason::ProbeFailed(failed), message);
@@ -58,9 +59,7 @@ pub(super) fn step(draft: &mut Draft<'_>) -> Outcome {
                 true
             }
             ContainerState::Created => true,
-            ContainerState::Exited => {
-                restarts_after(draft.input.pod, container.spec, instance.status.exit_code)
-            }
+            ContainerState::Exited => restarts_after(pod, container.spec, instance.status.exit_code, rules),
         };
         if restarts && !is_deleted {
             draft.start(container);

@@ -2,10 +2,12 @@
 
 use core_types::api::Pod;
 use core_types::runtime::ContainerState;
-use core_types::{ContainerKind, ObservedPod, ObservedSandbox, PodExt, SandboxId};
+use core_types::{
+    ContainerKind, ContainerRef, ObservedContainer, ObservedPod, ObservedSandbox, PodExt, SandboxId,
+};
 
-use super::{Action, Draft, StopReason, terminate};
-use crate::restart::succeeds_once;
+use super::{Action, DeadLog, Draft, StopReason, terminate};
+use crate::restart::restarts_after;
 
 /// Why a sandbox is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,26 +56,28 @@ pub(super) fn check<'a>(pod: &Pod, observed: &'a ObservedPod) -> Verdict<'a> {
 
 /// Plans a new sandbox, or the end of the pod when nothing may start any more.
 pub(super) fn replace(draft: &mut Draft<'_>, attempt: u32, change: SandboxChange) {
-    let (pod, observed) = (draft.input.pod, draft.input.observed);
-    let ran_once = pod.restart_policy() == "Never" && attempt != 0 && !observed.containers.is_empty();
-    if ran_once || pod.metadata.deletion_timestamp.is_some() {
-        return draft.finish_pod();
-    }
+    let (pod, observed, rules) = (draft.input.pod, draft.input.observed, draft.input.rules);
     let regular: Vec<_> = draft
         .containers
         .iter()
         .copied()
         .filter(|container| container.kind == ContainerKind::Regular)
         .collect();
-    let succeeded = |name: &str| {
-        let latest = observed.latest(name);
-        latest.is_some_and(|latest| latest.state() == ContainerState::Exited && latest.status.exit_code == 0)
+    let end = |container: &ContainerRef<'_>| {
+        draft.latest(container).filter(|latest| latest.state() == ContainerState::Exited)
     };
-    let open: Vec<_> = regular
-        .iter()
-        .copied()
-        .filter(|container| !(succeeds_once(pod, container.spec) && succeeded(&container.spec.name)))
-        .collect();
+    let restarts = |container: &ContainerRef<'_>, end: &ObservedContainer| {
+        restarts_after(pod, container.spec, end.status.exit_code, rules)
+    };
+    let any_restarts =
+        regular.iter().any(|container| end(container).is_some_and(|end| restarts(container, end)));
+    let ran_once =
+        pod.restart_policy() == "Never" && attempt != 0 && !observed.containers.is_empty() && !any_restarts;
+    if ran_once || pod.metadata.deletion_timestamp.is_some() {
+        return draft.finish_pod();
+    }
+    let is_open = |container: &ContainerRef<'_>| end(container).is_none_or(|end| restarts(container, end));
+    let open: Vec<_> = regular.iter().copied().filter(is_open).collect();
     let was_initialized = regular.iter().any(|container| {
         draft.latest(container).is_some_and(|latest| latest.state() != ContainerState::Unknown)
     });
@@ -87,10 +91,11 @@ pub(super) fn replace(draft: &mut Draft<'_>, attempt: u32, change: SandboxChange
         let kind = draft.containers.iter().find(|container| container.spec.name == name).map(|c| c.kind);
         matches!(kind, Some(ContainerKind::Init | ContainerKind::Sidecar))
     };
-    // Initialization starts anew: what is left of it would look as if it had happened in the new sandbox.
+    // Initialization starts anew: what is left of it would look as if it had happened in the new sandbox. The logs stay:
+    // the next instances count on from them, also after a restart of the agent.
     let old_init = observed.containers.iter().filter(|container| is_init(container.name()));
     let removals: Vec<_> =
-        old_init.map(|container| Action::RemoveContainer(container.id().clone())).collect();
+        old_init.map(|c| Action::RemoveContainer { id: c.id().clone(), log: DeadLog::Kept }).collect();
     draft.sandbox_actions.extend(removals);
     draft.sandbox_actions.push(Action::CreateSandbox { attempt, change });
     match draft.containers.first().copied() {

@@ -72,6 +72,20 @@ pub(super) fn stop_all(pod: &Pod, observed: &ObservedPod, reason: StopReason) ->
     stages.into_iter().map(Action::StopContainers).collect()
 }
 
+/// Steps that stop the containers of the pod's two lists for a start anew: nobody waits for them (CONTRACT 3.12).
+pub(super) fn stop_for_restart(pod: &Pod, observed: &ObservedPod) -> Vec<Action> {
+    let refs = pod.container_refs();
+    let mut stages = stages(pod, observed, StopReason::AllRestarting, MIN_GRACE_SECS);
+    for stage in &mut stages {
+        stage.retain(|stop| refs.iter().any(|container| container.spec.name == stop.name));
+        for stop in stage {
+            "killing".clone_into(&mut stop.message);
+            stop.pre_stop = None;
+        }
+    }
+    non_empty(stages).into_iter().map(Action::StopContainers).collect()
+}
+
 /// Grace of a pod in seconds: the caller's, else the deletion's, else the spec's; never below the minimum.
 pub(super) fn pod_grace_secs(pod: &Pod, grace: Grace) -> i64 {
     let secs = match grace {

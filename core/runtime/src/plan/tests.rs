@@ -13,7 +13,7 @@ use crate::testing::{now_at, observed, observed_container, observed_sandbox, pod
 
 fn plan_at(pod: &Pod, observed: &ObservedPod, secs: u64) -> PodPlan {
     let mut backoff = CrashBackoff::new(DEFAULT_MAX);
-    backoff.observe(pod, observed, now_at(secs));
+    backoff.observe(pod, observed, RestartRules::default(), now_at(secs));
     let unstarted = BTreeSet::new();
     let input = PlanInput {
         pod,
@@ -22,6 +22,7 @@ fn plan_at(pod: &Pod, observed: &ObservedPod, secs: u64) -> PodPlan {
         unstarted: &unstarted,
         failed: &BTreeMap::new(),
         resized: &BTreeSet::new(),
+        rules: RestartRules::default(),
         now: now_at(secs),
     };
     plan(&input)
@@ -40,7 +41,7 @@ fn words(plan: &PodPlan) -> Vec<String> {
             format!("start {name} {count}")
         }
         Action::StartContainer { name, .. } => format!("start {name}"),
-        Action::RemoveContainer(id) => format!("remove {id}"),
+        Action::RemoveContainer { id, .. } => format!("remove {id}"),
         Action::RemoveSandbox(id) => format!("remove {id}"),
     };
     let mut words: Vec<_> = plan.actions.iter().map(word).collect();
@@ -125,6 +126,7 @@ fn a_container_that_needs_a_restart_for_its_size_is_restarted() {
             unstarted: &BTreeSet::new(),
             failed: &BTreeMap::new(),
             resized: &resized,
+            rules: RestartRules::default(),
             now: now_at(0),
         })
     };
@@ -154,6 +156,7 @@ fn a_failed_probe_stops_the_container_and_the_policy_starts_it_again() {
             unstarted: &BTreeSet::new(),
             failed: &failed.collect(),
             resized: &BTreeSet::new(),
+            rules: RestartRules::default(),
             now: now_at(0),
         })
     };
@@ -231,6 +234,37 @@ fn a_lost_sandbox_does_not_bring_a_finished_pod_back() {
 }
 
 #[test]
+fn policies_of_containers_decide_who_starts_in_a_new_sandbox() {
+    let with = |pod_policy: &str, a: &str, b: &str| {
+        let mut pod = pod(pod_policy, &[], &["a", "b"]);
+        let containers = &mut pod.spec.as_mut().unwrap().containers;
+        containers[0].restart_policy = Some(a.to_owned());
+        containers[1].restart_policy = Some(b.to_owned());
+        pod
+    };
+    for (pod_policy, policies, containers, expected) in [
+        ("Always", ("Never", "Always"), ["a-0:0", "b-0:1"], vec!["stop sandbox-0", "sandbox 1", "start b 1"]),
+        ("Always", ("Never", "OnFailure"), ["a-0:1", "b-0:0"], vec!["finished"]),
+        (
+            "Never",
+            ("Never", "OnFailure"),
+            ["a-0:1", "b-0:1"],
+            vec!["stop sandbox-0", "sandbox 1", "start b 1"],
+        ),
+        ("Never", ("Never", "OnFailure"), ["a-0:1", "b-0:0"], vec!["finished"]),
+        ("Never", ("Never", "OnFailure"), ["a-0:1", "b-0:run"], vec!["stop b-0", "finished"]),
+    ] {
+        let pod = with(pod_policy, policies.0, policies.1);
+        let seen = observed(&pod, false, instances(&pod, &containers));
+        assert_eq!(
+            words(&plan_at(&pod, &seen, 100_000)),
+            expected,
+            "{pod_policy} {policies:?} {containers:?}"
+        );
+    }
+}
+
+#[test]
 fn init_containers_run_one_after_another() {
     let the_pod = pod("Always", &["i", "j"], &["a"]);
     check(&the_pod, &[], &["start i"]);
@@ -284,6 +318,7 @@ fn a_sidecar_that_has_not_started_up_holds_back_the_next() {
         unstarted: &unstarted,
         failed: &BTreeMap::new(),
         resized: &BTreeSet::new(),
+        rules: RestartRules::default(),
         now: now_at(0),
     };
     assert!(words(&plan(&input)).is_empty());
@@ -324,6 +359,94 @@ fn dead_instances_beyond_one_and_empty_sandboxes_are_removed() {
     observed.containers[0].sandbox_id = SandboxId::from("sandbox-3");
     observed.containers[1].sandbox_id = SandboxId::from("sandbox-1");
     assert_eq!(words(&plan_at(&pod, &observed, 0)), ["remove sandbox-2"]);
+}
+
+/// A pod with an init container, a sidecar and two containers, of which `a` restarts all when it exits with 42.
+fn pod_that_restarts_all() -> Pod {
+    let mut pod = pod("Never", &["i", "side"], &["a", "b"]);
+    let a = &mut pod.spec.as_mut().unwrap().containers[0];
+    a.restart_policy = Some("Never".to_owned());
+    a.restart_policy_rules = serde_json::from_value(json!([
+        {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    ]))
+    .unwrap();
+    pod
+}
+
+#[test]
+fn rules_of_a_container_go_before_the_policy_of_the_pod() {
+    let mut the_pod = pod("Never", &["i"], &["a", "b"]);
+    let rule = |code: i32| json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [code]}}]);
+    let spec = the_pod.spec.as_mut().unwrap();
+    spec.containers[0].restart_policy = Some("Never".to_owned());
+    spec.containers[0].restart_policy_rules = serde_json::from_value(rule(42)).unwrap();
+    let init = &mut spec.init_containers.as_mut().unwrap()[0];
+    init.restart_policy = Some("OnFailure".to_owned());
+    check(&the_pod, &["i-0:1"], &["start i 1"]);
+    check(&the_pod, &["a-0:42", "b-0:run"], &["start a 1"]);
+    check(&the_pod, &["a-0:42", "b-0:0"], &["start a 1"]);
+    check(&the_pod, &["a-0:1", "b-0:0"], &["stop sandbox-0", "finished"]);
+    let init = &mut the_pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0];
+    init.restart_policy = Some("Never".to_owned());
+    check(&the_pod, &["i-0:1"], &["stop sandbox-0", "finished"]);
+    // With the gate off, only the pod's policy counts.
+    let seen = observed(&the_pod, true, instances(&the_pod, &["a-0:42", "b-0:0"]));
+    let plan = plan(&PlanInput {
+        pod: &the_pod,
+        observed: &seen,
+        backoff: &CrashBackoff::new(DEFAULT_MAX),
+        unstarted: &BTreeSet::new(),
+        failed: &BTreeMap::new(),
+        resized: &BTreeSet::new(),
+        rules: RestartRules::OfPod,
+        now: now_at(0),
+    });
+    assert_eq!(words(&plan), ["stop sandbox-0", "finished"]);
+}
+
+#[test]
+fn a_rule_restarts_all_containers() {
+    let pod = pod_that_restarts_all();
+    let running = ["b-0:run", "a-0:42", "side-0:run", "i-0:0"];
+    let removals = ["remove b-0", "remove i-0", "remove side-0", "remove a-0"];
+    let mut expected = vec!["stop b-0", "stop side-0"];
+    expected.extend(removals);
+    check(&pod, &running, &expected);
+    let seen = observed(&pod, true, instances(&pod, &running));
+    let plan = plan_at(&pod, &seen, 0);
+    let Action::StopContainers(stops) = &plan.actions[0] else { panic!() };
+    let stop = (stops[0].message.as_str(), stops[0].grace_secs, &stops[0].pre_stop);
+    assert_eq!(stop, ("killing", MIN_GRACE_SECS, &None));
+    assert!(matches!(plan.actions.last(), Some(Action::RemoveContainer { log: DeadLog::Kept, .. })));
+    // Cut short at any place, it goes on; the one that asked goes last.
+    check(&pod, &["a-0:42", "side-0:137"], &["remove side-0", "remove a-0"]);
+    check(&pod, &["a-1:42", "a-0:1"], &["remove a-0", "remove a-1"]);
+    // Then the pod begins anew, without a wait.
+    check(&pod, &[], &["start i"]);
+    // Also when the sandbox is lost, and only for the codes of the rule.
+    let lost = observed(&pod, false, instances(&pod, &["b-0:0", "a-0:42"]));
+    assert_eq!(words(&plan_at(&pod, &lost, 0)), ["remove b-0", "remove a-0"]);
+    check(&pod, &["b-0:run", "a-0:1", "side-0:run"], &[]);
+}
+
+#[test]
+fn a_restart_of_all_containers_is_no_crash() {
+    let pod = pod_that_restarts_all();
+    let mut backoff = CrashBackoff::new(DEFAULT_MAX);
+    let ended = |text: &str| {
+        let mut seen = observed(&pod, true, instances(&pod, &[text, "b-0:run", "side-0:run", "i-0:0"]));
+        seen.containers[0].status.created_at = now_at(999).wall;
+        seen.containers[0].status.finished_at = now_at(1000).wall;
+        seen
+    };
+    for attempt in 0..5 {
+        let seen = ended(&format!("a-{attempt}:42"));
+        backoff.observe(&pod, &seen, RestartRules::default(), now_at(1000));
+    }
+    let a = &pod.spec.as_ref().unwrap().containers[0];
+    assert_eq!(backoff.wait(&pod, a, now_at(1000).mono), None);
+    backoff.observe(&pod, &ended("a-6:42"), RestartRules::OfContainers, now_at(1000));
+    assert!(backoff.wait(&pod, a, now_at(1000).mono).is_some(), "with the gate off it is one");
 }
 
 #[test]
@@ -405,7 +528,7 @@ impl Model {
     }
 
     fn plan(&mut self) -> PodPlan {
-        self.backoff.observe(&self.pod, &self.observed, now_at(self.secs));
+        self.backoff.observe(&self.pod, &self.observed, RestartRules::default(), now_at(self.secs));
         let unstarted = BTreeSet::new();
         plan(&PlanInput {
             pod: &self.pod,
@@ -414,6 +537,7 @@ impl Model {
             unstarted: &unstarted,
             failed: &BTreeMap::new(),
             resized: &BTreeSet::new(),
+            rules: RestartRules::default(),
             now: now_at(self.secs),
         })
     }
@@ -432,7 +556,7 @@ impl Model {
                     self.observed.sandboxes.insert(0, observed_sandbox(&self.pod, *attempt, true));
                 }
                 Action::StartContainer { name, restart_count, .. } => self.start(name, *restart_count),
-                Action::RemoveContainer(id) => {
+                Action::RemoveContainer { id, .. } => {
                     let is_live = self.observed.live_containers().any(|c| c.id() == id);
                     assert!(!is_live, "removes a live container");
                     self.observed.containers.retain(|c| c.id() != id);
@@ -542,7 +666,7 @@ impl Model {
 
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        4 => (any::<usize>(), prop_oneof![Just(0), Just(1)]).prop_map(|(index, code)| Fault::Exit { index, code }),
+        4 => (any::<usize>(), prop_oneof![Just(0), Just(1), Just(42)]).prop_map(|(index, code)| Fault::Exit { index, code }),
         1 => any::<usize>().prop_map(|index| Fault::Lose { index }),
         1 => any::<usize>().prop_map(|index| Fault::Create { index }),
         1 => Just(Fault::LoseSandbox),
@@ -555,8 +679,19 @@ fn fault() -> impl Strategy<Value = Fault> {
 fn any_pod() -> impl Strategy<Value = Pod> {
     let policy = prop_oneof![Just("Always"), Just("OnFailure"), Just("Never")];
     let init = proptest::sample::subsequence(vec!["side1", "i", "side2", "j", "side3"], 0..=5);
-    (policy, init, 1_usize..=3)
-        .prop_map(|(policy, init, count)| pod(policy, &init, &["a", "b", "c"][..count]))
+    let action = prop_oneof![2 => Just(""), 1 => Just("Restart"), 1 => Just("RestartAllContainers")];
+    (policy, init, 1_usize..=3, action).prop_map(|(policy, init, count, action)| {
+        let mut pod = pod(policy, &init, &["a", "b", "c"][..count]);
+        if !action.is_empty() {
+            let a = &mut pod.spec.as_mut().unwrap().containers[0];
+            a.restart_policy = Some("Never".to_owned());
+            a.restart_policy_rules = serde_json::from_value(json!([
+                {"action": action, "exitCodes": {"operator": "In", "values": [42]}}
+            ]))
+            .unwrap();
+        }
+        pod
+    })
 }
 
 proptest! {

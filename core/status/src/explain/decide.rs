@@ -3,7 +3,7 @@
 use core_runtime::restart::restarts_after;
 use core_types::api::{ContainerStateTerminated, ContainerStatus, Time};
 use core_types::view::{Lifecycle, NodeView, PodView};
-use core_types::{ContainerKind, PodExt, WallTime};
+use core_types::{ContainerKind, PodExt, RestartRules, WallTime};
 
 use super::{Cause, State};
 use crate::containers::{ended, last_end, running, waiting};
@@ -177,7 +177,8 @@ fn starts_again(view: &PodView, status: &ContainerStatus, exit_code: i32) -> boo
     let found = refs.iter().find(|container| container.spec.name == status.name);
     found.is_some_and(|container| {
         let is_done = container.kind == ContainerKind::Init && exit_code == 0;
-        !is_done && restarts_after(&view.pod, container.spec, exit_code)
+        // A view does not tell which gates are off; what such a node shows here is at most too hopeful.
+        !is_done && restarts_after(&view.pod, container.spec, exit_code, RestartRules::default())
     })
 }
 

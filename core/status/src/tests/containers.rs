@@ -237,3 +237,84 @@ fn termination_messages_are_joined_and_bounded() {
     let list = status.container_statuses.unwrap();
     assert_eq!(ended(&list[5]).unwrap().message.as_ref().unwrap().len(), 12 * 1024 / 6);
 }
+
+/// Restarts all when `main` exits with 42.
+fn pod_that_restarts_all() -> Pod {
+    pod(json!({"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [
+        {"name": "main", "restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]},
+        {"name": "other"},
+    ]}))
+}
+
+#[test]
+fn a_restart_of_all_containers_shows_in_every_status() {
+    let mut bench = Bench::new(pod_that_restarts_all()).see(vec![
+        with_restarts(running("main", 2), 0),
+        with_restarts(running("other", 3), 0),
+        with_restarts(exited("i", 1, 0), 0),
+    ]);
+    let restarting = |status: &PodStatus| condition(status, "AllContainersRestarting");
+    let status = bench.step();
+    assert_eq!(restarting(&status), ("False".into(), String::new(), String::new()));
+
+    let main = || with_restarts(exited("main", 2, 42), 0);
+    let other = with_restarts(running("other", 3), 0);
+    bench.observed = Some(observed(vec![main(), other, with_restarts(exited("i", 1, 0), 0)]));
+    let status = bench.step();
+    let began = "container exited with restart policy rule";
+    assert_eq!(restarting(&status), ("True".into(), "RestartAllContainersStarted".into(), began.into()));
+    let of_main = |status: &PodStatus| status.container_statuses.clone().unwrap()[0].clone();
+    assert_eq!(ended(&of_main(&status)).map(|end| end.exit_code), Some(42));
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+
+    // The others are gone already; the one that asked is still there.
+    bench.observed = Some(observed(vec![main()]));
+    let status = bench.step();
+    assert_eq!(restarting(&status).0, "True");
+    let gone = [
+        &status.container_statuses.as_ref().unwrap()[1],
+        &status.init_container_statuses.as_ref().unwrap()[0],
+    ];
+    for container in gone {
+        assert_eq!(waiting_reason(container), "RestartingAllContainers", "{container:?}");
+        let last = last_end(container).unwrap();
+        assert_eq!((last.exit_code, last.reason.as_deref()), (137, Some("RestartingAllContainers")));
+        assert_eq!(container.restart_count, 1);
+    }
+    assert_eq!(bench.step(), status, "a picture in between changes nothing");
+    assert_eq!(condition(&status, "Initialized").0, "True");
+
+    bench.observed = Some(observed(Vec::new()));
+    let status = bench.step();
+    assert_eq!(restarting(&status).0, "False");
+    assert_eq!(waiting_reason(main_of(&status)), "RestartingAllContainers");
+    assert_eq!((main_of(&status).restart_count, status.phase.as_deref()), (1, Some("Running")));
+
+    // The init container runs again, and the count goes on.
+    bench.observed = Some(observed(vec![with_restarts(running("i", 4), 1)]));
+    let status = bench.step();
+    let init = &status.init_container_statuses.as_ref().unwrap()[0];
+    assert!(running_state(init).is_some());
+    assert_eq!((init.restart_count, last_end(init).unwrap().exit_code), (1, 137));
+    assert_eq!(waiting_reason(main_of(&status)), "PodInitializing");
+    bench.observed = Some(observed(vec![
+        with_restarts(running("other", 6), 1),
+        with_restarts(running("main", 5), 1),
+        with_restarts(exited("i", 4, 0), 1),
+    ]));
+    let status = bench.step();
+    assert_eq!(main_of(&status).restart_count, 1);
+    assert_eq!(bench.step(), status);
+}
+
+#[test]
+fn without_the_gate_a_rule_restarts_no_one_else() {
+    let mut bench = Bench::new(pod_that_restarts_all());
+    bench.node.gates.restart_rules = RestartRules::OfContainers;
+    bench.observed = Some(observed(vec![exited("main", 2, 42), exited("other", 3, 0), exited("i", 1, 0)]));
+    let status = bench.step();
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    let names: Vec<_> = status.conditions.iter().flatten().map(|c| c.type_.as_str()).collect();
+    assert!(!names.contains(&"AllContainersRestarting"), "{names:?}");
+}

@@ -13,8 +13,8 @@ use core_types::api::{ContainerStatus, Pod, PodStatus};
 use core_types::runtime::{ContainerState, SandboxState, SandboxStatus, SandboxSummary};
 use core_types::view::Lifecycle;
 use core_types::{
-    ContainerId, MonoTime, ObservedContainer, ObservedPod, ObservedSandbox, PodKey, PodUid, QosClass,
-    SandboxId, WallTime, keys,
+    ContainerId, MonoTime, ObservedContainer, ObservedPod, ObservedSandbox, PodGates, PodKey, PodUid,
+    QosClass, RestartRules, SandboxId, WallTime, keys,
 };
 use serde_json::{Value, json};
 
@@ -156,6 +156,7 @@ impl Bench {
                 node_ips: vec!["192.168.0.1".to_owned()],
                 runtime_name: "containerd".to_owned(),
                 recursive_read_only: RecursiveReadOnly::Unsupported,
+                gates: PodGates::default(),
             },
             resources: Resources::default(),
             now_secs: 1_000,
