@@ -2,17 +2,19 @@
 //! file, and the local source does the rest. So they survive a restart of the agent, and there is no second way in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use core_pods::allocation::{SpecChange, spec_change};
 use core_pods::manifest::{ManifestIssue, ManifestMode, StaticContext, decode_manifest};
 use core_types::api::Pod;
 use core_types::keys::CONFIG_HASH_ANNOTATION;
-use core_types::runtime::StreamRequest;
+use core_types::runtime::{ExecOutput, StreamRequest};
 use core_types::view::{Lifecycle, NodeView, PodSource};
 use core_types::{ContainerId, PodExt, PodGates, PodKey, PodUid, SandboxId};
 use ports::control::{AppliedPod, EventNews};
-use ports::{Control, ControlError, RuntimeError};
+use ports::runtime::RuntimeResult;
+use ports::{Control, ControlError};
 use tokio::sync::watch;
 
 use crate::events::Recorder;
@@ -145,13 +147,6 @@ fn file_name(key: &PodKey) -> String {
     format!("{}_{}.json", key.namespace, key.name)
 }
 
-fn from_runtime(error: RuntimeError) -> ControlError {
-    match error.is_not_found() {
-        true => ControlError::NotFound(error.to_string()),
-        false => ControlError::Failed(error.to_string()),
-    }
-}
-
 #[async_trait]
 impl Control for AgentControl {
     fn view(&self) -> Arc<NodeView> {
@@ -239,15 +234,23 @@ impl Control for AgentControl {
         Ok(uid)
     }
 
-    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError> {
-        self.outside.runtime.exec_url(id, request).await.map_err(from_runtime)
+    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String> {
+        self.outside.runtime.exec_url(id, request).await
     }
 
-    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError> {
-        self.outside.runtime.attach_url(id, request).await.map_err(from_runtime)
+    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String> {
+        self.outside.runtime.attach_url(id, request).await
     }
 
-    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> Result<String, ControlError> {
-        self.outside.runtime.port_forward_url(id, ports).await.map_err(from_runtime)
+    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> RuntimeResult<String> {
+        self.outside.runtime.port_forward_url(id, ports).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String]) -> RuntimeResult<ExecOutput> {
+        self.outside.runtime.exec_sync(id, command, Duration::ZERO).await
+    }
+
+    async fn checkpoint(&self, id: &ContainerId, location: &str, timeout: Duration) -> RuntimeResult<()> {
+        self.outside.runtime.checkpoint_container(id, location, timeout).await
     }
 }

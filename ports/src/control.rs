@@ -1,11 +1,14 @@
 //! What the HTTP servers ask of the agent beyond its published snapshots. Implemented by `agent`, used by `server`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use core_types::runtime::StreamRequest;
+use core_types::runtime::{ExecOutput, StreamRequest};
 use core_types::view::NodeView;
 use core_types::{ContainerId, EventRecord, PodKey, PodUid, SandboxId};
+
+use crate::runtime::RuntimeResult;
 
 /// Why the agent did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +69,13 @@ pub trait Control: Send + Sync {
     /// Removes a pod that was applied locally.
     async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError>;
     /// URL of an exec stream.
-    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError>;
+    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String>;
     /// URL of an attach stream.
-    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError>;
+    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String>;
     /// URL of a port-forward stream.
-    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> Result<String, ControlError>;
+    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> RuntimeResult<String>;
+    /// Runs a command in a container to its end, however long it takes.
+    async fn exec(&self, id: &ContainerId, command: &[String]) -> RuntimeResult<ExecOutput>;
+    /// Writes the state of a container into the file `location`; zero for the usual time limit.
+    async fn checkpoint(&self, id: &ContainerId, location: &str, timeout: Duration) -> RuntimeResult<()>;
 }

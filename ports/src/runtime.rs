@@ -76,20 +76,32 @@ impl RuntimeError {
         }
     }
 
-    /// The words that upstream's kubelet shows for this error: as gRPC prints a status, except that the code `Unknown`,
+    /// The words that upstream's kubelet shows for this error in pods: as [`Self::grpc_text`], except that the code `Unknown`,
     /// which says nothing, is left out.
     pub fn status_text(&self) -> String {
-        let (code, message) = match self {
-            Self::NotFound { message, .. } => ("NotFound", message.as_str()),
-            Self::Unimplemented { .. } => ("Unimplemented", "unknown method"),
-            Self::Timeout { .. } => ("DeadlineExceeded", "context deadline exceeded"),
-            Self::Unavailable { message, .. } => ("Unavailable", message.as_str()),
-            Self::Failed { code, message, .. } => (code.as_str(), message.as_str()),
-        };
-        match code {
-            "Unknown" => message.to_owned(),
-            _ => format!("rpc error: code = {code} desc = {message}"),
+        match self {
+            Self::Failed { code, message, .. } if code == "Unknown" => message.clone(),
+            _ => self.grpc_text(),
         }
+    }
+
+    /// The error as Go's gRPC client words it, which users of upstream see: `rpc error: code = NotFound desc = ...`.
+    pub fn grpc_text(&self) -> String {
+        let (code, words) = match self {
+            Self::NotFound { message, .. } => ("NotFound", message.clone()),
+            Self::Unimplemented { call } => {
+                ("Unimplemented", format!("unknown method {call} for service runtime.v1.RuntimeService"))
+            }
+            Self::Timeout { .. } => ("DeadlineExceeded", "context deadline exceeded".to_owned()),
+            Self::Unavailable { message, .. } => ("Unavailable", message.clone()),
+            Self::Failed { code, message, .. } => (code.as_str(), message.clone()),
+        };
+        format!("rpc error: code = {code} desc = {words}")
+    }
+
+    /// True when the runtime has too much to do at once.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Failed { code, .. } if code == "ResourceExhausted")
     }
 }
 

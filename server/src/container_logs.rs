@@ -136,7 +136,7 @@ pub(crate) async fn open(
 }
 
 fn locate(context: &ServerContext, path: &ContainerPath, options: &Options) -> Result<LogRequest, Refusal> {
-    let ContainerPath { namespace, pod: name, container } = path;
+    let ContainerPath { namespace, pod: name, container, .. } = path;
     let view = context.control.view();
     let (uid, pod) = pods::find(&view, namespace, name)
         .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("pod {name:?} does not exist")))?;

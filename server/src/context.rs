@@ -17,6 +17,8 @@ pub struct NodeFacts {
     pub version: String,
     /// `syncFrequency`; the sync loop counts as stuck after twice this, but not before 5 minutes (CONTRACT 1.10).
     pub sync_frequency: Duration,
+    /// `streamingConnectionIdleTimeout`: a stream without a byte for so long ends; zero for no limit.
+    pub stream_idle_limit: Duration,
     /// Answer to `/spec/`: the machine's facts.
     pub machine_info: serde_json::Value,
     /// Answer to `/configz`, inside `kubeletconfig`.

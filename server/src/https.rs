@@ -3,13 +3,15 @@
 //! ```text
 //! path known? -no-> 404      who? -nobody-> 401      may? -no-> 403      method right? -no-> 405      handler
 //! ```
-//! Reads the snapshots, the serving certificate, the client authority. Exec, attach, port-forward, run, checkpoint and
-//! node logs are not served yet: their paths are unknown here.
+//! Reads the snapshots, the serving certificate, the client authority, and log files of the node through its doors.
 
 mod answers;
 pub mod authentication;
 pub mod authorization;
 mod certificate;
+mod checkpoint;
+mod containers;
+mod node;
 mod reload;
 mod reviewers;
 mod tls;
@@ -28,6 +30,12 @@ use tokio_rustls::TlsAcceptor;
 
 use self::authentication::{AnonymousAccess, Authenticator, WebhookAuthentication};
 use self::authorization::{Attributes, AuthorizationMode, Authorizer, Decision};
+pub use self::checkpoint::CheckpointOptions;
+use self::checkpoint::Checkpoints;
+use self::containers::Containers;
+pub use self::containers::WebSockets;
+use self::node::NodePages;
+pub use self::node::{LogVerbosity, NodeLogs, NodeOptions, Switch};
 pub use self::reload::Reload;
 pub use self::reviewers::{AccessTtl, Reviewers};
 use self::tls::Tls;
@@ -40,6 +48,7 @@ use crate::pods;
 use crate::query::Query;
 use crate::read_only::{Public, debug_disabled};
 use crate::routes::{self, DebugRoute, Match, PublicRoute};
+use crate::streams::Streams;
 use crate::{ServeError, ServerContext};
 
 /// Connections at once: the API server holds one for each log or exec stream, for up to 110 pods several each.
@@ -78,7 +87,7 @@ pub enum CertificateSource {
 }
 
 /// Settings of the listener.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpsOptions {
     /// `address` and `port`.
     pub address: SocketAddr,
@@ -100,6 +109,12 @@ pub struct HttpsOptions {
     pub reviewers: Reviewers,
     /// `enableDebuggingHandlers`.
     pub debugging: DebugHandlers,
+    /// `ExtendWebSocketsToKubelet`.
+    pub websockets: WebSockets,
+    /// Where checkpoints go; `None` when `ContainerCheckpoint` is off.
+    pub checkpoints: Option<CheckpointOptions>,
+    /// Log files, flags, status and debugging of the node.
+    pub node: NodeOptions,
 }
 
 /// Starts the listener.
@@ -110,7 +125,11 @@ pub async fn start(options: HttpsOptions, context: ServerContext) -> Result<Serv
     let tls = Arc::new(Tls::new(&options.tls, certificate, authenticator.client_ca()).await?);
     let (listener, bound) = bind("HTTPS port", options.address).await?;
     let tasks = Tasks::default();
+    let streams = Streams::new(tasks.clone(), context.facts.stream_idle_limit);
     let node = Arc::new(Node {
+        containers: Containers::new(context.clone(), streams, options.websockets),
+        checkpoints: options.checkpoints.map(|options| Checkpoints::new(options, context.clone())),
+        pages: NodePages::new(options.node, context.clone()),
         public: Public::new(context, ServerType::ReadWrite),
         authenticator,
         authorizer,
@@ -138,7 +157,7 @@ async fn connection(tls: Arc<Tls>, stream: TcpStream, node: Arc<Node>) {
         async move {
             let running =
                 node.public.requests.begin(&node.public.context, request.method(), request.uri().path());
-            running.attach(node.answer(&request, &certificates).await)
+            running.attach(node.answer(request, &certificates).await)
         }
     })
     .await;
@@ -146,6 +165,9 @@ async fn connection(tls: Arc<Tls>, stream: TcpStream, node: Arc<Node>) {
 
 struct Node {
     public: Public,
+    containers: Containers,
+    checkpoints: Option<Checkpoints>,
+    pages: NodePages,
     authenticator: Authenticator,
     authorizer: Arc<dyn Authorizer>,
     debugging: DebugHandlers,
@@ -157,6 +179,7 @@ enum Target {
     Public(PublicRoute),
     Debug(DebugRoute),
     DebugDisabled,
+    Disabled(&'static str),
     WrongMethod(&'static str),
     NoRoute,
 }
@@ -164,7 +187,7 @@ enum Target {
 impl Node {
     async fn answer(
         &self,
-        request: &Request<Incoming>,
+        request: Request<Incoming>,
         certificates: &[CertificateDer<'static>],
     ) -> Response<Body> {
         let Some(target) = self.target(request.method(), request.uri().path()) else {
@@ -180,11 +203,11 @@ impl Node {
         if let Err(refused) = self.authorize(&user, request.method(), request.uri().path()).await {
             return refused;
         }
-        let query = request.uri().query();
         match target {
-            Target::Public(route) => self.public.answer(&route, query).await,
-            Target::Debug(route) => self.debug(&route, query).await,
+            Target::Public(route) => self.public.answer(&route, request.uri().query()).await,
+            Target::Debug(route) => self.debug(&route, request).await,
             Target::DebugDisabled => debug_disabled(),
+            Target::Disabled(words) => body::error_text(StatusCode::METHOD_NOT_ALLOWED, words),
             Target::WrongMethod(allow) => body::method_not_allowed(allow),
             Target::NoRoute => body::unknown_route(),
         }
@@ -199,6 +222,13 @@ impl Node {
         }
         if self.debugging == DebugHandlers::Disabled {
             return routes::is_disabled_debug(path).then_some(Target::DebugDisabled);
+        }
+        if let Some(words) = self.pages.disabled(path) {
+            return Some(Target::Disabled(words));
+        }
+        // What a feature gate switches off is unknown, by every method.
+        if !self.pages.knows(path) || (self.checkpoints.is_none() && path.starts_with("/checkpoint/")) {
+            return None;
         }
         match routes::debug(method, path) {
             Match::Route(route) => Some(Target::Debug(route)),
@@ -235,12 +265,26 @@ impl Node {
         Err(body::text(StatusCode::FORBIDDEN, message))
     }
 
-    async fn debug(&self, route: &DebugRoute, query: Option<&str>) -> Response<Body> {
+    async fn debug(&self, route: &DebugRoute, request: Request<Incoming>) -> Response<Body> {
         let context = &self.public.context;
+        let query = || Query::parse(request.uri().query());
         match route {
             DebugRoute::ContainerLogs(path) => {
-                container_logs::answer(context, path, &Query::parse(query), self.tasks.stop.clone()).await
+                container_logs::answer(context, path, &query(), self.tasks.stop.clone()).await
             }
+            DebugRoute::Run(path) => self.containers.run(path, &query()).await,
+            DebugRoute::Exec(path) => self.containers.exec(path, request).await,
+            DebugRoute::Attach(path) => self.containers.attach(path, request).await,
+            DebugRoute::PortForward(path) => self.containers.port_forward(path, request).await,
+            DebugRoute::Checkpoint(path) => match &self.checkpoints {
+                Some(checkpoints) => checkpoints.make(path, &query()).await,
+                None => body::unknown_path(),
+            },
+            DebugRoute::NodeLogs(path) => self.pages.logs(path, &query()).await,
+            DebugRoute::Flagz => self.pages.flagz(request.headers()),
+            DebugRoute::Statusz => self.pages.statusz(request.headers()),
+            DebugRoute::Verbosity => self.pages.set_verbosity(request).await,
+            DebugRoute::Profile(name) => self.pages.profile(name),
             DebugRoute::RunningPods => body::json(StatusCode::OK, &pods::running(&context.control.view())),
             DebugRoute::Configz => body::json(
                 StatusCode::OK,

@@ -24,10 +24,10 @@ mod listener;
 pub mod local;
 mod metrics;
 mod pods;
-mod proxy;
 mod query;
 pub mod read_only;
 mod routes;
+mod streams;
 
 pub use context::{NodeFacts, ServerContext};
 pub use error::ServeError;

@@ -10,7 +10,7 @@
 //! | `POST /v1/resize` | takes manifests that change nothing but sizes of pods |
 //! | `DELETE /v1/pods/<namespace>/<name>` | removes a pod taken so |
 //! | `GET /v1/logs/<namespace>/<pod>/<container>` | the log, with the options of `containerLogs` |
-//! | `POST /v1/exec/...`, `POST /v1/attach/...` | the runtime's stream, upgraded |
+//! | `POST /v1/exec/...`, `POST /v1/attach/...`, `POST /v1/portForward/...` | the runtime's stream, upgraded |
 //!
 //! Whoever may connect may run anything as root. So the socket is 0600, and the kernel is asked for the user at the other
 //! end: only root and the agent's own user are answered.
@@ -29,6 +29,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use self::api::Api;
 use crate::listener::{Protocols, ServerHandle, Tasks, accept_loop, serve_connection};
+use crate::streams::Streams;
 use crate::{ServeError, ServerContext};
 
 /// Connections at once. People and scripts on one machine.
@@ -38,7 +39,8 @@ const MAX_CONNECTIONS: usize = 128;
 pub async fn start(path: &Path, context: ServerContext) -> Result<ServerHandle, ServeError> {
     let (listener, own_uid) = bind(path).await?;
     let tasks = Tasks::default();
-    let api = Arc::new(Api { context, tasks: tasks.clone() });
+    let streams = Streams::new(tasks.clone(), context.facts.stream_idle_limit);
+    let api = Arc::new(Api { context, tasks: tasks.clone(), streams });
     tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
         let api = Arc::clone(&api);
         async move {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use core_types::api::{ObjectMeta, PodSpec, PodStatus};
-use core_types::runtime::ContainerState;
+use core_types::runtime::{ContainerState, SandboxState, SandboxSummary};
 use core_types::view::{Lifecycle, NodeView, PodView};
-use core_types::{ObservedPod, PodExt, PodUid};
+use core_types::{ObservedPod, PodExt, PodUid, SandboxId};
 use serde::Serialize;
 
 /// `v1.PodList`, with its fields in upstream's order. `items` is null when there is none, as Go's encoder has it.
@@ -126,6 +126,21 @@ pub(crate) fn container_names(pod: &PodView) -> BTreeSet<&str> {
     let spec = pod.pod.spec.as_ref();
     let ephemeral = spec.and_then(|spec| spec.ephemeral_containers.as_ref()).into_iter().flatten();
     regular.chain(ephemeral.map(|container| container.name.as_str())).collect()
+}
+
+/// The sandbox of a pod: the one that is ready, or else the newest.
+pub(crate) fn sandbox(view: &NodeView, uid: &PodUid) -> Option<SandboxId> {
+    let sandboxes = view.observed.get(uid)?.sandboxes.iter().map(|sandbox| &sandbox.0.summary);
+    let rank = |one: &&SandboxSummary| (one.state == SandboxState::Ready, one.created_at);
+    sandboxes.max_by_key(rank).map(|one| one.id.clone())
+}
+
+/// Whether the named container's spec asks for a terminal.
+pub(crate) fn has_terminal(pod: &PodView, name: &str) -> bool {
+    let regular = pod.pod.container_refs().into_iter().map(|one| (one.spec.name.as_str(), one.spec.tty));
+    let ephemeral = pod.pod.spec.as_ref().and_then(|spec| spec.ephemeral_containers.as_ref());
+    let ephemeral = ephemeral.into_iter().flatten().map(|one| (one.name.as_str(), one.tty));
+    regular.chain(ephemeral).any(|(own, tty)| own == name && tty == Some(true))
 }
 
 /// Status of the named container, of whatever kind.

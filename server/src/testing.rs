@@ -13,7 +13,7 @@ use core_metrics::Registry;
 use core_stats::{CgroupSample, CpuSample, VersionFacts};
 use core_types::api::{Pod, PodStatus};
 use core_types::runtime::{
-    ContainerState, ContainerStats, ContainerStatus, SandboxState, SandboxStatus, SandboxSummary,
+    ContainerState, ContainerStats, ContainerStatus, ExecOutput, SandboxState, SandboxStatus, SandboxSummary,
     StreamRequest,
 };
 use core_types::view::{Lifecycle, NodeView, PodSource, PodView};
@@ -28,11 +28,11 @@ use hyper_util::rt::TokioIo;
 use ports::control::{AppliedPod, EventNews};
 use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
 use ports::process::ProcessStats;
-use ports::runtime::RuntimeResult;
+use ports::runtime::{RuntimeError, RuntimeResult};
 use ports::stats::CgroupTarget;
 use ports::{
-    CgroupError, Clock, ContainerLogs, Control, ControlError, FileError, HostStats, OwnProcess,
-    WritableLayers,
+    CgroupError, Clock, ContainerLogs, Control, ControlError, FileError, HostStats, Journal, NodeFile,
+    NodeFiles, OwnProcess, WritableLayers,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -50,6 +50,9 @@ pub(crate) struct FakeAgent {
     pub(crate) view: watch::Sender<Arc<NodeView>>,
     pub(crate) events: watch::Sender<Vec<Arc<EventRecord>>>,
     pub(crate) stream_url: Mutex<String>,
+    pub(crate) stream_requests: Mutex<Vec<StreamRequest>>,
+    pub(crate) forwarded_ports: Mutex<Vec<Vec<i32>>>,
+    pub(crate) checkpoints: Mutex<Vec<(String, Duration)>>,
     pub(crate) applied: Mutex<Vec<Bytes>>,
     pub(crate) mono_secs: AtomicU64,
     pub(crate) log_requests: Mutex<Vec<LogRequest>>,
@@ -58,12 +61,29 @@ pub(crate) struct FakeAgent {
     pub(crate) layers: Mutex<RuntimeResult<Vec<ContainerStats>>>,
 }
 
+fn broken(call: &'static str, code: &str, message: &str) -> RuntimeError {
+    RuntimeError::Failed { call, code: code.into(), message: message.into() }
+}
+
 impl FakeAgent {
+    /// What the runtime answers when asked for a stream: a URL, or the name of a gRPC code.
+    fn url(&self) -> RuntimeResult<String> {
+        let url = self.stream_url.lock().expect("lock").clone();
+        match url.as_str() {
+            "NotFound" => Err(RuntimeError::NotFound { call: "Exec", message: "no such container".into() }),
+            code @ ("ResourceExhausted" | "Unknown") => Err(broken("Exec", code, "words")),
+            _ => Ok(url),
+        }
+    }
+
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             view: watch::Sender::new(Arc::new(view_of(vec![pod_view("default", "web")]))),
             events: watch::Sender::new(Vec::new()),
             stream_url: Mutex::default(),
+            stream_requests: Mutex::default(),
+            forwarded_ports: Mutex::default(),
+            checkpoints: Mutex::default(),
             applied: Mutex::default(),
             mono_secs: AtomicU64::new(1_000),
             log_requests: Mutex::default(),
@@ -93,6 +113,7 @@ impl FakeAgent {
                 node_name: "node-1".into(),
                 version: "v1.37.2".into(),
                 sync_frequency: Duration::from_secs(60),
+                stream_idle_limit: Duration::from_secs(4 * 3600),
                 machine_info: serde_json::json!({ "num_cores": 2 }),
                 configuration: serde_json::json!({ "kind": "KubeletConfiguration" }),
             }),
@@ -143,19 +164,82 @@ impl Control for FakeAgent {
         }
     }
 
-    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> Result<String, ControlError> {
+    async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String> {
         assert_eq!(id.as_str(), "c1");
-        assert!(!request.command.is_empty());
-        Ok(self.stream_url.lock().expect("lock").clone())
+        self.stream_requests.lock().expect("lock").push(request.clone());
+        self.url()
     }
 
-    async fn attach_url(&self, _: &ContainerId, _: &StreamRequest) -> Result<String, ControlError> {
-        Ok(self.stream_url.lock().expect("lock").clone())
+    async fn attach_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String> {
+        assert_eq!(id.as_str(), "c1");
+        self.stream_requests.lock().expect("lock").push(request.clone());
+        self.url()
     }
 
-    async fn port_forward_url(&self, _: &SandboxId, _: &[i32]) -> Result<String, ControlError> {
-        Err(ControlError::Failed("not in this fake".into()))
+    async fn port_forward_url(&self, id: &SandboxId, ports: &[i32]) -> RuntimeResult<String> {
+        assert_eq!(id.as_str(), "s1");
+        self.forwarded_ports.lock().expect("lock").push(ports.to_vec());
+        self.url()
     }
+
+    async fn checkpoint(&self, id: &ContainerId, location: &str, timeout: Duration) -> RuntimeResult<()> {
+        assert_eq!(id.as_str(), "c1");
+        self.checkpoints.lock().expect("lock").push((location.to_owned(), timeout));
+        self.url().map(drop)
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String]) -> RuntimeResult<ExecOutput> {
+        assert_eq!(id.as_str(), "c1");
+        match command.first().map(String::as_str) {
+            Some("fail") => Ok(ExecOutput { stdout: "out".into(), stderr: "err".into(), exit_code: 3 }),
+            Some("silent") => Ok(ExecOutput { stdout: Vec::new(), stderr: Vec::new(), exit_code: 0 }),
+            Some("broken") => Err(broken("ExecSync", "Unknown", "no such file")),
+            _ => Ok(ExecOutput { stdout: format!("{command:?}").into(), stderr: "!".into(), exit_code: 0 }),
+        }
+    }
+}
+
+/// A file, a directory, and what the checks of a path refuse; of the archives of `full` there are ten.
+#[async_trait]
+impl NodeFiles for FakeAgent {
+    async fn open(&self, path: &str) -> Result<Option<NodeFile>, FileError> {
+        let names = |names: &[&str]| {
+            let full = (0..10).map(|at| format!("checkpoint-full_default-main-{at}.tar"));
+            NodeFile::Directory(names.iter().map(|name| (*name).to_owned()).chain(full).collect())
+        };
+        Ok(match path {
+            "" => Some(names(&["<a & b>.log", "pods/"])),
+            "app.log" | "foo.log" | "bar/bar.log" => {
+                let text = Bytes::from(format!("text of {path}\n"));
+                let size_bytes = text.len() as u64;
+                let content = futures_util::stream::iter([Ok(text)]).boxed();
+                Some(NodeFile::File { size_bytes, modified: NOW, content })
+            }
+            "bar" => Some(NodeFile::Directory(Vec::new())),
+            path if path.contains("..") => {
+                let problem = "path escapes from parent".into();
+                return Err(FileError::Refused { path: path.into(), problem });
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Knows `kubelet`, and prints the arguments it gets.
+#[async_trait]
+impl Journal for FakeAgent {
+    async fn knows(&self, service: &str) -> bool {
+        service == "kubelet"
+    }
+
+    async fn read(&self, arguments: Vec<String>, _: Duration) -> std::io::Result<ports::node_files::Bytes> {
+        let text = format!("journal {}\n", arguments.join(" "));
+        Ok(futures_util::stream::iter([Ok(Bytes::from(text))]).boxed())
+    }
+}
+
+impl crate::https::LogVerbosity for FakeAgent {
+    fn set(&self, _: u32) {}
 }
 
 impl Clock for FakeAgent {

@@ -69,28 +69,28 @@ impl Authority {
 /// GETs `path` from port `port` of loopback over TLS; returns status and body.
 #[track_caller]
 pub fn get(port: u16, path: &str, identity: Option<&Identity>) -> (u16, String) {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TakeAny(provider)));
-    let config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let chain = vec![CertificateDer::from(identity.certificate.clone())];
-            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
-            builder.with_client_auth_cert(chain, key).unwrap()
-        }
-    };
-    let connection =
-        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    ask(port, "GET", path, "", identity)
+}
+
+/// POSTs nothing to `path`; returns status and body.
+#[track_caller]
+pub fn post(port: u16, path: &str, identity: Option<&Identity>) -> (u16, String) {
+    ask(port, "POST", path, "", identity)
+}
+
+/// Sends a request with a body; returns status and body.
+#[track_caller]
+pub fn ask(port: u16, method: &str, path: &str, body: &str, identity: Option<&Identity>) -> (u16, String) {
+    let config = config(identity);
+    let connection = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
     let socket = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), LIMIT).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     socket.set_write_timeout(Some(LIMIT)).unwrap();
     let mut stream = StreamOwned::new(connection, socket);
     // HTTP/1.0 keeps the body free of chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+        .unwrap();
     let mut bytes = Vec::new();
     if let Err(error) = stream.read_to_end(&mut bytes) {
         // Closing without TLS's goodbye is no fault once there is an answer.
@@ -100,6 +100,25 @@ pub fn get(port: u16, path: &str, identity: Option<&Identity>) -> (u16, String) 
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     (status.unwrap_or_else(|| panic!("{path}: no status in {head:?}")), body.to_owned())
+}
+
+/// TLS for a client that takes any server certificate and shows its own.
+#[track_caller]
+pub(crate) fn config(identity: Option<&Identity>) -> Arc<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TakeAny(provider)));
+    Arc::new(match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = vec![CertificateDer::from(identity.certificate.clone())];
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    })
 }
 
 /// Takes any server certificate, but checks that the server holds its key.

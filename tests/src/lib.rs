@@ -16,6 +16,7 @@ pub mod manifest_server;
 pub mod node;
 pub mod runtime;
 pub mod status;
+pub mod streams;
 
 pub use cli::{Podwright, Said};
 pub use node::Node;

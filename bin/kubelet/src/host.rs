@@ -114,22 +114,30 @@ pub(crate) struct Directories {
     pub(crate) local_manifests: PathBuf,
     /// The journal of events.
     pub(crate) events: PathBuf,
+    /// Archives of containers (`/checkpoint`).
+    pub(crate) checkpoints: PathBuf,
 }
 
-/// Makes the directories; the root is 0750 (CONTRACT 7.3), and what holds manifests of the user, who may have put secrets
+/// Directory of archives below the root, as upstream has it.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// Makes the directories; the root is 0750 (CONTRACT 7.3). Archives hold the memory of containers, and what holds manifests
+/// of the user, who may have put secrets
 /// into them, is for root alone.
 pub(crate) fn make_directories(root: &Path) -> Result<Directories> {
     let root = std::path::absolute(root).with_context(|| format!("--root-dir {}", root.display()))?;
     let local_manifests = root.join("podwright/manifests");
     let events = root.join("podwright/events");
-    for (path, mode) in [(&root, 0o750), (&local_manifests, 0o700), (&events, 0o700)] {
+    let checkpoints = root.join(CHECKPOINTS);
+    let all = [(&root, 0o750), (&local_manifests, 0o700), (&events, 0o700), (&checkpoints, 0o700)];
+    for (path, mode) in all {
         DirBuilder::new()
             .recursive(true)
             .mode(mode)
             .create(path)
             .with_context(|| format!("--root-dir: create directory {}", path.display()))?;
     }
-    Ok(Directories { root, local_manifests, events })
+    Ok(Directories { root, local_manifests, events, checkpoints })
 }
 
 /// Facts that the agent's settings depend on. Needs the root directory.

@@ -18,11 +18,13 @@ mod line;
 mod pattern;
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use core_config::kubelet_configuration::Logging;
 use io_host::HostClock;
 use jiff::tz::TimeZone;
 use ports::Clock;
+use server::https::LogVerbosity;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -32,8 +34,24 @@ use line::{Fields, Line};
 /// Roots of the module paths of our own crates.
 const OWN: [&str; 5] = ["agent", "server", "kubelet", "io_", "core_"];
 
+/// The verbosity of the one log that a process has, where `vmodule` does not say otherwise. It can change at any time.
+static VERBOSITY: AtomicU32 = AtomicU32::new(0);
+
+/// The verbosity of this process's log, for the port that changes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessVerbosity;
+
+impl LogVerbosity for ProcessVerbosity {
+    fn set(&self, verbosity: u32) {
+        VERBOSITY.store(verbosity, Ordering::Relaxed);
+        // What is shown is remembered for each place in the code; this asks again.
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
 /// Starts the log of this process; a second call changes nothing.
 pub(crate) fn start(config: &Logging) {
+    VERBOSITY.store(config.verbosity, Ordering::Relaxed);
     let log = Log {
         format: if config.format == "json" { Format::Json } else { Format::Text },
         filter: Filter::new(config),
@@ -61,11 +79,12 @@ struct Log {
 
 impl<S: Subscriber> Layer<S> for Log {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.filter.shown(metadata.target(), metadata.file().unwrap_or_default())
+        let file = metadata.file().unwrap_or_default();
+        *metadata.level() <= self.filter.shown(metadata.target(), file, VERBOSITY.load(Ordering::Relaxed))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.filter.most())
+        Some(self.filter.most(VERBOSITY.load(Ordering::Relaxed)))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -92,26 +111,25 @@ impl<S: Subscriber> Layer<S> for Log {
 /// Which events are shown.
 #[derive(Debug)]
 struct Filter {
-    verbosity: u32,
     files: Vec<(String, u32)>,
 }
 
 impl Filter {
     fn new(config: &Logging) -> Self {
         let files = config.vmodule.iter().map(|item| (item.file_pattern.clone(), item.verbosity)).collect();
-        Self { verbosity: config.verbosity, files }
+        Self { files }
     }
 
     /// The finest level shown of a crate's module in a source file.
-    fn shown(&self, target: &str, file: &str) -> LevelFilter {
+    fn shown(&self, target: &str, file: &str, verbosity: u32) -> LevelFilter {
         let of_file = self.files.iter().find(|(pattern, _)| pattern::matches(pattern, file));
-        level(OWN.iter().any(|own| target.starts_with(own)), of_file.map_or(self.verbosity, |(_, v)| *v))
+        level(OWN.iter().any(|own| target.starts_with(own)), of_file.map_or(verbosity, |(_, v)| *v))
     }
 
     /// The finest level shown of anything.
-    fn most(&self) -> LevelFilter {
+    fn most(&self, verbosity: u32) -> LevelFilter {
         let verbosities = self.files.iter().map(|(_, verbosity)| *verbosity);
-        let most = verbosities.fold(self.verbosity, u32::max);
+        let most = verbosities.fold(verbosity, u32::max);
         level(true, most).max(level(false, most))
     }
 }
@@ -133,10 +151,10 @@ mod tests {
 
     use super::*;
 
-    fn filter(verbosity: u32, vmodule: &[(&str, u32)]) -> Filter {
+    fn filter(vmodule: &[(&str, u32)]) -> Filter {
         let item =
             |&(pattern, verbosity): &(&str, u32)| VmoduleItem { file_pattern: pattern.into(), verbosity };
-        Filter::new(&Logging { verbosity, vmodule: vmodule.iter().map(item).collect(), ..Logging::default() })
+        Filter::new(&Logging { vmodule: vmodule.iter().map(item).collect(), ..Logging::default() })
     }
 
     #[test]
@@ -150,20 +168,20 @@ mod tests {
             (10, LevelFilter::TRACE, LevelFilter::TRACE),
         ];
         for (verbosity, own, library) in table {
-            let filter = filter(verbosity, &[]);
-            assert_eq!(filter.shown("agent::pleg", "agent/src/pleg.rs"), own, "{verbosity}");
-            assert_eq!(filter.shown("io_cri::call", "io/cri/src/call.rs"), own, "{verbosity}");
-            assert_eq!(filter.shown("h2::proto", "/h2/src/proto.rs"), library, "{verbosity}");
-            assert_eq!(filter.most(), own.max(library), "{verbosity}");
+            let filter = filter(&[]);
+            assert_eq!(filter.shown("agent::pleg", "agent/src/pleg.rs", verbosity), own, "{verbosity}");
+            assert_eq!(filter.shown("io_cri::call", "io/cri/src/call.rs", verbosity), own, "{verbosity}");
+            assert_eq!(filter.shown("h2::proto", "/h2/src/proto.rs", verbosity), library, "{verbosity}");
+            assert_eq!(filter.most(verbosity), own.max(library), "{verbosity}");
         }
     }
 
     #[test]
     fn vmodule_sets_single_files_and_the_first_match_counts() {
-        let filter = filter(0, &[("pleg", 4), ("p*", 6)]);
-        assert_eq!(filter.shown("agent::pleg", "agent/src/pleg.rs"), LevelFilter::DEBUG);
-        assert_eq!(filter.shown("server::pods", "server/src/pods.rs"), LevelFilter::TRACE);
-        assert_eq!(filter.shown("server::local", "server/src/local.rs"), LevelFilter::INFO);
-        assert_eq!(filter.most(), LevelFilter::TRACE);
+        let filter = filter(&[("pleg", 4), ("p*", 6)]);
+        assert_eq!(filter.shown("agent::pleg", "agent/src/pleg.rs", 0), LevelFilter::DEBUG);
+        assert_eq!(filter.shown("server::pods", "server/src/pods.rs", 0), LevelFilter::TRACE);
+        assert_eq!(filter.shown("server::local", "server/src/local.rs", 0), LevelFilter::INFO);
+        assert_eq!(filter.most(0), LevelFilter::TRACE);
     }
 }

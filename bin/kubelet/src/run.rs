@@ -190,11 +190,12 @@ impl Node {
                 node_name,
                 version: VERSION.to_owned(),
                 sync_frequency: kubelet.sync_frequency.to_std(),
+                stream_idle_limit: kubelet.streaming_connection_idle_timeout.to_std(),
                 machine_info,
                 configuration: kubelet.to_document(),
             }),
         };
-        match Listeners::start(&config, &context).await {
+        match Listeners::start(&config, &context, &directories).await {
             Ok(listeners) => Ok(Self { agent, listeners, context }),
             Err(error) => {
                 agent.stop().await;

@@ -13,20 +13,29 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use core_config::{Config, Feature, KubeletConfiguration};
+use io_host::{HostJournal, HostNodeFiles};
 use server::health::HealthChecks;
 use server::https::authentication::{AnonymousAccess, WebhookAuthentication};
 use server::https::authorization::AuthorizationMode;
 use server::https::{
-    AccessTtl, CertificateSource, DebugHandlers, HttpsOptions, Reload, Reviewers, TlsSettings,
+    AccessTtl, CertificateSource, CheckpointOptions, DebugHandlers, HttpsOptions, NodeLogs, NodeOptions,
+    Reload, Reviewers, Switch, TlsSettings, WebSockets,
 };
 use server::{ServerContext, ServerHandle, cadvisor, healthz, https, local, read_only};
 
+use crate::host::Directories;
+use crate::logging::ProcessVerbosity;
+
 /// How long open requests may take to end at stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Where the node's logs are, as upstream has it.
+const NODE_LOG_DIR: &str = "/var/log";
 
 /// Running listeners.
 #[derive(Debug, Default)]
@@ -34,9 +43,13 @@ pub(crate) struct Listeners(Vec<(&'static str, ServerHandle)>);
 
 impl Listeners {
     /// Starts all. On an error those that were started are stopped again.
-    pub(crate) async fn start(config: &Config, context: &ServerContext) -> Result<Self> {
+    pub(crate) async fn start(
+        config: &Config,
+        context: &ServerContext,
+        directories: &Directories,
+    ) -> Result<Self> {
         let mut listeners = Self::default();
-        match listeners.start_all(config, context).await {
+        match listeners.start_all(config, context, directories).await {
             Ok(()) => Ok(listeners),
             Err(error) => {
                 listeners.stop().await;
@@ -45,7 +58,12 @@ impl Listeners {
         }
     }
 
-    async fn start_all(&mut self, config: &Config, context: &ServerContext) -> Result<()> {
+    async fn start_all(
+        &mut self,
+        config: &Config,
+        context: &ServerContext,
+        directories: &Directories,
+    ) -> Result<()> {
         let (kubelet, options) = (&config.kubelet, &config.options);
         if let Some(port) = port("healthzPort", kubelet.healthz_port)? {
             let address = address("healthzBindAddress", &kubelet.healthz_bind_address, port)?;
@@ -56,7 +74,7 @@ impl Listeners {
             self.add("read-only", read_only::start(address, context.clone()).await?);
         }
         if let Some(port) = port("port", kubelet.port)?.filter(|_| kubelet.enable_server) {
-            let options = https_options(config, &context.facts.node_name, port)?;
+            let options = https_options(config, context, directories, port)?;
             self.add("https", https::start(options, context.clone()).await?);
         }
         if options.cadvisor_port != 0 {
@@ -97,7 +115,13 @@ pub(crate) fn check_webhooks(kubelet: &KubeletConfiguration) -> Result<()> {
     bail!("{}; both need an API server, and there is no --kubeconfig", problems.join("; "))
 }
 
-fn https_options(config: &Config, node_name: &str, port: u16) -> Result<HttpsOptions> {
+fn https_options(
+    config: &Config,
+    context: &ServerContext,
+    directories: &Directories,
+    port: u16,
+) -> Result<HttpsOptions> {
+    let is_on = |feature| config.features.enabled(feature);
     let kubelet = &config.kubelet;
     let authentication = &kubelet.authentication;
     let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
@@ -109,7 +133,7 @@ fn https_options(config: &Config, node_name: &str, port: u16) -> Result<HttpsOpt
                 CertificateSource::Files { certificate, key, reload }
             }
             // As upstream: with one of them alone the node makes its own pair.
-            _ => self_signed(&config.options.cert_dir, node_name),
+            _ => self_signed(&config.options.cert_dir, &context.facts.node_name),
         },
         tls: TlsSettings {
             min_version: kubelet.tls_min_version.clone(),
@@ -139,6 +163,15 @@ fn https_options(config: &Config, node_name: &str, port: u16) -> Result<HttpsOpt
             true => DebugHandlers::Enabled,
             false => DebugHandlers::Disabled,
         },
+        websockets: match is_on(Feature::ExtendWebSocketsToKubelet) {
+            true => WebSockets::Translated,
+            false => WebSockets::PassedOn,
+        },
+        checkpoints: is_on(Feature::ContainerCheckpoint).then(|| CheckpointOptions {
+            directory: directories.checkpoints.clone(),
+            files: Arc::new(HostNodeFiles::new(&directories.checkpoints)),
+        }),
+        node: node_options(config, context),
     })
 }
 
@@ -146,6 +179,29 @@ fn reload(config: &Config, gate: Feature) -> Reload {
     match config.features.enabled(gate) {
         true => Reload::WhenChanged,
         false => Reload::Never,
+    }
+}
+
+/// What is shown of the node itself.
+fn node_options(config: &Config, context: &ServerContext) -> NodeOptions {
+    let kubelet = &config.kubelet;
+    let switch = |is_on| if is_on { Switch::On } else { Switch::Off };
+    NodeOptions {
+        logs: match (kubelet.enable_system_log_handler, kubelet.enable_system_log_query) {
+            (false, _) => NodeLogs::Off,
+            (true, false) => NodeLogs::Files,
+            (true, true) => NodeLogs::Query,
+        },
+        profiling: switch(kubelet.enable_profiling_handler),
+        debug_flags: switch(kubelet.enable_debug_flags_handler),
+        flagz: switch(config.features.enabled(Feature::ComponentFlagz)),
+        statusz: switch(config.features.enabled(Feature::ComponentStatusz)),
+        files: Arc::new(HostNodeFiles::new(NODE_LOG_DIR)),
+        journal: Arc::new(HostJournal),
+        verbosity: Arc::new(ProcessVerbosity),
+        flags: Arc::new(config.flags.clone()),
+        command_line: std::env::args().collect(),
+        started: context.clock.wall(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,13 +9,15 @@ use clap_complete::Shell;
 use core_types::Quantity;
 use core_types::api::QuantityText;
 
+use crate::commands::cp::Place;
+
 /// Runs and inspects pods on this machine.
 #[derive(Debug, Parser)]
 #[command(
     name = "podwright",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not done in time, \
-    4 the agent cannot be reached. exec exits with the code of its command.\n\
+    4 the agent cannot be reached. exec and attach exit with the code of the command.\n\
     A POD is named NAME, NAMESPACE/NAME, or by the beginning of its name."
 )]
 pub(crate) struct Cli {
@@ -36,6 +39,12 @@ pub(crate) enum Command {
     Logs(LogsOptions),
     /// Run a command in a container
     Exec(ExecOptions),
+    /// Attach to the process of a container
+    Attach(AttachOptions),
+    /// Let ports of this machine lead to ports of a pod
+    PortForward(PortForwardOptions),
+    /// Copy files from a container or into one
+    Cp(CpOptions),
     /// Change CPU and memory of a pod that was started with run, while it runs
     Resize(ResizeOptions),
     /// Remove pods that were started with run
@@ -131,6 +140,53 @@ pub(crate) struct ExecOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AttachOptions {
+    /// Send standard input
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Pass what is typed key by key, when the container has a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Container; the first one if not given
+    #[arg(short, long)]
+    pub(crate) container: Option<String>,
+    /// Pod
+    pub(crate) pod: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PortForwardOptions {
+    /// Address of this machine to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// Pod
+    pub(crate) pod: String,
+    /// Ports; without LOCAL: the same number here, with 0: any free one
+    #[arg(required = true, value_name = "[LOCAL:]REMOTE", value_parser = parse_port_pair)]
+    pub(crate) ports: Vec<PortPair>,
+}
+
+/// A port of this machine and the pod's port that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortPair {
+    pub(crate) local: u16,
+    pub(crate) remote: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CpOptions {
+    /// Container; the first one if not given
+    #[arg(short, long)]
+    pub(crate) container: Option<String>,
+    /// What to copy
+    #[arg(value_name = "SOURCE", value_parser = Place::parse)]
+    pub(crate) source: Place,
+    /// Directory to copy into, or the new name; one of both is POD:PATH
+    #[arg(value_name = "TARGET", value_parser = Place::parse)]
+    pub(crate) target: Place,
+}
+
+#[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("sizes").required(true).multiple(true).args(
     ["cpu", "cpu_request", "cpu_limit", "memory", "memory_request", "memory_limit"],
 )))]
@@ -210,6 +266,17 @@ pub(crate) struct CompletionOptions {
     pub(crate) shell: Shell,
 }
 
+/// Reads `80` or `8080:80`; an empty local port is any free one, as with kubectl.
+fn parse_port_pair(text: &str) -> Result<PortPair, String> {
+    let port = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
+    let (local, remote) = match text.split_once(':') {
+        Some(("", remote)) => (0, port(remote)?),
+        Some((local, remote)) => (port(local)?, port(remote)?),
+        None => (port(text)?, port(text)?),
+    };
+    if remote == 0 { Err("the pod's port must not be 0".to_owned()) } else { Ok(PortPair { local, remote }) }
+}
+
 /// Reads an amount of CPU or memory.
 fn parse_quantity(text: &str) -> Result<QuantityText, String> {
     text.parse::<Quantity>().map(QuantityText::from).map_err(|error| error.to_string())
@@ -251,6 +318,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs_of_ports() {
+        for (text, local, remote) in [("80", 80, 80), ("8080:80", 8080, 80), (":80", 0, 80), ("0:80", 0, 80)]
+        {
+            assert_eq!(parse_port_pair(text), Ok(PortPair { local, remote }), "{text}");
+        }
+        for text in ["", "x", "80:", "80:0", "0", "65536", "1:2:3"] {
+            assert!(parse_port_pair(text).is_err(), "{text}");
+        }
     }
 
     #[test]

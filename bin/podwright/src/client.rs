@@ -23,8 +23,26 @@ pub(crate) type PodReport = core_types::local::PodReport<Explanation>;
 /// One line of a watch.
 pub(crate) type WatchLine = core_types::local::WatchLine<Explanation>;
 
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamProtocol {
+    /// A remote command.
+    Command,
+    /// Connections to ports.
+    PortForward,
+}
+
+impl StreamProtocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Command => "v4.channel.k8s.io",
+            Self::PortForward => "portforward.k8s.io",
+        }
+    }
+}
+
 /// The agent on this machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Agent {
     socket: PathBuf,
 }
@@ -63,12 +81,16 @@ impl Agent {
     }
 
     /// Asks for a SPDY stream.
-    pub(crate) async fn open_stream(&self, path: &str) -> Result<TokioIo<Upgraded>, CliError> {
+    pub(crate) async fn open_stream(
+        &self,
+        path: &str,
+        protocol: StreamProtocol,
+    ) -> Result<TokioIo<Upgraded>, CliError> {
         let request = Request::post(path)
             .header(header::HOST, "agent")
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "SPDY/3.1")
-            .header("X-Stream-Protocol-Version", "v4.channel.k8s.io")
+            .header("X-Stream-Protocol-Version", protocol.name())
             .body(Full::new(Bytes::new()));
         let answer = self.ask(request.map_err(|error| CliError::Refused(error.to_string()))?).await?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {

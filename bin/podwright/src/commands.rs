@@ -1,9 +1,12 @@
 //! One module for each command.
 
+pub(crate) mod attach;
 pub(crate) mod completion;
+pub(crate) mod cp;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod logs;
+pub(crate) mod port_forward;
 pub(crate) mod ps;
 pub(crate) mod resize;
 pub(crate) mod rm;

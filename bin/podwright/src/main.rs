@@ -1,7 +1,7 @@
 //! `podwright`: what a person types on the node. Talks to the agent on this machine over its unix socket.
 //!
 //! Exit codes: 0 done (`run`: ready or completed), 1 failed, 2 wrong usage, 3 not done in time, 4 the agent cannot be
-//! reached. `exec` exits with the code of its command.
+//! reached. `exec` and `attach` exit with the code of the command.
 
 mod cli;
 mod client;
@@ -58,6 +58,9 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Ps(options) => commands::ps::execute(&agent, options).await,
         Command::Logs(options) => commands::logs::execute(&agent, options).await,
         Command::Exec(options) => commands::exec::execute(&agent, options).await,
+        Command::Attach(options) => commands::attach::execute(&agent, options).await,
+        Command::PortForward(options) => commands::port_forward::execute(&agent, options).await,
+        Command::Cp(options) => commands::cp::execute(&agent, options).await,
         Command::Resize(options) => commands::resize::execute(&agent, options).await,
         Command::Rm(options) => commands::rm::execute(&agent, options).await,
         Command::Events(options) => commands::events::execute(&agent, options).await,

@@ -48,6 +48,8 @@ pub struct Config {
     pub features: FeatureSet,
     /// What the user should know; to be logged as warnings.
     pub notices: Vec<Notice>,
+    /// Every flag with the value of the command line, or else its default; secrets are masked.
+    pub flags: BTreeMap<String, String>,
 }
 
 /// Whether a file of the drop-in directory is a drop-in, by its name.
@@ -84,7 +86,7 @@ pub fn assemble(
         return Err(ConfigErrors(errors));
     }
     assembly.note_ineffective(&kubelet);
-    Ok(Config { kubelet, options, features, notices: assembly.notices })
+    Ok(Config { kubelet, options, features, notices: assembly.notices, flags: flags.values() })
 }
 
 struct Assembly<'a> {

@@ -5,18 +5,22 @@
 //!
 //! ```text
 //! Encoder: open / data / pong  -> bytes          bytes -> Decoder -> Frame
+//! Inputs:  stdin / size -> bytes                  Frame -> Command -> Output, and how the command ended
 //! ```
 //!
 //! Reads and writes byte buffers only. [`Encoder`] keeps the stream numbers and the state of the header compression;
-//! [`Decoder`] keeps the bytes of an unfinished frame, bounded by [`MAX_FRAME_BYTES`].
+//! [`Decoder`] keeps the bytes of an unfinished frame, bounded by [`MAX_FRAME_BYTES`]. [`Command`] is the client of one
+//! remote command on top of both: it knows which stream is which and keeps the status that ends the command.
 //!
 //! Header blocks are sent as stored blocks of one zlib stream without the preset dictionary. zlib says in its own header
 //! whether the dictionary is used, so a server that follows zlib reads them. Headers that come from the server are
 //! skipped: a client learns nothing from them. Left out: flow control (the servers have none), settings, server push.
 
+mod command;
 mod decode;
 mod encode;
 
+pub use command::{Command, CommandEnd, Inputs, Output, Wanted};
 pub use decode::{Decoder, Frame, SpdyError};
 pub use encode::{Encoder, End};
 

@@ -12,6 +12,7 @@
 //! | `pull_records` | `ports::PullRecords` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
+//! | `node_files`, `journal` | `ports::NodeFiles`, `ports::Journal` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
 //! | [`limits`], [`lock`] | the agent's own process |
 //! | `beneath`, [`blocking`], [`mountinfo`], [`mounts`] | how the above touch the system |
@@ -28,6 +29,7 @@ pub mod clock;
 mod container_logs;
 mod error;
 pub mod event_journal;
+mod journal;
 pub mod limits;
 pub mod lock;
 mod log_files;
@@ -35,6 +37,7 @@ pub mod machine;
 pub mod manifests;
 pub mod mountinfo;
 pub mod mounts;
+mod node_files;
 mod own_process;
 pub mod pod_files;
 mod pull_records;
@@ -46,9 +49,11 @@ pub use checkpoints::HostCheckpoints;
 pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
 pub use event_journal::HostEventJournal;
+pub use journal::HostJournal;
 pub use log_files::HostContainerLogFiles;
 pub use machine::{MachineInfo, NodeFacts};
 pub use manifests::HostManifestFiles;
+pub use node_files::HostNodeFiles;
 pub use own_process::HostOwnProcess;
 pub use pod_files::{HostPodFiles, PodFilesOptions};
 pub use pull_records::HostPullRecords;

@@ -14,6 +14,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+mod node;
+mod streams;
+
 use super::*;
 use crate::testing::{ANY_PORT, Answer, FakeAgent, ask, pod_view, view_of};
 
@@ -120,6 +123,31 @@ fn options(directory: &Path) -> HttpsOptions {
         authorization: AuthorizationMode::AlwaysAllow,
         reviewers: Reviewers::Missing,
         debugging: DebugHandlers::Enabled,
+        websockets: WebSockets::Translated,
+        checkpoints: Some(CheckpointOptions {
+            directory: "/var/lib/kubelet/checkpoints".into(),
+            files: FakeAgent::new(),
+        }),
+        node: node_options(),
+    }
+}
+
+fn node_options() -> NodeOptions {
+    let agent = FakeAgent::new();
+    NodeOptions {
+        logs: NodeLogs::Query,
+        profiling: Switch::On,
+        debug_flags: Switch::On,
+        flagz: Switch::On,
+        statusz: Switch::On,
+        files: agent.clone(),
+        journal: agent.clone(),
+        verbosity: agent,
+        flags: Arc::new(
+            [("v".to_owned(), "2".to_owned()), ("config".to_owned(), "/k.yaml".to_owned())].into(),
+        ),
+        command_line: ["kubelet".to_owned(), "--v=2".to_owned()].into(),
+        started: core_types::WallTime::from_unix_secs(1_800_000_000 - 3_725),
     }
 }
 
@@ -320,7 +348,6 @@ async fn debugging_routes_and_their_switch() {
             { "name": "main", "image": "app:1", "resources": {} }
         ])
     );
-    assert_eq!(on.get("/exec/default/web/main").await.status.as_u16(), 404);
     let wrong = on.ask_as(None, "POST", "/containerLogs/default/web/main").await;
     assert_eq!((wrong.status.as_u16(), wrong.header("allow")), (405, "GET"));
 

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use ports::runtime::RuntimeResult;
 use ports::{Control, ControlError};
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +25,9 @@ use crate::body::{self, Body, BodyError, stream};
 use crate::container_logs;
 use crate::listener::Tasks;
 use crate::pods;
-use crate::proxy;
 use crate::query::Query;
 use crate::routes::ContainerPath;
+use crate::streams::Streams;
 
 /// Size of manifests sent by `podwright run`; as for manifest files.
 const MAX_MANIFEST_BYTES: usize = 10 << 20;
@@ -41,6 +42,7 @@ pub(super) const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) struct Api {
     pub(super) context: ServerContext,
     pub(super) tasks: Tasks,
+    pub(super) streams: Streams,
 }
 
 /// What may come of manifests.
@@ -88,6 +90,10 @@ impl Api {
             (&Method::POST, ["v1", "attach", rest @ ..]) => {
                 let rest = rest.join("/");
                 self.stream(StreamKind::Attach, &rest, &query, request).await
+            }
+            (&Method::POST, ["v1", "portForward", namespace, name]) => {
+                let (namespace, name) = ((*namespace).to_owned(), (*name).to_owned());
+                self.port_forward(&namespace, &name, request).await
             }
             (method, _) => {
                 problem(StatusCode::NOT_FOUND, format!("{method} {path} is not known to this agent"))
@@ -187,9 +193,27 @@ impl Api {
             StreamKind::Exec => self.context.control.exec_url(&id, &wanted).await,
             StreamKind::Attach => self.context.control.attach_url(&id, &wanted).await,
         };
+        self.pass(url, request).await
+    }
+}
+
+impl Api {
+    async fn port_forward(&self, namespace: &str, name: &str, request: Request<Incoming>) -> Response<Body> {
+        let sandbox = {
+            let view = self.context.control.view();
+            pods::find(&view, namespace, name).and_then(|(uid, _)| pods::sandbox(&view, uid))
+        };
+        let Some(sandbox) = sandbox else {
+            return problem(StatusCode::CONFLICT, format!("pod {namespace}/{name} does not run"));
+        };
+        let url = self.context.control.port_forward_url(&sandbox, &[]).await;
+        self.pass(url, request).await
+    }
+
+    async fn pass(&self, url: RuntimeResult<String>, request: Request<Incoming>) -> Response<Body> {
         match url {
-            Err(error) => refused(&error),
-            Ok(url) => match proxy::upgrade(request, &url, &self.tasks).await {
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            Ok(url) => match self.streams.pass(request, &url).await {
                 Ok(response) => response,
                 Err(error) => problem(error.status(), error.to_string()),
             },
@@ -213,7 +237,7 @@ fn stream_request(kind: StreamKind, query: &Query) -> StreamRequest {
 }
 
 fn running_container(view: &NodeView, path: &ContainerPath) -> Result<ContainerId, String> {
-    let ContainerPath { namespace, pod: name, container } = path;
+    let ContainerPath { namespace, pod: name, container, .. } = path;
     let (_, pod) =
         pods::find(view, namespace, name).ok_or_else(|| format!("pod {namespace}/{name} does not exist"))?;
     let status = pods::container_status(&pod.status, container);

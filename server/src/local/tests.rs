@@ -252,8 +252,11 @@ async fn exec_that_cannot_be_says_why() {
     assert_eq!(status, 400);
     *running.agent.stream_url.lock().expect("lock") = "http://127.0.0.1:1/exec/token".to_owned();
     let (status, text) = message("/v1/exec/default/web/main?command=ls&output=1").await;
-    assert_eq!(status, 502);
-    assert!(text.starts_with("the container runtime's streaming server at 127.0.0.1:1: "), "{text}");
+    assert_eq!(status, 500);
+    assert!(
+        text.starts_with("error dialing backend: the container runtime's streaming server at 127.0.0.1:1: "),
+        "{text}"
+    );
     let plain = running.ask("POST", "/v1/exec/default/web/main?command=ls&output=1", "").await;
-    assert_eq!(plain.status.as_u16(), 400, "a stream without an upgrade: {}", plain.body);
+    assert_eq!(plain.status.as_u16(), 500, "a stream without an upgrade: {}", plain.body);
 }

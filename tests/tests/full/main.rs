@@ -19,6 +19,7 @@ mod resources;
 mod rest;
 mod restart;
 mod restart_rules;
+mod streams;
 mod url_source;
 mod user_namespaces;
 mod volumes;

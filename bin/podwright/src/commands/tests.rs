@@ -182,14 +182,9 @@ fn options_become_queries() {
         timestamps: true,
     };
     assert_eq!(logs::query(&logs), "follow=true&timestamps=true&tailLines=5&sinceSeconds=60");
-    let exec = crate::cli::ExecOptions {
-        stdin: true,
-        tty: true,
-        container: None,
-        pod: "web".into(),
-        command: vec!["sh".into(), "-c".into(), "a b&c".into()],
-    };
-    assert_eq!(exec::query(&exec), "command=sh&command=-c&command=a+b%26c&input=1&output=1&tty=1");
+    let wanted = core_spdy::Wanted { stdin: true, stdout: true, stderr: false, tty: true };
+    let exec = crate::session::command_query(&["sh", "-c", "a b&c"], wanted);
+    assert_eq!(exec, "command=sh&command=-c&command=a+b%26c&input=1&output=1&tty=1");
 }
 
 /// A writer whose text can be looked at.

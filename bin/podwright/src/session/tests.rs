@@ -2,23 +2,13 @@
 
 use std::time::Duration;
 
+use core_spdy::{Encoder, Frame, StreamId};
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
 
-const OK: &str = r#"{"metadata":{},"status":"Success"}"#;
 const EXIT_3: &str = r#"{"status":"Failure","message":"command terminated with non-zero exit code",
     "reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
-
-#[test]
-fn the_status_tells_the_exit_code() {
-    assert_eq!(exit_code(OK.as_bytes()).expect("code"), 0);
-    assert_eq!(exit_code(EXIT_3.as_bytes()).expect("code"), 3);
-    let refused = exit_code(br#"{"status":"Failure","reason":"InternalError","message":"no such file"}"#);
-    assert_eq!(refused.expect_err("error").to_string(), "no such file");
-    assert!(exit_code(b"").is_err());
-    assert!(exit_code(b"plain text").expect_err("error").to_string().ends_with("plain text"));
-}
 
 /// A runtime whose command is `cat`: gives back what comes on stdin until its end, then the status.
 async fn cat(stream: DuplexStream, chunks_before_input: usize) {
@@ -57,7 +47,7 @@ async fn session(input: Vec<u8>, chunks_before_input: usize) -> (Result<u8, CliE
     let (own, runtime) = duplex(4096);
     let mut stdout = Vec::new();
     let ends = Ends { stdin: &input[..], stdout: &mut stdout, stderr: tokio::io::sink() };
-    let run = run(own, Wanted { stdin: true, tty: false }, ends);
+    let run = run(own, Wanted { stdin: true, stdout: true, stderr: true, tty: false }, ends);
     let both = async { tokio::join!(run, cat(runtime, chunks_before_input)).0 };
     let code = tokio::time::timeout(Duration::from_secs(10), both).await.expect("must end");
     (code, stdout)
@@ -82,5 +72,5 @@ async fn a_connection_that_breaks_without_status_is_an_error() {
     let (own, runtime) = duplex(4096);
     drop(runtime);
     let ends = Ends { stdin: tokio::io::empty(), stdout: tokio::io::sink(), stderr: tokio::io::sink() };
-    assert!(run(own, Wanted { stdin: false, tty: false }, ends).await.is_err());
+    assert!(run(own, Wanted { stdout: true, ..Wanted::default() }, ends).await.is_err());
 }

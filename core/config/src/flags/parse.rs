@@ -1,7 +1,9 @@
 //! From arguments to flags with texts, by pflag's rules: `--name value`, `--name=value`, `--switch`,
 //! `--switch=false`, `-v4`, `-v=4`, `-v 4`, `_` for `-` in names, and `--` before words that are no flags.
 
-use super::{Arity, Flag, Given, Request, Target, all, apply};
+use std::collections::BTreeMap;
+
+use super::{Arity, Flag, Given, Request, Target, all, apply, shown};
 use crate::kubelet_configuration::KubeletConfiguration;
 use crate::notice::Notice;
 use crate::options::Options;
@@ -54,6 +56,14 @@ pub struct ParsedFlags {
 }
 
 impl ParsedFlags {
+    /// Every flag with its value, or else its default. Values that may be secret are masked.
+    pub(crate) fn values(&self) -> BTreeMap<String, String> {
+        let defaults = all().map(|flag| (flag.name.to_owned(), flag.default.to_owned()));
+        let given =
+            self.given.iter().map(|given| (given.flag.name.to_owned(), shown(given.flag, &given.value)));
+        defaults.chain(given).collect()
+    }
+
     /// What the program is asked to do.
     pub fn request(&self) -> Request {
         self.target.request
