@@ -115,7 +115,8 @@ impl AgentControl {
         let text = serde_json::to_vec_pretty(&pod)
             .map_err(|error| ControlError::Failed(format!("pod {key} cannot be written as JSON: {error}")))?;
         self.outside
-            .local_manifests
+            .manifests
+            .local
             .write(&file_name(&key), &text)
             .await
             .map_err(|error| ControlError::Failed(format!("pod {key} cannot be kept: {error}")))?;
@@ -227,7 +228,8 @@ impl Control for AgentControl {
             return Err(ControlError::NotFound(format!("there is no pod {key}")));
         };
         self.outside
-            .local_manifests
+            .manifests
+            .local
             .remove(&file_name(key))
             .await
             .map_err(|error| ControlError::Failed(format!("pod {key} cannot be removed: {error}")))?;

@@ -11,6 +11,7 @@
 //! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
 //! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
 //! | pulls ([`images`]) | wishes of operations, answers of the runtime, files about pulls | one answer per wish; files about pulls |
+//! | node ([`node`]), with a cluster | the node view, the Node object, addresses, images | the Node object's status, the Lease, events of the node |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
@@ -26,6 +27,7 @@ mod images;
 mod inspect;
 mod log_rotation;
 mod metrics;
+mod node;
 mod note;
 mod operations;
 mod outside;
@@ -55,7 +57,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
-pub use outside::{CgroupsMaker, Outside};
+pub use outside::{CgroupsMaker, Cluster, Manifests, Outside};
 pub use settings::{
     HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,
     Settings, SettingsError, SourceSettings, Verification,
@@ -64,6 +66,7 @@ pub use settings::{
 use events::{Happening, Recorder};
 use images::Images;
 use log_rotation::LogTask;
+use node::NodeParts;
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
@@ -153,6 +156,13 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
         tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
     }
 
+    if let Some(cluster) = outside.cluster.clone() {
+        let recorder = recorder.clone();
+        let (outside, registry, view) = (outside.clone(), metrics.clone(), view.clone());
+        let parts = NodeParts { cluster, outside, registry, view, recorder };
+        node::spawn(&mut tasks, parts, &settings, &stop);
+    }
+
     let identity = (settings.host.node_name.clone(), settings.resources.gates);
     let control = Arc::new(AgentControl::new(outside, identity, view, recorder));
     Agent { control, stop, tasks }
@@ -199,11 +209,11 @@ fn spawn_sources(
         stop: stop.clone(),
     };
     let every = settings.sources.file_check_interval;
-    if let Some(files) = &outside.static_manifests {
+    if let Some(files) = &outside.manifests.path {
         tasks.spawn(task(PodSource::File).follow_files(Arc::clone(files), every));
     }
-    if let Some(url) = &outside.manifest_url {
+    if let Some(url) = &outside.manifests.url {
         tasks.spawn(task(PodSource::Http).follow_url(Arc::clone(url), settings.sources.http_check_interval));
     }
-    tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.local_manifests), every));
+    tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.manifests.local), every));
 }

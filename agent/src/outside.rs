@@ -6,7 +6,8 @@ use std::sync::Arc;
 use core_types::runtime::CgroupDriver;
 use ports::{
     Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, EventJournal, EventSink, HookDialer,
-    ImageService, ManifestFetcher, ManifestFiles, PodFiles, ProbeDialer, PullRecords,
+    HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi, PodFiles, ProbeDialer,
+    PullRecords,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -39,10 +40,30 @@ pub struct Outside {
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.
     pub log_files: Arc<dyn ContainerLogFiles>,
-    /// Manifests of `staticPodPath`.
-    pub static_manifests: Option<Arc<dyn ManifestFiles>>,
-    /// Manifests of `staticPodURL`.
-    pub manifest_url: Option<Arc<dyn ManifestFetcher>>,
-    /// Manifests of `podwright run`, kept below the root directory.
-    pub local_manifests: Arc<dyn ManifestFiles>,
+    /// Manifests that are no objects of an API server.
+    pub manifests: Manifests,
+    /// The cluster that the node belongs to; `None` for a machine without one.
+    pub cluster: Option<Cluster>,
+}
+
+/// The node's side of a cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The Node object.
+    pub nodes: Arc<dyn NodeApi>,
+    /// Its Lease.
+    pub leases: Arc<dyn LeaseApi>,
+    /// The host's network, for the node's addresses.
+    pub network: Arc<dyn HostNetwork>,
+}
+
+/// Manifests that are no objects of an API server.
+#[derive(Clone)]
+pub struct Manifests {
+    /// Those of `staticPodPath`.
+    pub path: Option<Arc<dyn ManifestFiles>>,
+    /// Those of `staticPodURL`.
+    pub url: Option<Arc<dyn ManifestFetcher>>,
+    /// Those of `podwright run`, kept below the root directory.
+    pub local: Arc<dyn ManifestFiles>,
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_types::MonoTime;
 use core_types::runtime::{CgroupDriver, RuntimeStatus, RuntimeVersion};
 use ports::RuntimeError;
 use tokio::sync::{Notify, watch};
@@ -30,6 +31,8 @@ pub(crate) struct RuntimeUp {
     pub(crate) cgroup_driver: Option<CgroupDriver>,
     /// Why it cannot be used; empty when it can.
     pub(crate) error: String,
+    /// Since when it cannot be used; `None` while it can.
+    pub(crate) failing_since: Option<MonoTime>,
 }
 
 impl RuntimeUp {
@@ -117,10 +120,14 @@ fn replace(current: &mut RuntimeUp, next: RuntimeUp) -> bool {
 }
 
 async fn check(outside: &Outside, known: RuntimeUp) -> RuntimeUp {
-    match ask(outside, &known).await {
+    let failing_since = known.failing_since;
+    let mut next = match ask(outside, &known).await {
         Ok(up) => up,
         Err(error) => RuntimeUp { error: format!("the container runtime cannot be used: {error}"), ..known },
-    }
+    };
+    let failing = !next.error.is_empty();
+    next.failing_since = failing.then(|| failing_since.unwrap_or_else(|| outside.clock.now()));
+    next
 }
 
 async fn ask(outside: &Outside, known: &RuntimeUp) -> Result<RuntimeUp, RuntimeError> {
@@ -138,7 +145,7 @@ async fn ask(outside: &Outside, known: &RuntimeUp) -> Result<RuntimeUp, RuntimeE
         true => (known.version.clone(), known.cgroup_driver),
         false => (Some(outside.runtime.version().await?), cgroup_driver(outside).await?),
     };
-    Ok(RuntimeUp { version, status: Some(status), cgroup_driver, error })
+    Ok(RuntimeUp { version, status: Some(status), cgroup_driver, error, failing_since: None })
 }
 
 async fn cgroup_driver(outside: &Outside) -> Result<Option<CgroupDriver>, RuntimeError> {

@@ -21,7 +21,7 @@ use core_runtime::backoff;
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
-use core_types::{PodGates, Quantity, RestartRules, StopSignals};
+use core_types::{PodGates, Quantity, RestartRules, StopSignals, WallTime};
 
 pub use node::{NodeIdentity, Registration};
 
@@ -36,6 +36,8 @@ pub struct HostSummary {
     pub machine: Machine,
     /// Amounts of extended resources that an existing Node object shows.
     pub extended_resources: ExtendedResources,
+    /// When the machine was booted; `None` when it does not tell.
+    pub booted_at: Option<WallTime>,
     /// Version of this program, as the Node object shows it.
     pub version: String,
     /// Hierarchy in use.

@@ -1,8 +1,9 @@
 //! Real parts for runs and tests: containerd, runc, CNI, images, cgroup roots, a control plane and the agent itself.
 //!
 //! [`Parts`] finds or makes the programs, [`Instance`] puts a private runtime together from them, [`Agent`] is our kubelet
-//! on that runtime. [`ControlPlane`] is a cluster without nodes, from [`ControlPlaneParts`]. Everything an instance makes lies below one folder, one bridge, one subnet and one cgroup per
-//! controller, so that it can be swept away whole, also after the process that made it was killed.
+//! on that runtime. [`ControlPlane`] is a cluster without nodes, from [`ControlPlaneParts`], and [`Cluster`] is all of these.
+//! Everything an instance makes lies below one folder, one bridge, one subnet and one cgroup per controller, so that it can be swept
+//! away whole, also after the process that made it was killed.
 //!
 //! Reads: `PODWRIGHT_CACHE` (where built parts are kept), `PODWRIGHT_LAB_CONTAINERD` (which containerd tests use),
 //! `PODWRIGHT_BIN_DIR` (where our programs lie), `PODWRIGHT_SKIPS` (where skipped tests are noted).
@@ -11,6 +12,7 @@
 pub mod agent;
 pub mod cgroups;
 mod claim;
+pub mod cluster;
 pub mod command;
 pub mod containerd;
 pub mod control_plane;
@@ -29,6 +31,7 @@ pub mod wait;
 
 pub use agent::Agent;
 pub use claim::sweep_stale;
+pub use cluster::Cluster;
 pub use containerd::{Containerd, ContainerdVersion};
 pub use control_plane::ControlPlane;
 pub use instance::Instance;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent::{Agent, AgentControl, HostSummary, Outside, Settings};
+use agent::{Agent, AgentControl, HostSummary, Manifests, Outside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
@@ -108,9 +108,12 @@ impl World {
             pull_records: self.pull_records.clone(),
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
-            static_manifests: Some(self.static_manifests.clone()),
-            manifest_url: None,
-            local_manifests: self.local_manifests.clone(),
+            manifests: Manifests {
+                path: Some(self.static_manifests.clone()),
+                url: None,
+                local: self.local_manifests.clone(),
+            },
+            cluster: None,
         };
         self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
     }
@@ -155,6 +158,7 @@ fn settings() -> anyhow::Result<Settings> {
             ..Machine::default()
         },
         extended_resources: ExtendedResources::Keep,
+        booted_at: None,
         version: "v1.37.2".to_owned(),
         cgroup_version: CgroupVersion::V1,
         has_swap_controller: false,

@@ -4,6 +4,7 @@
 
 mod bench;
 mod cargo;
+mod cluster;
 mod run;
 mod test;
 mod tidy;
@@ -31,6 +32,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Start a cluster of one node on private parts and leave it running until Ctrl-C
+    Cluster,
     /// Set up and run all tests
     Test {
         /// Run only this level (may be repeated)
@@ -80,6 +83,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let after = if once { run::After::CleanUp } else { run::After::StayUntilInterrupted };
             run::run(&root, after).map(|()| ExitCode::SUCCESS)
         }
+        Command::Cluster => cluster::cluster(&root).map(|()| ExitCode::SUCCESS),
         Command::Test { only, seeds } => test::test(&root, &only, seeds),
         Command::Bench => bench::bench(&root).map(|()| ExitCode::SUCCESS),
         Command::Sim { seeds, seed } => cargo::sim(&root, seeds, seed).map(success),

@@ -26,7 +26,7 @@ pub(crate) const SEEDS: u64 = 10_000;
 const REAL_RUNTIME: [&str; 2] = ["lab", "tests"];
 
 /// Test targets of these crates that are for the newest runtime only, or need none; the others run on each.
-const ONCE: [&str; 2] = ["full", "control_plane"];
+const ONCE: [&str; 3] = ["full", "cluster", "control_plane"];
 
 /// A test target of another crate that needs a runtime; a test of `tests` starts one and runs it.
 const RUN_BY_TESTS: &str = "real_containerd";

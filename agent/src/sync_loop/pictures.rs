@@ -57,10 +57,13 @@ impl SyncLoop {
                 tracing::debug!(%error, "the runtime could not be listed");
                 self.looks.conditions.poke();
             }
-            PlegReport::Health { problem } => match problem {
-                Some(problem) => tracing::error!("PLEG is not healthy: {problem}"),
-                None => tracing::info!("PLEG is healthy"),
-            },
+            PlegReport::Health { problem } => {
+                match &problem {
+                    Some(problem) => tracing::error!("PLEG is not healthy: {problem}"),
+                    None => tracing::info!("PLEG is healthy"),
+                }
+                self.publisher.change().runtime.pleg_problem = problem;
+            }
         }
     }
 
@@ -144,7 +147,9 @@ impl SyncLoop {
             version: up.version.clone(),
             status: up.status.clone(),
             error: up.error.clone(),
+            failing_since: up.failing_since,
             last_relist: runtime.last_relist,
+            pleg_problem: runtime.pleg_problem.take(),
         };
         if up.is_ready() {
             let waiting: Vec<PodUid> = self

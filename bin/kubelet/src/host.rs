@@ -178,6 +178,7 @@ pub(crate) fn summary(
             true => ExtendedResources::Keep,
             false => ExtendedResources::Zero,
         },
+        booted_at: facts.booted_at,
         version: crate::VERSION.to_owned(),
         cgroup_version: cgroups.into(),
         has_swap_controller: facts.has_swap_controller,

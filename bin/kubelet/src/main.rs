@@ -13,6 +13,7 @@
 //! Ends with 0 after SIGTERM or SIGINT, and with 1 when it cannot start or go on. What is wrong with the command line or the
 //! configuration is printed as it is, one line for each error; what goes wrong later is logged.
 
+mod api;
 mod causes;
 mod files;
 mod host;

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agent::{Agent, CgroupsMaker, HostSummary, Outside, Settings};
-use anyhow::{Context, Result, anyhow, bail};
+use agent::{Agent, CgroupsMaker, Cluster, HostSummary, Manifests, Outside, Settings};
+use anyhow::{Context, Result, anyhow};
 use core_config::{Config, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
 use core_types::runtime::CgroupDriver;
+use io_api::Kubeconfig;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
@@ -34,7 +35,7 @@ use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
 use crate::serve::{self, Listeners};
-use crate::{VERSION, causes};
+use crate::{VERSION, api, causes};
 
 /// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
 /// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
@@ -54,13 +55,7 @@ const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
 pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
     tracing::info!(kubeletVersion = VERSION, "Kubelet version");
     announce(&config);
-    if let Some(path) = &config.options.kubeconfig {
-        bail!(
-            "--kubeconfig {}: API server mode is not implemented yet; leave the flag out to run pods from manifests",
-            path.display()
-        );
-    }
-    tracing::info!("standalone mode, no API client");
+    let kubeconfig = api::kubeconfig(&config.options)?;
     serve::check_webhooks(&config.kubelet)?;
     let cgroups = host::cgroup_version(&facts)?;
     host::check(&config.kubelet, cgroups)?;
@@ -73,7 +68,7 @@ pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .context("start the async runtime")?;
-    let result = runtime.block_on(Box::pin(until_stopped(config, facts, cgroups)));
+    let result = runtime.block_on(Box::pin(until_stopped(config, facts, cgroups, kubeconfig)));
     runtime.shutdown_timeout(STOP_BLOCKING);
     result
 }
@@ -88,7 +83,12 @@ fn announce(config: &Config) {
     tracing::debug!(options = ?config.options, "settings that only flags have");
 }
 
-async fn until_stopped(config: Config, facts: NodeFacts, cgroups: CgroupVersion) -> Result<()> {
+async fn until_stopped(
+    config: Config,
+    facts: NodeFacts,
+    cgroups: CgroupVersion,
+    kubeconfig: Option<Kubeconfig>,
+) -> Result<()> {
     let mut signals = Signals::register()?;
     let supervisor = Supervisor::from_environment()?;
     let directories = host::make_directories(&config.options.root_dir)?;
@@ -103,7 +103,7 @@ async fn until_stopped(config: Config, facts: NodeFacts, cgroups: CgroupVersion)
         (Some(path), true) => Some(Contention::watch(path)?),
         _ => None,
     };
-    let mut node = Node::start(config, facts, cgroups, directories).await?;
+    let mut node = Node::start(config, facts, cgroups, directories, kubeconfig).await?;
     supervisor.ready();
     let contended = async {
         match &mut contention {
@@ -150,6 +150,7 @@ impl Node {
         facts: NodeFacts,
         cgroups: CgroupVersion,
         directories: Directories,
+        kubeconfig: Option<Kubeconfig>,
     ) -> Result<Self> {
         let kubelet = &config.kubelet;
         io_host::limits::apply_or_warn(
@@ -162,9 +163,11 @@ impl Node {
         let machine = MachineInfo::read(clock.wall());
         let summary = host::summary(&config.options, &directories.root, &facts, &machine, cgroups)?;
         let node_name = summary.node_name.clone();
+        set_node_name(&registry, &node_name);
         tracing::info!(node = node_name, addresses = summary.node_ips.join(","), "this node");
 
-        let outside = outside(&config, &directories, Arc::clone(&clock), &registry)?;
+        let cluster = kubeconfig.map(|kubeconfig| api::cluster(kubeconfig, kubelet, &registry));
+        let outside = outside(&config, &directories, Arc::clone(&clock), &registry, cluster)?;
         let settings = settings(&config, summary, &directories)?;
         let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
         let layers = Arc::new(Arc::clone(&outside.runtime));
@@ -218,6 +221,7 @@ fn outside(
     directories: &Directories,
     clock: Arc<dyn Clock>,
     registry: &Registry,
+    cluster: Option<Cluster>,
 ) -> Result<Outside> {
     let kubelet = &config.kubelet;
     let image_endpoint = match kubelet.image_service_endpoint.as_str() {
@@ -253,9 +257,12 @@ fn outside(
         pull_records: Arc::new(HostPullRecords::new(&directories.root)),
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
-        static_manifests,
-        manifest_url: manifest_url(kubelet)?,
-        local_manifests: manifests(&directories.local_manifests),
+        manifests: Manifests {
+            path: static_manifests,
+            url: manifest_url(kubelet)?,
+            local: manifests(&directories.local_manifests),
+        },
+        cluster,
     })
 }
 
@@ -293,6 +300,11 @@ fn set_cgroup_version(registry: &Registry, version: CgroupVersion) {
         CgroupVersion::V2 => 2.0,
     };
     registry.gauge(desc).set(&[], version);
+}
+
+fn set_node_name(registry: &Registry, name: &str) {
+    let help = "[ALPHA] The node's name. The count is always 1.";
+    registry.gauge(Desc { name: "kubelet_node_name", help, labels: &["node"] }).set(&[name], 1.0);
 }
 
 /// SIGTERM and SIGINT. The first is for the agent to stop in order; the second ends the process in its handler, however

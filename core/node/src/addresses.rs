@@ -86,6 +86,11 @@ pub fn internal_ips(settings: &NodeSettings, network: &NetworkFacts) -> Result<V
     }
 }
 
+/// Whether DNS is asked for the node's name: only when nothing that is configured gives an address.
+pub fn asks_dns(settings: &NodeSettings) -> bool {
+    settings.node_ips.iter().all(IpAddr::is_unspecified) && settings.name.parse::<IpAddr>().is_err()
+}
+
 /// The first address of the preferred family, else the first.
 fn preferred(mut ips: impl Iterator<Item = IpAddr> + Clone, prefers_v4: bool) -> Option<IpAddr> {
     ips.clone().find(|ip| ip.is_ipv4() == prefers_v4).or_else(|| ips.next())

@@ -116,8 +116,12 @@ pub struct RuntimeView {
     pub status: Option<RuntimeStatus>,
     /// Why it cannot be used now; empty when it can.
     pub error: String,
+    /// Since when it cannot be used; `None` while it can.
+    pub failing_since: Option<MonoTime>,
     /// Last complete look at all pods.
     pub last_relist: Option<MonoTime>,
+    /// Why looks are not healthy; `None` when they are, or before the first.
+    pub pleg_problem: Option<String>,
 }
 
 /// Everything published of the node.

@@ -27,6 +27,7 @@ pub mod follow;
 pub mod kubeconfig;
 mod limiter;
 mod metrics;
+mod node;
 mod path;
 mod refusal;
 mod secret;
@@ -41,6 +42,7 @@ pub use credentials::{ClientIdentity, Credentials, CredentialsError, ServerTrust
 pub use follow::Follower;
 pub use kubeconfig::{Kubeconfig, KubeconfigError};
 pub use limiter::Rate;
+pub use node::NodeObjects;
 pub use path::ObjectPath;
 pub use secret::Secret;
 pub use server::{Server, ServerError};

@@ -152,10 +152,16 @@ impl ControlPlane {
         command::output(&mut self.kubectl_command(kubeconfig, args))
     }
 
+    /// `kubectl` of the cluster's own version.
+    #[must_use]
+    pub fn kubectl_program(&self) -> PathBuf {
+        self.parts.kubernetes("kubectl")
+    }
+
     /// A `kubectl` to start oneself, e.g. one that goes on.
     #[must_use]
     pub fn kubectl_command(&self, kubeconfig: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new(self.parts.kubernetes("kubectl"));
+        let mut command = Command::new(self.kubectl_program());
         command
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--cache-dir={}", self.dir().join("kubectl-cache").display()))

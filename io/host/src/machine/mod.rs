@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use core_node::NetworkFacts;
 use core_types::WallTime;
 use serde::Serialize;
 
@@ -38,6 +39,8 @@ pub struct NodeFacts {
     pub architecture: &'static str,
     /// Boot ID.
     pub boot_id: String,
+    /// When the machine was booted.
+    pub booted_at: Option<WallTime>,
     /// Machine ID.
     pub machine_id: String,
     /// System UUID; the machine ID where the firmware tells none.
@@ -143,6 +146,7 @@ impl NodeFacts {
             os_image: os_image(&files),
             architecture: go_architecture(std::env::consts::ARCH),
             boot_id: files.text("proc/sys/kernel/random/boot_id"),
+            booted_at: booted_at(&files.text("proc/stat")),
             system_uuid: system_uuid(&files),
             machine_id,
             cpus: topology::read(&files).iter().map(NumaNode::threads).sum(),
@@ -238,6 +242,28 @@ pub(crate) fn meminfo_kib(text: &str, name: &str) -> u64 {
         .lines()
         .find_map(|line| line.split_once(':').filter(|(key, _)| key.split(' ').next_back() == Some(name)));
     value.and_then(|(_, value)| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// The time of the boot in the text of `/proc/stat`.
+fn booted_at(stat: &str) -> Option<WallTime> {
+    let secs = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    secs.trim().parse().ok().map(WallTime::from_unix_secs)
+}
+
+/// Addresses as they are now: those of the interfaces, and one of each family for the default route.
+pub(crate) fn network_facts() -> NetworkFacts {
+    let addresses = network::addresses();
+    let default = network::default_interface(&Files::new(Path::new("/")).text("proc/net/route"));
+    let families = [IpAddr::is_ipv4 as fn(&IpAddr) -> bool, IpAddr::is_ipv6];
+    let of_family = |is_of: fn(&IpAddr) -> bool| {
+        let own: Vec<_> = addresses.iter().filter(|address| is_of(&address.ip)).cloned().collect();
+        node_ip_guess(default.as_deref(), &own)
+    };
+    NetworkFacts {
+        interfaces: addresses.iter().map(|address| address.ip).collect(),
+        default_route: families.into_iter().filter_map(of_family).collect(),
+        ..NetworkFacts::default()
+    }
 }
 
 fn cpuinfo_values<'a>(cpuinfo: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {

@@ -1,0 +1,95 @@
+//! A cluster of one node: a private control plane, a private container runtime, and our kubelet between them.
+//!
+//! Guarantees: the node listens on the pod network's gateway address, which nothing outside this machine reaches; everything ends
+//! with the value, and after a SIGKILL with the next sweep.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::{Agent, ContainerdVersion, ControlPlane, ControlPlaneParts, Instance, Parts, http};
+
+/// Name of the node.
+pub const NODE: &str = "podwright-lab";
+
+/// A running cluster, whose kubelet can be stopped and started.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Our kubelet, which ends first.
+    pub agent: Agent,
+    instance: Instance,
+    plane: ControlPlane,
+}
+
+impl Cluster {
+    /// Starts the control plane and the runtime, and configures the kubelet without starting it.
+    pub fn new(parts: &Parts, plane_parts: &ControlPlaneParts) -> Result<Self> {
+        let plane = ControlPlane::new(plane_parts)?;
+        let instance = Instance::new(parts, ContainerdVersion::V2_4)?;
+        let mut agent = instance.agent()?;
+        let address = instance.network().gateway();
+        agent.config["address"] = json!(address);
+        agent.config["authentication"] = json!({
+            "anonymous": { "enabled": false },
+            "webhook": { "enabled": false },
+            "x509": { "clientCAFile": plane.ca_file() },
+        });
+        agent.flags = vec![
+            format!("--kubeconfig={}", plane.node_kubeconfig(NODE)?.display()),
+            format!("--node-ip={address}"),
+        ];
+        Ok(Self { agent, instance, plane })
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// The control plane, to stop and start its API server.
+    pub fn plane_mut(&mut self) -> &mut ControlPlane {
+        &mut self.plane
+    }
+
+    /// The container runtime.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The container runtime, to stop and start it.
+    pub fn instance_mut(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+
+    /// The Node object.
+    pub fn node(&self) -> Result<Value> {
+        let text = self.plane.kubectl(&["get", "node", NODE, "-o=json"])?;
+        serde_json::from_str(&text).context("kubectl prints JSON")
+    }
+
+    /// Waits until the Node object has this condition, e.g. `Ready=True`.
+    pub fn wait_node(&self, condition: &str, limit: Duration) -> Result<()> {
+        let timeout = format!("--timeout={}s", limit.as_secs());
+        let node = format!("node/{NODE}");
+        self.plane.kubectl(&["wait", "--for=create", &node, &timeout])?;
+        self.plane.kubectl(&["wait", &format!("--for=condition={condition}"), &node, &timeout])?;
+        Ok(())
+    }
+
+    /// The agent's `/metrics`.
+    pub fn metrics(&self) -> Result<String> {
+        let address = format!("{}:{}", self.instance.network().gateway(), self.agent.ports().read_only);
+        Ok(http::get(&address, "/metrics")?.body)
+    }
+
+    /// Removes everything and says what could not be removed; dropping does the same but can only print it.
+    pub fn close(self) -> Result<()> {
+        let Self { agent, instance, plane } = self;
+        drop(agent);
+        instance.close()?;
+        plane.close()
+    }
+}

@@ -1,0 +1,5 @@
+//! What the kubelet promises as a node of a real cluster, looked at with a real kubectl.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod node;
