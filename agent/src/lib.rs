@@ -36,6 +36,7 @@ mod probe_book;
 mod prober;
 mod publisher;
 mod record;
+mod resolv_conf;
 mod runtime_watch;
 mod seen;
 mod settings;
@@ -57,6 +58,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
+pub use core_pods::admission::AppArmor;
 pub use outside::{CgroupsMaker, Cluster, Manifests, Outside};
 pub use settings::{
     HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,

@@ -13,7 +13,7 @@ use core_logs::LogPolicy;
 use core_node::capacity::ReservedTooMuch;
 use core_node::{ExtendedResources, Machine};
 use core_pods::admission::{
-    KernelVersion, NodeAllocatable, PodLevelResources, SysctlAllowList, SysctlPatternError,
+    AppArmor, KernelVersion, NodeAllocatable, PodLevelResources, SysctlAllowList, SysctlPatternError,
 };
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
@@ -46,6 +46,8 @@ pub struct HostSummary {
     pub has_swap_controller: bool,
     /// Size of a memory page in bytes.
     pub page_bytes: i64,
+    /// Whether the kernel enforces AppArmor profiles.
+    pub app_armor: AppArmor,
     /// IDs of the host that are set apart for pods; `None` where nobody did.
     pub subordinate_ids: Option<SubordinateIds>,
     /// Home directory of the agent's user, where registry credentials are looked for.

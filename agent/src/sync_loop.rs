@@ -39,7 +39,7 @@ use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::sizes::Sizes;
 use crate::sources::SourceSet;
-use crate::timer;
+use crate::{resolv_conf, timer};
 
 /// Time between two reads of the runtime's conditions while it is well (CONTRACT 1.7: upstream reads them every 5 s).
 const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -136,6 +136,7 @@ impl SyncLoop {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         self.sizes.restore(self.outside.checkpoints.as_ref()).await;
         self.recorder.restore(self.outside.journal.as_ref()).await;
+        resolv_conf::check_limits(&self.outside, &self.settings).await;
         loop {
             self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
             match self.next_wake(&stop).await {

@@ -198,6 +198,10 @@ async fn pod_volumes(subject: &dyn PodFiles, uid: &PodUid) {
     subject.write_volume(uid, "data", &payload).await.expect("write_volume");
     subject.write_volume(uid, "data", &payload).await.expect("write_volume is safe to repeat");
     assert!(subject.write_volume(uid, "missing", &payload).await.is_err(), "a volume that is not set up");
+    let missing = subject.read_volume_file(uid, &path, "d/missing", 9).await.expect("read_volume_file");
+    assert_eq!(missing, None, "what is not there is no error");
+    let outside = subject.read_volume_file(uid, &path, "../../x", 9).await;
+    assert!(outside.is_err(), "a path out of the volume");
     let outside = BTreeMap::from([("../x".to_owned(), PayloadFile { content: Vec::new(), mode: 0o644 })]);
     let outside = VolumePayload { files: outside, ..payload };
     assert!(subject.write_volume(uid, "data", &outside).await.is_err(), "a path out of the volume");

@@ -1,7 +1,7 @@
 //! The directories and files that the agent keeps for a pod below its root directory, and the pod's logs
 //! (CONTRACT 6.2). Everything is opened beneath a directory handle: a symlink inside a pod's directory leads nowhere else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use core_types::{PodKey, PodUid};
@@ -79,6 +79,15 @@ pub trait PodFiles: Send + Sync {
     ) -> Result<(), FileError>;
     /// Resolves a volume's sub path safely, making a missing directory, and returns the path to mount (CONTRACT 6.6).
     async fn prepare_sub_path(&self, uid: &PodUid, request: &SubPathRequest) -> Result<PathBuf, FileError>;
+    /// Reads a file that the pod may have written, at most `max_bytes` of it; `None` when there is none. Symlinks lead as if
+    /// the volume were the root directory.
+    async fn read_volume_file(
+        &self,
+        uid: &PodUid,
+        volume_path: &Path,
+        file: &str,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, FileError>;
     /// Writes `<pod>/etc-hosts` (0644) and returns its path.
     async fn write_etc_hosts(&self, uid: &PodUid, content: &str) -> Result<PathBuf, FileError>;
     /// Reads `<pod>/userns`, the ID mapping of a pod with an own user namespace, at most `max_bytes` of it; `None` when there

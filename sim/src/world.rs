@@ -146,6 +146,7 @@ fn settings() -> anyhow::Result<Settings> {
     let config = core_config::assemble(&flags, None, Vec::new(), host)?;
     let host = HostSummary {
         subordinate_ids: None,
+        app_armor: agent::AppArmor::Disabled,
         node_name: NODE_NAME.to_owned(),
         node_ips: vec!["10.0.0.1".to_owned()],
         machine: Machine {

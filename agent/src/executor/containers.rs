@@ -6,17 +6,20 @@ use std::path::PathBuf;
 use core_cm::cgroup::CgroupPath;
 use core_images::pull::PullPolicy;
 use core_runtime::config::{ContainerInput, SandboxInput, container_config, sandbox_config};
-use core_runtime::dns::{DnsSettings, HostDns, ResolvConf, pod_dns};
+use core_runtime::dns::{DnsSettings, pod_dns};
+use core_runtime::env::{EnvError, EnvSources, environment};
+use core_runtime::env_files::{self, EnvFile, EnvFileError, EnvFiles, MAX_ENV_FILE_BYTES};
 use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
 use core_runtime::hosts::{host_network_hosts, pod_hosts};
 use core_runtime::plan::{DeadLog, RestartCount};
 use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
 use core_runtime::security::{ImageUser, NodeSecurity, container_security};
+use core_runtime::service_links::{Services, service_variables};
 use core_runtime::user_namespaces::PodUsers;
-use core_runtime::{RuntimeEventText, WaitingReason, env};
-use core_types::api::Pod;
+use core_runtime::{RuntimeEventText, WaitingReason};
+use core_types::api::{Container, Pod};
 use core_types::downward::PodFacts;
-use core_types::runtime::{ContainerConfig, SandboxConfig};
+use core_types::runtime::{ContainerConfig, KeyValue, SandboxConfig};
 use core_types::{ContainerId, ContainerRef, ObservedPod, PodExt, SandboxId};
 use ports::pod_files::LogLink;
 
@@ -24,9 +27,7 @@ use super::Executor;
 use super::context::{Op, StepError, StepResult};
 use super::images::{ImageError, ImageWish, ReadyImage};
 use crate::events::Happening;
-
-/// Largest host file that is read for a pod (CONTRACT 3.18).
-const MAX_HOST_FILE_BYTES: usize = 10 << 20;
+use crate::resolv_conf::{self, MAX_HOST_FILE_BYTES};
 
 /// What the containers of one pod share while they are made.
 pub(crate) struct PodSetup<'a> {
@@ -177,15 +178,7 @@ impl Executor {
 
     async fn dns_settings(&self) -> Result<DnsSettings, String> {
         let runtime = &self.settings.runtime;
-        let host = match runtime.resolv_conf.as_str() {
-            "" => HostDns::Disabled { node_ips: self.settings.host.node_ips.clone() },
-            path => {
-                let text = self.host_text(path).await?;
-                HostDns::File(
-                    ResolvConf::parse(&text).map_err(|error| format!("resolvConf {path}: {error}"))?,
-                )
-            }
-        };
+        let host = resolv_conf::host_dns(&self.outside, &self.settings).await?;
         let (cluster_dns, cluster_domain) = (runtime.cluster_dns.clone(), runtime.cluster_domain.clone());
         Ok(DnsSettings { cluster_dns, cluster_domain, host })
     }
@@ -312,7 +305,7 @@ impl Executor {
             host_ips: &self.settings.host.node_ips,
             pod_ips: if pod.is_host_network() { &self.settings.host.node_ips } else { &setup.ips },
         };
-        let envs = env::environment(spec, &facts, &self.allocatable).map_err(StartFailure::config)?;
+        let envs = self.environment(op, setup, spec, &facts).await?;
         let node = NodeSecurity {
             seccomp_default: self.settings.runtime.seccomp_default,
             seccomp_root: format!("{}/seccomp", self.settings.runtime.root_dir),
@@ -331,7 +324,7 @@ impl Executor {
         let etc_hosts = self.write_etc_hosts(op, setup).await.map_err(StartFailure::config)?;
         let termination =
             files.create_termination_log(&op.uid, &spec.name).await.map_err(StartFailure::config)?;
-        Ok(container_config(ContainerInput {
+        container_config(ContainerInput {
             pod,
             container: spec,
             restart_count,
@@ -342,7 +335,46 @@ impl Executor {
             termination_log: Some(&termination.to_string_lossy()),
             resources: core_cm::container_resources(pod, spec, &self.settings.node_facts),
             security,
-        }))
+        })
+        .map_err(StartFailure::config)
+    }
+
+    async fn environment(
+        &self,
+        op: &Op,
+        setup: &PodSetup<'_>,
+        container: &Container,
+        facts: &PodFacts<'_>,
+    ) -> Result<Vec<KeyValue>, StartFailure> {
+        let services = service_variables(setup.pod, Services::Standalone).map_err(StartFailure::config)?;
+        let files = self.env_files(op, setup, container).await;
+        let sources =
+            EnvSources { facts, allocatable: &self.allocatable, files: &files, services: &services };
+        environment(container, &sources).map_err(|error| {
+            if let EnvError::File(EnvFileError::Broken(broken)) = &error {
+                tracing::warn!(pod = %op.key, container = container.name, "{broken}");
+            }
+            StartFailure::config(error)
+        })
+    }
+
+    /// The files that variables of a container come from. What is wrong with one is told when its variable is made.
+    async fn env_files(&self, op: &Op, setup: &PodSetup<'_>, container: &Container) -> EnvFiles {
+        let mut files = EnvFiles::new();
+        for name in env_files::wanted(container) {
+            let Some(volume) = setup.volumes.get(&name.volume).filter(|_| !files.contains_key(&name)) else {
+                continue;
+            };
+            let read =
+                self.outside.files.read_volume_file(&op.uid, volume, &name.path, MAX_ENV_FILE_BYTES + 1);
+            let content = read.await.unwrap_or_else(|error| {
+                tracing::warn!(pod = %op.key, container = container.name, %error, "cannot read an env file");
+                None
+            });
+            let host_path = volume.join(&name.path).to_string_lossy().into_owned();
+            files.insert(name, EnvFile { host_path, content });
+        }
+        files
     }
 
     /// Writes the pod's hosts file once its address is known, and gives its path.

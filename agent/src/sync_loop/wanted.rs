@@ -104,6 +104,7 @@ pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>]) -> Admi
         labels: &settings.node.labels,
         allocatable: &settings.allocatable,
         sysctls: &settings.sysctls,
+        app_armor: settings.host.app_armor,
         pod_level_resources: settings.resources.pod_level,
     };
     admission::admit(pod, others, &node)

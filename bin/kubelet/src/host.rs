@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use agent::HostSummary;
+use agent::{AppArmor, HostSummary};
 use anyhow::{Context, Result, bail};
 use core_config::{KubeletConfiguration, Options};
 use core_node::settings::HugePages;
@@ -186,7 +186,17 @@ pub(crate) fn summary(
         subordinate_ids: subordinate_ids()?,
         home_dir,
         working_dir,
+        app_armor: app_armor(),
     })
+}
+
+/// Whether the kernel has AppArmor and it is switched on.
+fn app_armor() -> AppArmor {
+    let switch = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    match switch.starts_with('Y') && Path::new("/sys/kernel/security/apparmor").exists() {
+        true => AppArmor::Enabled,
+        false => AppArmor::Disabled,
+    }
 }
 
 /// IDs that are set apart for pods. A file that is not there says nothing.

@@ -2,11 +2,12 @@
 //! other pods on the node. They hold for pods of every source.
 //!
 //! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: sysctls, operating
-//! system, resources, node affinity, node name, host ports, resources of the pod as a whole.
+//! system, resources, node affinity, node name, host ports, AppArmor, resources of the pod as a whole.
 //!
-//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints, AppArmor,
+//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints,
 //! declared features, node shutdown, and making room for critical pods.
 
+mod app_armor;
 mod fit;
 mod node_affinity;
 mod ports;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use core_types::PodExt;
 use core_types::api::{Pod, PodSpec};
 
+pub use app_armor::AppArmor;
 pub use fit::NodeAllocatable;
 pub use sysctl::{KernelVersion, SysctlAllowList, SysctlPatternError};
 
@@ -44,6 +46,8 @@ pub enum RejectReason {
     NodeName,
     /// Another pod has a host port.
     NodePorts,
+    /// The pod asks for an AppArmor profile that cannot be enforced.
+    AppArmor,
     /// The pod has resources as a whole, and the feature gate `PodLevelResources` is off.
     PodLevelResourcesNotSupported,
 }
@@ -59,6 +63,7 @@ impl RejectReason {
             Self::NodeAffinity => "NodeAffinity",
             Self::NodeName => "NodeName",
             Self::NodePorts => "NodePorts",
+            Self::AppArmor => "AppArmor",
             Self::PodLevelResourcesNotSupported => "PodLevelResourcesNotSupported",
         })
     }
@@ -89,6 +94,8 @@ pub struct NodeFacts<'a> {
     pub allocatable: &'a NodeAllocatable,
     /// Sysctls that pods may set.
     pub sysctls: &'a SysctlAllowList,
+    /// Whether AppArmor profiles are enforced.
+    pub app_armor: AppArmor,
     /// Whether pods may have resources as a whole.
     pub pod_level_resources: PodLevelResources,
 }
@@ -108,7 +115,7 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>) -> Admission 
     let Some(spec) = &pod.spec else { return Admission::Admit };
     let uid = pod.uid();
     let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|other| other.uid() != uid).collect();
-    let checks: [&dyn Fn() -> Option<(RejectReason, String)>; 7] = [
+    let checks: [&dyn Fn() -> Option<(RejectReason, String)>; 8] = [
         &|| node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text)),
         &|| other_operating_system(pod, spec),
         &|| fit::insufficient(pod, &others, node.allocatable),
@@ -122,6 +129,10 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>) -> Admission 
             (!wanted.is_empty() && wanted != node.name).then(|| (RejectReason::NodeName, message.to_owned()))
         },
         &|| ports::conflict(spec, &others).map(|text| (RejectReason::NodePorts, text)),
+        &|| {
+            let problem = app_armor::unenforceable(pod, spec, node.app_armor);
+            problem.map(|text| (RejectReason::AppArmor, text))
+        },
         &|| {
             let is_off = node.pod_level_resources == PodLevelResources::Disabled;
             let message = "PodLevelResources feature gate is disabled".to_owned();

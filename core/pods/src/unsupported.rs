@@ -94,12 +94,6 @@ fn refuse_in_container(container: &Container, path: &Path, errors: &mut Errors) 
             );
         }
     }
-    for (index, var) in container.env.iter().flatten().enumerate() {
-        if var.value_from.as_ref().is_some_and(|source| source.file_key_ref.is_some()) {
-            let path = path.child("env").index(index).child("valueFrom").child("fileKeyRef");
-            refuse(errors, &path, "variables from files are", REMOVE);
-        }
-    }
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         if filled(&mount.bind_mount_options) {
             let path = path.child("volumeMounts").index(index).child("bindMountOptions");
@@ -114,12 +108,6 @@ fn refuse_in_volume(volume: &Volume, path: &Path, errors: &mut Errors) {
             let what = format!("{source} volumes are");
             refuse(errors, &path.child(source), &what, "use an emptyDir, hostPath or downwardAPI volume");
         }
-    }
-    if let Some(medium) = volume.empty_dir.as_ref().and_then(|source| source.medium.as_deref())
-        && !matches!(medium, "" | "Memory")
-    {
-        let what = format!("emptyDir volumes on medium {medium:?} are");
-        refuse(errors, &path.child("emptyDir").child("medium"), &what, "use \"Memory\" or leave it out");
     }
     let projections = volume.projected.iter().filter_map(|source| source.sources.as_ref()).flatten();
     for (index, projection) in projections.enumerate() {

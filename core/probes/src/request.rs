@@ -1,7 +1,7 @@
 //! What a probe asks: the probe of the spec with names resolved and defaults filled in.
 
 use core_types::api::{Container, IntOrString, Probe};
-use core_types::expansion::expand;
+use core_types::expansion::{Room, TooLong, expand};
 
 /// One question to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,9 @@ pub enum RequestError {
         /// Container.
         container: String,
     },
+    /// The command is too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// The pod has no address (any more).
     #[error("the pod has no IP address")]
     NoAddress,
@@ -110,9 +113,10 @@ pub enum RequestError {
 /// The probe cannot be sent: its result is unknown.
 pub fn request(probe: &Probe, container: &Container, pod_ip: &str) -> Result<ProbeRequest, RequestError> {
     if let Some(exec) = &probe.exec {
-        let command =
-            exec.command.iter().flatten().map(|word| expand(word, |name| variable(container, name)));
-        return Ok(ProbeRequest::Exec { command: command.collect() });
+        let mut room = Room::of_process();
+        let words = exec.command.iter().flatten();
+        let command = words.map(|word| expand(word, &mut room, |name| variable(container, name)));
+        return Ok(ProbeRequest::Exec { command: command.collect::<Result<_, _>>()? });
     }
     if let Some(http) = &probe.http_get {
         let scheme = match http.scheme.as_deref() {

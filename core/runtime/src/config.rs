@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use core_types::api::{Container, ContainerPort, Pod};
+use core_types::expansion::TooLong;
 use core_types::runtime::{
     ContainerConfig, DnsConfig, ImageSpec, KeyValue, LinuxResources, Mount, PortMapping, PortProtocol,
     SandboxConfig, SandboxLinux, SecurityContext,
@@ -98,13 +99,16 @@ pub fn sandbox_config(input: SandboxInput<'_>) -> Result<SandboxConfig, Security
 }
 
 /// The configuration of a container.
-pub fn container_config(input: ContainerInput<'_>) -> ContainerConfig {
+///
+/// # Errors
+/// Its command is too long.
+pub fn container_config(input: ContainerInput<'_>) -> Result<ContainerConfig, TooLong> {
     let container = input.container;
-    let (command, args) = command_and_args(container, &input.envs);
+    let (command, args) = command_and_args(container, &input.envs)?;
     let mut labels = pod_labels(input.pod);
     labels.insert(keys::CONTAINER_NAME_LABEL.to_owned(), container.name.clone());
     let mounts = mounts(container, input.volume_mounts, input.etc_hosts, input.termination_log);
-    ContainerConfig {
+    Ok(ContainerConfig {
         name: container.name.clone(),
         attempt: input.restart_count,
         image: ImageSpec {
@@ -126,7 +130,7 @@ pub fn container_config(input: ContainerInput<'_>) -> ContainerConfig {
         resources: input.resources,
         security: input.security,
         ..ContainerConfig::default()
-    }
+    })
 }
 
 /// Directory of a pod's logs: `<podLogsDir>/<namespace>_<name>_<uid>`.
@@ -282,6 +286,7 @@ mod tests {
             resources: LinuxResources::default(),
             security: SecurityContext::default(),
         })
+        .unwrap()
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Environment of a container, and `$(VAR)` references in its command and arguments (CONTRACT 3.19).
 //!
-//! Variables are read in their order; a value may refer to the ones before it. There are no service variables: this
-//! module serves pods without a cluster, where upstream sets none either. ConfigMaps, secrets and env files are not read
-//! here; a reference to one is an error with upstream's words.
+//! Variables are read in their order; a value may refer to the ones before it, and to those of services. What is outside
+//! the pod comes in with [`EnvSources`]. ConfigMaps and secrets are not read here; a reference to one is an error with
+//! upstream's words.
+//!
+//! Guarantees: what comes out is never longer than Linux takes, however short the manifest that stands for it.
 
 use std::collections::BTreeMap;
 
 use core_types::Quantity;
-use core_types::api::{Container, EnvVarSource};
+use core_types::api::{Container, EnvVar};
 use core_types::downward::{DownwardError, PodFacts, field_value, resource_value};
-use core_types::expansion::expand;
+use core_types::expansion::{Room, TooLong, expand};
 use core_types::runtime::KeyValue;
+
+use crate::env_files::{EnvFile, EnvFileError, EnvFileName, EnvFiles, value_of};
 
 /// Why a container's environment cannot be made. The text becomes the message of `CreateContainerConfigError`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,83 +38,140 @@ pub enum EnvError {
         /// Name.
         name: String,
     },
-    /// A key of an env file is asked for.
-    #[error(
-        "environment variable {variable} comes from a file of volume {volume:?}, which this agent does not read"
-    )]
-    File {
-        /// Variable.
+    /// A file gives no value.
+    #[error(transparent)]
+    File(#[from] EnvFileError),
+    /// The values are too long together.
+    #[error("environment of container {container}, variable {variable}: {source}")]
+    TooLong {
+        /// Container.
+        container: String,
+        /// The variable with which they became too long.
         variable: String,
-        /// Volume.
-        volume: String,
+        /// How long is too long.
+        source: TooLong,
     },
 }
 
-/// The environment of a container.
-pub fn environment(
-    container: &Container,
-    facts: &PodFacts<'_>,
-    allocatable: &BTreeMap<String, Quantity>,
-) -> Result<Vec<KeyValue>, EnvError> {
-    let namespace = facts.pod.metadata.namespace.clone().unwrap_or_default();
-    for source in container.env_from.iter().flatten() {
-        if let Some(map) = &source.config_map_ref {
-            return Err(EnvError::ConfigMap { namespace, name: map.name.clone() });
-        }
-        if let Some(secret) = &source.secret_ref {
-            return Err(EnvError::Secret { namespace, name: secret.name.clone() });
+/// What a container's variables are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct EnvSources<'a> {
+    /// The pod and its addresses.
+    pub facts: &'a PodFacts<'a>,
+    /// What the node can give to pods.
+    pub allocatable: &'a BTreeMap<String, Quantity>,
+    /// The files that [`env_files`](crate::env_files::wanted) names.
+    pub files: &'a EnvFiles,
+    /// Variables of services, from [`crate::service_links`].
+    pub services: &'a [KeyValue],
+}
+
+/// Variables in their order, found by name.
+#[derive(Default)]
+struct Variables {
+    list: Vec<KeyValue>,
+    places: BTreeMap<String, usize>,
+}
+
+impl Variables {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.places.get(name).map(|place| self.list[*place].value.as_str())
+    }
+
+    fn set(&mut self, key: &str, value: String) {
+        match self.places.get(key) {
+            Some(place) => self.list[*place].value = value,
+            None => {
+                self.places.insert(key.to_owned(), self.list.len());
+                self.list.push(KeyValue { key: key.to_owned(), value });
+            }
         }
     }
-    let mut envs: Vec<KeyValue> = Vec::new();
+}
+
+/// The environment of a container: its own variables, and those of services that it does not set itself.
+///
+/// # Errors
+/// A reference has no value, or the whole is too long.
+pub fn environment(container: &Container, sources: &EnvSources<'_>) -> Result<Vec<KeyValue>, EnvError> {
+    let namespace = || sources.facts.pod.metadata.namespace.clone().unwrap_or_default();
+    for source in container.env_from.iter().flatten() {
+        if let Some(map) = &source.config_map_ref {
+            return Err(EnvError::ConfigMap { namespace: namespace(), name: map.name.clone() });
+        }
+        if let Some(secret) = &source.secret_ref {
+            return Err(EnvError::Secret { namespace: namespace(), name: secret.name.clone() });
+        }
+    }
+    let services: BTreeMap<&str, &str> =
+        sources.services.iter().map(|env| (env.key.as_str(), env.value.as_str())).collect();
+    let mut room = Room::of_process();
+    let mut variables = Variables::default();
     for variable in container.env.iter().flatten() {
         let literal = variable.value.as_deref().unwrap_or_default();
         let value = match (&variable.value_from, literal) {
-            (Some(source), "") => source_value(&variable.name, source, container, facts, allocatable)?,
-            _ => expand_with(literal, &envs),
+            (Some(_), "") => match source_value(variable, container, sources)? {
+                Some(value) => room.take(&value).map(|()| value),
+                None => continue,
+            },
+            _ => expand(literal, &mut room, |name| {
+                let known = variables.get(name).or_else(|| services.get(name).copied());
+                known.map_or_else(|| format!("$({name})"), str::to_owned)
+            }),
         };
-        match envs.iter_mut().find(|known| known.key == variable.name) {
-            Some(known) => known.value = value,
-            None => envs.push(KeyValue { key: variable.name.clone(), value }),
-        }
+        let value = value.and_then(|value| room.take(&variable.name).map(|()| value));
+        variables.set(
+            &variable.name,
+            value.map_err(|source| {
+                let (container, variable) = (container.name.clone(), variable.name.clone());
+                EnvError::TooLong { container, variable, source }
+            })?,
+        );
     }
-    Ok(envs)
+    let Variables { list, places } = variables;
+    let of_services = sources.services.iter().filter(|env| !places.contains_key(&env.key)).cloned();
+    Ok(list.into_iter().chain(of_services).collect())
 }
 
-/// `command` and `args` with their references replaced.
-pub fn command_and_args(container: &Container, envs: &[KeyValue]) -> (Vec<String>, Vec<String>) {
-    let expand_all =
-        |texts: &Option<Vec<String>>| texts.iter().flatten().map(|text| expand_with(text, envs)).collect();
-    (expand_all(&container.command), expand_all(&container.args))
-}
-
-/// Expands with the given variables; a reference to an unknown one stays as it is.
-fn expand_with(text: &str, envs: &[KeyValue]) -> String {
-    expand(text, |name| {
-        let known = envs.iter().find(|env| env.key == name);
-        known.map_or_else(|| format!("$({name})"), |env| env.value.clone())
-    })
-}
-
-fn source_value(
-    variable: &str,
-    source: &EnvVarSource,
+/// `command` and `args` with their references replaced; one to an unknown variable stays as it is.
+///
+/// # Errors
+/// They are too long together.
+pub fn command_and_args(
     container: &Container,
-    facts: &PodFacts<'_>,
-    allocatable: &BTreeMap<String, Quantity>,
-) -> Result<String, EnvError> {
-    let namespace = || facts.pod.metadata.namespace.clone().unwrap_or_default();
+    envs: &[KeyValue],
+) -> Result<(Vec<String>, Vec<String>), TooLong> {
+    let known: BTreeMap<&str, &str> = envs.iter().map(|env| (env.key.as_str(), env.value.as_str())).collect();
+    let mut room = Room::of_process();
+    let mut expand_all = |texts: &Option<Vec<String>>| -> Result<Vec<String>, TooLong> {
+        let value = |name: &str| known.get(name).map_or_else(|| format!("$({name})"), |v| (*v).to_owned());
+        texts.iter().flatten().map(|text| expand(text, &mut room, value)).collect()
+    };
+    Ok((expand_all(&container.command)?, expand_all(&container.args)?))
+}
+
+/// The value that a source gives; `None` leaves the variable out.
+fn source_value(
+    variable: &EnvVar,
+    container: &Container,
+    sources: &EnvSources<'_>,
+) -> Result<Option<String>, EnvError> {
+    let Some(source) = &variable.value_from else { return Ok(Some(String::new())) };
+    let namespace = || sources.facts.pod.metadata.namespace.clone().unwrap_or_default();
     if let Some(field) = &source.field_ref {
-        Ok(field_value(field, facts)?)
+        Ok(Some(field_value(field, sources.facts)?))
     } else if let Some(resource) = &source.resource_field_ref {
-        Ok(resource_value(resource, facts.pod, Some(container), allocatable)?)
+        let (pod, allocatable) = (sources.facts.pod, sources.allocatable);
+        Ok(Some(resource_value(resource, pod, Some(container), allocatable)?))
     } else if let Some(key) = &source.config_map_key_ref {
         Err(EnvError::ConfigMap { namespace: namespace(), name: key.name.clone() })
     } else if let Some(key) = &source.secret_key_ref {
         Err(EnvError::Secret { namespace: namespace(), name: key.name.clone() })
     } else if let Some(key) = &source.file_key_ref {
-        Err(EnvError::File { variable: variable.to_owned(), volume: key.volume_name.clone() })
+        let file: Option<&EnvFile> = sources.files.get(&EnvFileName::of(key));
+        Ok(value_of(key, file)?)
     } else {
-        Ok(String::new())
+        Ok(Some(String::new()))
     }
 }
 
@@ -120,14 +181,23 @@ mod tests {
     use crate::testing::pod_with;
     use serde_json::json;
 
-    fn build(container: serde_json::Value) -> Result<Vec<(String, String)>, EnvError> {
+    fn build_with(
+        container: serde_json::Value,
+        files: &EnvFiles,
+        services: &[KeyValue],
+    ) -> Result<Vec<(String, String)>, EnvError> {
         let pod = pod_with(json!({"nodeName": "n1", "containers": [container]}));
         let pod_ips = ["10.1.0.2".to_owned()];
         let facts = PodFacts { pod: &pod, host_ips: &[], pod_ips: &pod_ips };
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let allocatable = BTreeMap::from([("cpu".to_owned(), Quantity::from_value(4))]);
-        let envs = environment(container, &facts, &allocatable)?;
+        let sources = EnvSources { facts: &facts, allocatable: &allocatable, files, services };
+        let envs = environment(container, &sources)?;
         Ok(envs.into_iter().map(|env| (env.key, env.value)).collect())
+    }
+
+    fn build(container: serde_json::Value) -> Result<Vec<(String, String)>, EnvError> {
+        build_with(container, &EnvFiles::new(), &[])
     }
 
     #[test]
@@ -155,6 +225,71 @@ mod tests {
             ("URL", "http://10.1.0.2/$(X)"),
         ];
         assert_eq!(envs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn services_are_seen_and_never_in_the_way() {
+        let service = |key: &str, value: &str| KeyValue { key: key.to_owned(), value: value.to_owned() };
+        let services = [service("DB_SERVICE_HOST", "10.0.0.9"), service("DB_SERVICE_PORT", "5432")];
+        let container = json!({"name": "c", "env": [
+            {"name": "URL", "value": "$(DB_SERVICE_HOST):$(DB_SERVICE_PORT)"},
+            {"name": "DB_SERVICE_PORT", "value": "1"},
+            {"name": "OWN", "value": "$(DB_SERVICE_PORT)"}
+        ]});
+        let envs = build_with(container, &EnvFiles::new(), &services).unwrap();
+        let expected = [
+            ("URL", "10.0.0.9:5432"),
+            ("DB_SERVICE_PORT", "1"),
+            ("OWN", "1"),
+            ("DB_SERVICE_HOST", "10.0.0.9"),
+        ];
+        assert_eq!(envs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn files_give_values_by_their_key() {
+        let name = EnvFileName { volume: "v".to_owned(), path: "d/env".to_owned() };
+        let content = b"# comment\nA='one'\nB='two\nlines'\n".to_vec();
+        let file = EnvFile { host_path: "/host/d/env".to_owned(), content: Some(content) };
+        let files = EnvFiles::from([(name, file)]);
+        let var = |name: &str, key: &str, path: &str, optional: bool| {
+            json!({"name": name, "valueFrom": {"fileKeyRef":
+                {"volumeName": "v", "path": path, "key": key, "optional": optional}}})
+        };
+        let envs = build_with(
+            json!({"name": "c", "env": [var("X", "A", "d/env", false), var("Y", "B", "d/env", false),
+                var("Z", "C", "d/env", true), {"name": "ALL", "value": "$(X)-$(Z)"}]}),
+            &files,
+            &[],
+        );
+        let expected = [("X", "one"), ("Y", "two\nlines"), ("ALL", "one-$(Z)")];
+        assert_eq!(envs.unwrap(), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        for (variable, text) in [
+            (
+                var("Z", "C", "d/env", false),
+                "environment variable key \"C\" not found in file \"/host/d/env\"",
+            ),
+            (var("Z", "C", "other", false), "cannot find the volume \"v\" referenced by FileKeyRef"),
+        ] {
+            let error = build_with(json!({"name": "c", "env": [variable]}), &files, &[]).unwrap_err();
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn many_variables_are_no_problem_and_endless_ones_are_refused() {
+        let many: Vec<_> = (0..10_000).map(|n| json!({"name": format!("V{n}"), "value": "$(V0)"})).collect();
+        let envs = build(json!({"name": "c", "env": many})).unwrap();
+        assert_eq!((envs.len(), envs[9_999].1.as_str()), (10_000, "$(V0)"));
+        let mut doubled = vec![json!({"name": "V0", "value": "x".repeat(1024)})];
+        doubled.extend(
+            (1..40).map(|n| json!({"name": format!("V{n}"), "value": format!("$(V{0})$(V{0})", n - 1)})),
+        );
+        let error = build(json!({"name": "c", "env": doubled})).unwrap_err().to_string();
+        assert!(error.starts_with("environment of container c, variable V12: "), "{error}");
+        let pod = pod_with(json!({"containers": [{"name": "c", "args": vec!["$(BIG)"; 100]}]}));
+        let big = [KeyValue { key: "BIG".to_owned(), value: "x".repeat(100_000) }];
+        assert_eq!(command_and_args(&pod.spec.unwrap().containers[0], &big), Err(TooLong));
     }
 
     #[test]

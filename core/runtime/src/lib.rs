@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod config;
 pub mod dns;
 pub mod env;
+pub mod env_files;
 pub mod events;
 pub mod hash;
 pub mod hooks;
@@ -17,6 +18,7 @@ pub mod reasons;
 pub mod restart;
 pub mod runtime_class;
 pub mod security;
+pub mod service_links;
 pub mod text;
 pub mod user_namespaces;
 

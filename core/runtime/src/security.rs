@@ -2,12 +2,12 @@
 //!
 //! The container's settings win over the pod's. A pod that asks for a user namespace of its own must not run without.
 
-use core_types::PodExt;
 use core_types::api::{Container, Pod, PodSecurityContext, SecurityContext as ContainerContext};
 use core_types::runtime::{
     Capabilities, Image, NamespaceMode, NamespaceOptions, SeccompProfile, SecurityContext, SelinuxOptions,
     SupplementalGroupsPolicy,
 };
+use core_types::{PodExt, keys};
 use k8s_openapi::api::core::v1::{AppArmorProfile, SELinuxOptions, SeccompProfile as ApiSeccompProfile};
 
 use crate::text::pod_text;
@@ -15,8 +15,6 @@ use crate::user_namespaces::PodUsers;
 
 /// Largest user ID.
 const MAX_UID: i64 = i32::MAX as i64;
-/// Annotation with the AppArmor profile of a container, from before there was a field.
-const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Paths of `/proc` and `/sys` that containers do not see.
 const MASKED_PATHS: [&str; 12] = [
@@ -298,7 +296,7 @@ fn seccomp(
 fn apparmor(pod: &Pod, container: &Container) -> Result<Option<SeccompProfile>, SecurityError> {
     let own = container.security_context.as_ref().and_then(|own| own.app_armor_profile.clone());
     let annotation = || {
-        let value = pod.annotation(&format!("{APPARMOR_ANNOTATION}{}", container.name))?;
+        let value = pod.annotation(&format!("{}{}", keys::APPARMOR_ANNOTATION_PREFIX, container.name))?;
         let (type_, name) = match (value, value.strip_prefix("localhost/")) {
             ("runtime/default", _) => ("RuntimeDefault", None),
             ("unconfined", _) => ("Unconfined", None),

@@ -30,6 +30,8 @@ pub const CONTAINER_PORTS_ANNOTATION: &str = "io.kubernetes.container.ports";
 pub const POD_DELETION_GRACE_PERIOD_ANNOTATION: &str = "io.kubernetes.pod.deletionGracePeriod";
 /// Container annotation: `spec.terminationGracePeriodSeconds` of the pod, in seconds.
 pub const POD_TERMINATION_GRACE_PERIOD_ANNOTATION: &str = "io.kubernetes.pod.terminationGracePeriod";
+/// Before the name of a container: annotation of a pod with the AppArmor profile, from before there was a field.
+pub const APPARMOR_ANNOTATION_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Pod annotation: where the pod came from: `file`, `http` or `api`.
 pub const CONFIG_SOURCE_ANNOTATION: &str = "kubernetes.io/config.source";

@@ -1,6 +1,7 @@
 //! What can be wrong with a pod's volumes, for the person who must correct the pod.
 
 use core_types::downward::DownwardError;
+use core_types::expansion::TooLong;
 
 /// Why a volume cannot be made, filled or mounted. The pod's containers wait until the pod is corrected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,12 +15,30 @@ pub enum VolumeError {
         source_name: &'static str,
     },
     /// `emptyDir.medium` is unknown.
-    #[error("volume {volume:?}: emptyDir medium {medium:?} is not supported; use \"\" or Memory")]
+    #[error("unknown storage medium {medium:?}")]
     Medium {
-        /// Volume.
-        volume: String,
         /// Medium.
         medium: String,
+    },
+    /// Huge pages whose size the medium does not say, and the pod asks for several.
+    #[error("medium: {medium} can't be used if container requests multiple huge page sizes")]
+    SeveralPageSizes {
+        /// Medium.
+        medium: String,
+    },
+    /// Huge pages of a size that no container asks for.
+    #[error("medium {medium}: hugePages storage requested, but there is no resource request for huge pages")]
+    NoHugePages {
+        /// Medium.
+        medium: String,
+    },
+    /// A sub path expression becomes too long.
+    #[error("volume {volume:?}: subPathExpr: {source}")]
+    TooLong {
+        /// Volume.
+        volume: String,
+        /// How long is too long.
+        source: TooLong,
     },
     /// A quantity cannot be read.
     #[error("volume {volume:?}: sizeLimit {text:?} is not a quantity")]

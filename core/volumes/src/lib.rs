@@ -7,11 +7,12 @@
 //! has no `..`.
 //!
 //! Left out: volumes whose content comes from the API server (configMap, secret, service account tokens), CSI and other
-//! drivers, images, huge pages: each is refused by name. `fsGroupChangePolicy` has no effect on the volumes that are made
+//! drivers, images: each is refused by name. `fsGroupChangePolicy` has no effect on the volumes that are made
 //! here, as the API says. Resolving a sub path against the real directory is the host
 //! adapter's, because only it can do so safely (CONTRACT 6.6).
 
 mod error;
+mod huge_pages;
 mod mounts;
 mod payload;
 mod plan;
@@ -44,6 +45,15 @@ pub enum VolumeSetup {
         plugin: VolumePlugin,
         /// Size limit in bytes; `None` for the kernel's default.
         size_bytes: Option<u64>,
+        /// `fsGroup` that gets its root.
+        fs_group: Option<i64>,
+    },
+    /// `emptyDir` on huge pages, a hugetlbfs.
+    HugePages {
+        /// Volume name.
+        name: String,
+        /// Size of a page in bytes.
+        page_bytes: u64,
         /// `fsGroup` that gets its root.
         fs_group: Option<i64>,
     },
@@ -93,7 +103,10 @@ impl VolumeSetup {
     /// Volume name.
     pub fn name(&self) -> &str {
         match self {
-            Self::EmptyDir { name, .. } | Self::Tmpfs { name, .. } | Self::HostPath { name, .. } => name,
+            Self::EmptyDir { name, .. }
+            | Self::Tmpfs { name, .. }
+            | Self::HugePages { name, .. }
+            | Self::HostPath { name, .. } => name,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use core_types::api::{Container, Pod, VolumeMount};
-use core_types::expansion::expand;
+use core_types::expansion::{Room, expand};
 use core_types::runtime::{KeyValue, MountPropagation, RecursiveReadOnly};
 
 use crate::VolumeError;
@@ -98,7 +98,7 @@ impl Resolver<'_> {
     /// The path that an expression stands for. A variable without a value is an error, unlike in a command.
     fn expand_path(&self, mount: &VolumeMount, expression: &str) -> Result<String, VolumeError> {
         let mut missing = BTreeSet::new();
-        let out = expand(expression, |name| {
+        let out = expand(expression, &mut Room::of_process(), |name| {
             let set = self.env.iter().find(|var| var.key == name).filter(|var| !var.value.is_empty());
             set.map(|var| var.value.clone()).unwrap_or_else(|| {
                 missing.insert(name.to_owned());
@@ -106,7 +106,7 @@ impl Resolver<'_> {
             })
         });
         if missing.is_empty() {
-            return Ok(out);
+            return out.map_err(|source| VolumeError::TooLong { volume: mount.name.clone(), source });
         }
         Err(VolumeError::Variables {
             volume: mount.name.clone(),

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use core_types::api::{EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume};
 use core_types::{PodExt, Quantity};
 
+use crate::huge_pages;
 use crate::{HostPathKind, VolumeError, VolumePlugin, VolumeSetup};
 
 /// Facts that volumes depend on besides the pod.
@@ -69,7 +70,10 @@ fn plan_one(pod: &Pod, volume: &Volume, facts: &VolumeFacts<'_>) -> Result<Volum
         Source::EmptyDir(source) => match source.medium.as_deref() {
             None | Some("") => Ok(VolumeSetup::EmptyDir { name, fs_group }),
             Some("Memory") => Ok(tmpfs(VolumePlugin::EmptyDir, memory_size(volume, source, facts)?)),
-            Some(medium) => Err(VolumeError::Medium { volume: name, medium: medium.to_owned() }),
+            Some(medium) => {
+                let page_bytes = huge_pages::page_bytes(pod, medium)?;
+                Ok(VolumeSetup::HugePages { name, page_bytes, fs_group })
+            }
         },
         Source::HostPath(source) => host_path(volume, source),
         Source::DownwardApi(_) => Ok(tmpfs(VolumePlugin::DownwardApi, bound(None, facts))),

@@ -106,7 +106,7 @@ fn what_cannot_be_made_is_named() {
         ),
         (
             json!({"emptyDir": {"medium": "HugePages"}}),
-            "volume \"v\": emptyDir medium \"HugePages\" is not supported; use \"\" or Memory",
+            "medium HugePages: hugePages storage requested, but there is no resource request for huge pages",
         ),
         (
             json!({"emptyDir": {"medium": "Memory", "sizeLimit": "lots"}}),

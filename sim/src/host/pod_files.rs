@@ -126,7 +126,9 @@ impl PodFiles for FakeFiles {
     async fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError> {
         let (plugin, name) = match volume {
             VolumeSetup::HostPath { path, .. } => return Ok(path.clone()),
-            VolumeSetup::EmptyDir { name, .. } => (VolumePlugin::EmptyDir, name),
+            VolumeSetup::EmptyDir { name, .. } | VolumeSetup::HugePages { name, .. } => {
+                (VolumePlugin::EmptyDir, name)
+            }
             VolumeSetup::Tmpfs { name, plugin, .. } => (*plugin, name),
         };
         self.change("create directory", uid, |pod, dir| {
@@ -164,6 +166,20 @@ impl PodFiles for FakeFiles {
             let volume = component(&pod.join("volume-subpaths"), volume)?;
             Ok(component(&volume, container)?.join(index.to_string()))
         })
+    }
+
+    async fn read_volume_file(
+        &self,
+        uid: &PodUid,
+        volume_path: &Path,
+        file: &str,
+        _max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, FileError> {
+        pod_path(uid)?;
+        if !stays_inside(file) {
+            return Err(refused(volume_path.join(file), "the path leads out of its directory"));
+        }
+        Ok(None)
     }
 
     async fn write_etc_hosts(&self, uid: &PodUid, _content: &str) -> Result<PathBuf, FileError> {

@@ -34,7 +34,14 @@ fn facts<'a>(
     allocatable: &'a NodeAllocatable,
     sysctls: &'a SysctlAllowList,
 ) -> NodeFacts<'a> {
-    NodeFacts { name: "n", labels, allocatable, sysctls, pod_level_resources: PodLevelResources::Enabled }
+    NodeFacts {
+        name: "n",
+        labels,
+        allocatable,
+        sysctls,
+        app_armor: AppArmor::Disabled,
+        pod_level_resources: PodLevelResources::Enabled,
+    }
 }
 
 #[test]
@@ -50,6 +57,45 @@ fn resources_of_the_pod_as_a_whole_need_their_feature_gate() {
     assert_eq!(reason.as_str(), "PodLevelResourcesNotSupported");
     assert_eq!(message, "PodLevelResources feature gate is disabled");
     assert_eq!(admit(&pod("b", json!({"containers": []})), &none, &off), Admission::Admit);
+}
+
+#[test]
+fn app_armor_profiles_need_a_host_that_enforces_them() {
+    let (labels, sysctls) =
+        (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
+    let allocatable = allocatable();
+    let disabled = facts(&labels, &allocatable, &sysctls);
+    let enabled = NodeFacts { app_armor: AppArmor::Enabled, ..disabled };
+    let answer = |pod: &Pod, node: &NodeFacts<'_>| match admit(pod, &[], node) {
+        Admission::Admit => None,
+        Admission::Reject { reason, message } => Some(format!("{}: {message}", reason.as_str())),
+    };
+    let profile =
+        |kind: &str, name: &str| json!({"appArmorProfile": {"type": kind, "localhostProfile": name}});
+    let of_pod =
+        |context: Value| pod("p", json!({"securityContext": context, "containers": [{"name": "c"}]}));
+    let of_container =
+        |context: Value| pod("p", json!({"containers": [{"name": "c", "securityContext": context}]}));
+    let annotated = |value: &str| {
+        let mut pod = of_pod(json!({}));
+        let key = "container.apparmor.security.beta.kubernetes.io/c".to_owned();
+        pod.metadata.annotations = Some([(key, value.to_owned())].into());
+        pod
+    };
+    let off = Some("AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host".to_owned());
+    let empty = Some("AppArmor: Cannot enforce AppArmor: invalid empty AppArmor profile name".to_owned());
+    for (pod, on_disabled, on_enabled) in [
+        (of_pod(json!({})), &None, &None),
+        (of_pod(profile("Unconfined", "")), &None, &None),
+        (annotated("unconfined"), &None, &None),
+        (of_pod(profile("RuntimeDefault", "")), &off, &None),
+        (of_container(profile("Localhost", "p")), &off, &None),
+        (annotated("runtime/default"), &off, &None),
+        (of_container(profile("Localhost", " ")), &off, &empty),
+        (annotated("localhost/"), &off, &empty),
+    ] {
+        assert_eq!((&answer(&pod, &disabled), &answer(&pod, &enabled)), (on_disabled, on_enabled), "{pod:?}");
+    }
 }
 
 fn requests(list: Value) -> Value {

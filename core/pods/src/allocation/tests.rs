@@ -77,6 +77,7 @@ impl Node {
             name: "n",
             labels: &labels,
             allocatable: &allocatable,
+            app_armor: admission::AppArmor::Disabled,
             sysctls: &sysctls,
             pod_level_resources: admission::PodLevelResources::Enabled,
         };

@@ -398,10 +398,6 @@ fn what_is_not_implemented_is_refused_by_name() {
             with_spec("volumes: [{name: v, nfs: {server: s, path: /}}]"),
             "spec.volumes[0].nfs: Forbidden: nfs volumes are not implemented yet: use an emptyDir, hostPath or downwardAPI volume",
         ),
-        (
-            with_spec("volumes: [{name: v, emptyDir: {medium: HugePages}}]"),
-            "spec.volumes[0].emptyDir.medium: Forbidden: emptyDir volumes on medium \"HugePages\" are not implemented yet: use \"Memory\" or leave it out",
-        ),
     ];
     for (text, expected) in cases {
         let texts = errors(&text);

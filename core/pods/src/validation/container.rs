@@ -68,7 +68,7 @@ fn validate_common(
         &["File", "FallbackToLogsOnError"],
     );
     validate_ports(container.ports.as_deref().unwrap_or_default(), &path.child("ports"), errors);
-    env::validate(container, path, errors);
+    env::validate(container, spec.volumes.as_deref().unwrap_or_default(), path, errors);
     validate_mounts(container, volumes, &path.child("volumeMounts"), errors);
     errors.one_of(
         &path.child("imagePullPolicy"),

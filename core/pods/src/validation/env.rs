@@ -1,9 +1,10 @@
 //! Environment variables and the references to fields of the pod (also used by downward API volumes).
 
 use core_types::Quantity;
-use core_types::api::{Container, EnvVar};
-use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
+use core_types::api::{Container, EnvVar, Volume};
+use k8s_openapi::api::core::v1::{FileKeySelector, ObjectFieldSelector, ResourceFieldSelector};
 
+use super::container::validate_no_backsteps;
 use super::{Errors, Path, names};
 
 const ENV_FIELDS: &[&str] = &[
@@ -56,15 +57,15 @@ pub(super) enum FieldUser {
     Volume,
 }
 
-/// `env` and `envFrom` of a container.
-pub(super) fn validate(container: &Container, path: &Path, errors: &mut Errors) {
+/// `env` and `envFrom` of a container; `volumes` are the pod's.
+pub(super) fn validate(container: &Container, volumes: &[Volume], path: &Path, errors: &mut Errors) {
     for (index, var) in container.env.iter().flatten().enumerate() {
         let path = path.child("env").index(index);
         match var.name.as_str() {
             "" => errors.required(&path.child("name"), ""),
             name => errors.invalid_each(&path.child("name"), name, names::env_var_name(name)),
         }
-        validate_value_from(var, &path.child("valueFrom"), errors);
+        validate_value_from(var, volumes, &path.child("valueFrom"), errors);
     }
     for (index, source) in container.env_from.iter().flatten().enumerate() {
         let list = path.child("envFrom");
@@ -81,13 +82,16 @@ pub(super) fn validate(container: &Container, path: &Path, errors: &mut Errors) 
     }
 }
 
-fn validate_value_from(var: &EnvVar, path: &Path, errors: &mut Errors) {
+fn validate_value_from(var: &EnvVar, volumes: &[Volume], path: &Path, errors: &mut Errors) {
     let Some(source) = &var.value_from else { return };
     if let Some(field) = &source.field_ref {
         validate_field_ref(field, ENV_FIELDS, &path.child("fieldRef"), errors);
     }
     if let Some(field) = &source.resource_field_ref {
         validate_resource_field_ref(field, FieldUser::Env, &path.child("resourceFieldRef"), errors);
+    }
+    if let Some(key) = &source.file_key_ref {
+        validate_file_key_ref(key, volumes, &path.child("fileKeyRef"), errors);
     }
     let sources = [
         source.field_ref.is_some(),
@@ -107,6 +111,30 @@ fn validate_value_from(var: &EnvVar, path: &Path, errors: &mut Errors) {
         }
         1 => {}
         _ => errors.invalid(path, "", "may not have more than one field specified at a time"),
+    }
+}
+
+/// A reference to a key of a file in a volume.
+fn validate_file_key_ref(key: &FileKeySelector, volumes: &[Volume], path: &Path, errors: &mut Errors) {
+    match key.key.as_str() {
+        "" => errors.required(&path.child("key"), ""),
+        name => errors.invalid_each(&path.child("key"), name, names::env_var_name(name)),
+    }
+    let volume_path = path.child("volumeName");
+    match key.volume_name.as_str() {
+        "" => errors.required(&volume_path, ""),
+        name => errors.invalid_each(&volume_path, name, names::dns1123_label(name)),
+    }
+    match key.path.as_str() {
+        "" => errors.required(&path.child("path"), ""),
+        file => validate_no_backsteps(file, &path.child("path"), errors),
+    }
+    match volumes.iter().find(|volume| volume.name == key.volume_name) {
+        None => errors.not_found(&volume_path, &key.volume_name),
+        Some(volume) if volume.empty_dir.is_none() => {
+            errors.invalid(&volume_path, &key.volume_name, "referenced volume must be of type emptyDir");
+        }
+        Some(_) => {}
     }
 }
 

@@ -479,6 +479,12 @@ fn the_rest_of_the_spec_is_checked() {
             "spec.securityContext.sysctls[0].name: Invalid value: \"net/core/somaxconn\": may not be specified when 'hostNetwork' is true",
         ),
         (
+            container(
+                json!({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "none", "path": "e", "key": "A"}}}]}),
+            ),
+            "spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"none\"",
+        ),
+        (
             spec(json!({"hostUsers": false, "hostNetwork": true})),
             "spec.hostNetwork: Forbidden: when `hostUsers` is false",
         ),

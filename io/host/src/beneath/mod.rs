@@ -143,11 +143,17 @@ impl Dir {
                 Err(Errno::NOENT) => return Ok(None),
                 Err(error) => return Err(explain(error, "open", &path)),
             };
-        let file = std::fs::File::from(fd);
-        if file.metadata().at("stat", &path)?.is_file() {
-            Ok(Some(file))
-        } else {
-            Err(refused(&path, "it is not a regular file"))
+        regular_file(fd, &path).map(Some)
+    }
+
+    /// Opens a regular file for reading; symlinks lead as if this directory were the root. `None` when there is none.
+    pub(crate) fn open_inside(&self, relative: impl AsRef<Path>) -> Result<Option<std::fs::File>, FileError> {
+        let path = self.path.join(&relative);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match open_beneath(self.fd(), relative.as_ref(), flags, Mode::empty(), Links::Inside) {
+            Ok(fd) => regular_file(fd, &path).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(explain(error, "open", &path)),
         }
     }
 
@@ -246,6 +252,15 @@ pub(crate) fn component<'a>(parent: &Path, name: &'a str) -> Result<&'a str, Fil
         Ok(name)
     } else {
         Err(refused(&parent.join("?"), format!("{name:?} cannot be the name of a file")))
+    }
+}
+
+fn regular_file(fd: OwnedFd, path: &Path) -> Result<std::fs::File, FileError> {
+    let file = std::fs::File::from(fd);
+    if file.metadata().at("stat", path)?.is_file() {
+        Ok(file)
+    } else {
+        Err(refused(path, "it is not a regular file"))
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Links {
     Refuse,
     /// Followed as long as they stay beneath the directory; otherwise an error (`EXDEV`).
     Beneath,
+    /// Followed as if the directory were the root: absolute links and `..` stay in it.
+    Inside,
 }
 
 /// `openat2` says `EAGAIN` when something above was renamed meanwhile; whoever renames all the time gets an error.
@@ -33,9 +35,12 @@ pub(crate) fn open_beneath(
     links: Links,
 ) -> Result<OwnedFd> {
     let relative = plain(relative)?;
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_MAGICLINKS
-        | if links == Links::Refuse { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let resolve = ResolveFlags::NO_MAGICLINKS
+        | match links {
+            Links::Refuse => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+            Links::Beneath => ResolveFlags::BENEATH,
+            Links::Inside => ResolveFlags::IN_ROOT,
+        };
     let nofollow = if links == Links::Refuse { OFlags::NOFOLLOW } else { OFlags::empty() };
     let flags = flags | nofollow | OFlags::CLOEXEC;
     for _ in 0..TRIES {
@@ -76,16 +81,21 @@ pub(super) fn walk(
     let mut links_left = MAX_LINKS;
     while let Some(name) = todo.pop_front() {
         if name == ".." {
-            above.pop().ok_or(Errno::XDEV)?;
+            if above.pop().is_none() && links != Links::Inside {
+                return Err(Errno::XDEV);
+            }
             continue;
         }
         let here = above.last().map_or(dir, AsFd::as_fd);
-        if links == Links::Beneath
+        if links != Links::Refuse
             && let Some(target) = link_target(here, &name)?
         {
             links_left = links_left.checked_sub(1).ok_or(Errno::LOOP)?;
             if target.is_absolute() {
-                return Err(Errno::XDEV);
+                if links == Links::Beneath {
+                    return Err(Errno::XDEV);
+                }
+                above.clear();
             }
             for part in names(&target).into_iter().rev() {
                 todo.push_front(part);

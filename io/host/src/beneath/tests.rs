@@ -21,6 +21,8 @@ fn openat2_and_the_walk_agree_on_every_path() {
     symlink("/etc/passwd", temp.path().join("absolute")).unwrap();
     symlink("../../../../../etc/passwd", temp.path().join("a/up")).unwrap();
     symlink("a", temp.path().join("dirlink")).unwrap();
+    symlink("/a/../a/file", temp.path().join("rooted")).unwrap();
+    symlink("../../../../a/file", temp.path().join("a/above")).unwrap();
     symlink("loop", temp.path().join("loop")).unwrap();
     symlink("nowhere", temp.path().join("dangling")).unwrap();
     let cases: &[(&str, Links, Result<(), Errno>)] = &[
@@ -39,6 +41,12 @@ fn openat2_and_the_walk_agree_on_every_path() {
         ("a/up", Links::Beneath, Err(Errno::XDEV)),
         ("loop", Links::Beneath, Err(Errno::LOOP)),
         ("dangling", Links::Beneath, Err(Errno::NOENT)),
+        ("relative", Links::Inside, Ok(())),
+        ("absolute", Links::Inside, Err(Errno::NOENT)),
+        ("rooted", Links::Inside, Ok(())),
+        ("a/up", Links::Inside, Err(Errno::NOENT)),
+        ("a/above", Links::Inside, Ok(())),
+        ("loop", Links::Inside, Err(Errno::LOOP)),
     ];
     for (how, opener) in [("openat2", open_beneath as Opener), ("walk", walk_plain as Opener)] {
         for (path, links, expected) in cases {

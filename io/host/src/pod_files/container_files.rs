@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::atomic_writer::random;
 use super::{Layout, PRIVATE_DIR};
-use crate::beneath::{component, read_at_most};
+use crate::beneath::{Dir, component, read_at_most};
 use crate::error::{AtPath, refused};
 
 /// Largest hosts file that is compared before it is written anew.
@@ -97,6 +97,20 @@ impl Layout {
         file.seek(SeekFrom::Start(start)).at("read", host_path)?;
         read_at_most(file, max_bytes).at("read", host_path).map(Some)
     }
+}
+
+/// See [`ports::PodFiles::read_volume_file`].
+pub(super) fn read_volume_file(
+    volume_path: &Path,
+    file: &Path,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, FileError> {
+    let path = volume_path.join(file);
+    let open = match Dir::open(volume_path)?.open_inside(file)? {
+        Some(open) => open,
+        None => return Ok(None),
+    };
+    read_at_most(open, max_bytes).at("read", &path).map(Some)
 }
 
 /// See [`ports::PodFiles::read_host_file`]. Symlinks are followed: `resolv.conf` usually is one.

@@ -195,6 +195,20 @@ impl PodFiles for HostPodFiles {
         .await
     }
 
+    async fn read_volume_file(
+        &self,
+        uid: &PodUid,
+        volume_path: &Path,
+        file: &str,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, FileError> {
+        let (volume_path, file) = (volume_path.to_owned(), PathBuf::from(file));
+        self.for_pod(uid, "read a file of a volume of the pod", move |_| {
+            container_files::read_volume_file(&volume_path, &file, max_bytes)
+        })
+        .await
+    }
+
     async fn write_etc_hosts(&self, uid: &PodUid, content: &str) -> Result<PathBuf, FileError> {
         let (pod, content) = (uid.clone(), content.to_owned());
         self.for_pod(uid, "write the hosts file of the pod", move |layout| {

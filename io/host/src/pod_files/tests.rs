@@ -225,6 +225,50 @@ async fn a_tmpfs_is_mounted_once_with_its_size_and_goes_with_the_pod() {
 }
 
 #[tokio::test]
+async fn huge_pages_are_mounted_with_a_size_that_the_kernel_has() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let setup = |name: &str, page_bytes| VolumeSetup::HugePages {
+        name: name.to_owned(),
+        page_bytes,
+        fs_group: Some(2000),
+    };
+    let error = place.files.set_up_volume(&uid(), &setup("odd", 12_288)).await.unwrap_err().to_string();
+    assert!(error.contains("this kernel has no huge pages of 12288 bytes"), "{error}");
+    if !Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
+        eprintln!("skipped: this kernel has no huge pages of 2 MiB");
+        return;
+    }
+    let path = place.files.set_up_volume(&uid(), &setup("huge", 2 << 20)).await.unwrap();
+    place.files.set_up_volume(&uid(), &setup("huge", 2 << 20)).await.unwrap();
+    assert_eq!(place.mounts(), std::slice::from_ref(&path));
+    assert_eq!(rustix::fs::statfs(&path).unwrap().f_bsize, 2 << 20);
+    assert_eq!(owned(&path).0, 2000);
+    place.files.remove_pod_dir(&uid()).await.unwrap();
+    assert!(place.mounts().is_empty());
+}
+
+#[tokio::test]
+async fn files_of_a_volume_are_read_as_the_pod_sees_them() {
+    let place = Place::new();
+    let volume = place.empty_dir("data").await;
+    std::fs::create_dir(volume.join("conf")).unwrap();
+    std::fs::write(volume.join("conf/env"), "A='1'").unwrap();
+    symlink("/conf/env", volume.join("rooted")).unwrap();
+    symlink("../../../../../../../etc/passwd", volume.join("curious")).unwrap();
+    let read = |file: &'static str| {
+        let (files, volume) = (&place.files, volume.clone());
+        async move { files.read_volume_file(&uid(), &volume, file, 3).await }
+    };
+    assert_eq!(read("conf/env").await.unwrap().as_deref(), Some(&b"A='"[..]), "as much as was asked for");
+    assert_eq!(read("rooted").await.unwrap().as_deref(), Some(&b"A='"[..]));
+    assert_eq!(read("curious").await.unwrap(), None, "the volume has no /etc");
+    assert!(read("conf").await.is_err(), "a directory is no file");
+}
+
+#[tokio::test]
 async fn a_busy_mount_keeps_the_directory_and_is_named() {
     if !is_root() {
         return;

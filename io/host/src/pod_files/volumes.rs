@@ -13,7 +13,7 @@ use super::ownership::{self, GroupAccess};
 use super::{Layout, PRIVATE_DIR, atomic_writer, host_path};
 use crate::beneath::{Dir, component, fd_path};
 use crate::clock::wall_now;
-use crate::error::AtPath;
+use crate::error::{AtPath, refused};
 
 /// Mode of an `emptyDir` (CONTRACT 6.8).
 const EMPTY_DIR: u32 = 0o777;
@@ -27,8 +27,13 @@ impl Layout {
         match volume {
             VolumeSetup::EmptyDir { name, fs_group } => empty_dir(&self.make_pod(uid)?, name, *fs_group),
             VolumeSetup::Tmpfs { name, plugin, size_bytes, fs_group } => {
-                let size_bytes = size_bytes.unwrap_or(0);
-                tmpfs(&self.make_pod(uid)?, name, &Tmpfs { plugin: *plugin, size_bytes, fs_group: *fs_group })
+                let kind = InMemory::Tmpfs { size_bytes: size_bytes.unwrap_or(0) };
+                in_memory(&self.make_pod(uid)?, name, &Mounted { plugin: *plugin, kind, fs_group: *fs_group })
+            }
+            VolumeSetup::HugePages { name, page_bytes, fs_group } => {
+                let kind = InMemory::HugePages { page_bytes: *page_bytes };
+                let mounted = Mounted { plugin: VolumePlugin::EmptyDir, kind, fs_group: *fs_group };
+                in_memory(&self.make_pod(uid)?, name, &mounted)
             }
             VolumeSetup::HostPath { path, kind, .. } => host_path::check(path, *kind).map(|()| path.clone()),
         }
@@ -71,14 +76,22 @@ fn empty_dir(pod: &Dir, name: &str, fs_group: Option<i64>) -> Result<PathBuf, Fi
 }
 
 /// What a volume in memory is to be.
-struct Tmpfs {
+struct Mounted {
     plugin: VolumePlugin,
-    /// 0 for the kernel's default.
-    size_bytes: u64,
+    kind: InMemory,
     fs_group: Option<i64>,
 }
 
-fn tmpfs(pod: &Dir, name: &str, wanted: &Tmpfs) -> Result<PathBuf, FileError> {
+/// Which memory.
+#[derive(Clone, Copy)]
+enum InMemory {
+    /// Ordinary pages; a size of 0 is the kernel's default.
+    Tmpfs { size_bytes: u64 },
+    /// Huge pages of one size. How many there are to use is the matter of the pod's cgroup.
+    HugePages { page_bytes: u64 },
+}
+
+fn in_memory(pod: &Dir, name: &str, wanted: &Mounted) -> Result<PathBuf, FileError> {
     let parent = pod.make_dir(plugin_path(wanted.plugin), PRIVATE_DIR)?;
     let name = component(parent.path(), name)?;
     let dir = parent.make_dir(name, EMPTY_DIR)?;
@@ -88,7 +101,10 @@ fn tmpfs(pod: &Dir, name: &str, wanted: &Tmpfs) -> Result<PathBuf, FileError> {
     if !parent.kind(name)?.is_some_and(|kind| kind.is_mount) {
         marker.clear()?;
         dir.set_mode(EMPTY_DIR)?;
-        mount_tmpfs(&dir, wanted.size_bytes)?;
+        match wanted.kind {
+            InMemory::Tmpfs { size_bytes } => mount_tmpfs(&dir, size_bytes)?,
+            InMemory::HugePages { page_bytes } => mount_huge_pages(&dir, page_bytes)?,
+        }
     }
     if !marker.is_set()? {
         // Opened anew: the handle from before may stand for the directory under the mount.
@@ -114,6 +130,21 @@ fn mount_tmpfs(dir: &Dir, size_bytes: u64) -> Result<(), FileError> {
     match mount(&noswap) {
         Err(Errno::INVAL | Errno::PERM) => mount(&size).at("mount a tmpfs on", dir.path()),
         result => result.at("mount a tmpfs on", dir.path()),
+    }
+}
+
+/// Mounts a hugetlbfs. A page size that the kernel does not have is told as what it is.
+fn mount_huge_pages(dir: &Dir, page_bytes: u64) -> Result<(), FileError> {
+    let options = std::ffi::CString::new(format!("pagesize={page_bytes}"));
+    let options = options.map_err(|_| Errno::INVAL).at("mount a hugetlbfs on", dir.path())?;
+    let target = fd_path(dir.fd());
+    match rustix::mount::mount("nodev", target, "hugetlbfs", MountFlags::empty(), options.as_c_str()) {
+        Err(Errno::INVAL | Errno::NODEV) => {
+            let problem =
+                format!("this kernel has no huge pages of {page_bytes} bytes: use a size that the node has");
+            Err(refused(dir.path(), problem))
+        }
+        result => result.at("mount a hugetlbfs on", dir.path()),
     }
 }
 
