@@ -3,7 +3,7 @@
 //!
 //! | task | reads | publishes |
 //! |---|---|---|
-//! | source tasks ([`sources`]) | manifest files, URL | whole pod sets, to the sync loop |
+//! | source tasks ([`sources`], [`api_source`]) | manifest files, URL, API server | whole pod sets, to the sync loop |
 //! | runtime watch ([`runtime_watch`]) | `Version`, `Status`, `RuntimeConfig` | whether the runtime can be used |
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
@@ -13,11 +13,14 @@
 //! | pulls ([`images`]) | wishes of operations, answers of the runtime, files about pulls | one answer per wish; files about pulls |
 //! | node ([`node`]), with a cluster | the node view, the Node object, addresses, images | the Node object's status, the Lease, events of the node |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
+//! | status ([`status_task`]) | the node view | nothing; it tells the API server |
+//! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
 //! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
 //! order: sources, loop, PLEG. Stopping the agent stops no container.
 
+mod api_source;
 mod checkpoints;
 mod control;
 mod events;
@@ -27,6 +30,7 @@ mod images;
 mod inspect;
 mod log_rotation;
 mod metrics;
+mod mirrors;
 mod node;
 mod note;
 mod operations;
@@ -43,6 +47,7 @@ mod settings;
 mod sizes;
 mod sources;
 mod status;
+mod status_task;
 mod sync_loop;
 mod timer;
 
@@ -59,7 +64,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
-pub use outside::{CgroupsMaker, Cluster, Manifests, Outside};
+pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside};
 pub use settings::{
     HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,
     Settings, SettingsError, SourceSettings, Verification,
@@ -68,6 +73,7 @@ pub use settings::{
 use events::{Happening, Recorder};
 use images::Images;
 use log_rotation::LogTask;
+use mirrors::MirrorTask;
 use node::NodeParts;
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
@@ -75,6 +81,7 @@ use publisher::Publisher;
 use runtime_watch::{RuntimePoke, RuntimeUp};
 use sizes::Sizes;
 use sources::SourceTask;
+use status_task::StatusTask;
 use sync_loop::{Inputs, Looks, Parts, SyncLoop};
 
 /// Pod sets that may wait for the sync loop: sources are few and send whole sets.
@@ -154,6 +161,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
 
+    spawn_api_tasks(&mut tasks, &outside, &settings, &view, (&stop, metrics));
     if let Some(rotation) = settings.log_rotation {
         tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
     }
@@ -190,9 +198,28 @@ fn spawn_event_tasks(
     stop: &CancellationToken,
 ) {
     tasks.spawn(events::keep_journal(recorder.clone(), Arc::clone(&outside.journal), stop.clone()));
-    if let Some(sink) = &outside.event_sink {
+    if let Some(sink) = &outside.api.events {
         tasks.spawn(events::tell(recorder.clone(), Arc::clone(sink), settings.events, stop.clone()));
     }
+}
+
+/// What the API server is told of pods; nothing in standalone mode.
+fn spawn_api_tasks(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    settings: &Settings,
+    view: &watch::Receiver<Arc<NodeView>>,
+    (stop, metrics): (&CancellationToken, &Registry),
+) {
+    let Some(api) = &outside.api.pods else { return };
+    let statuses = StatusTask::new(Arc::clone(api), Arc::clone(&outside.clock), metrics);
+    tasks.spawn(statuses.run(view.clone(), stop.clone()));
+    let mirrors = MirrorTask {
+        api: Arc::clone(api),
+        clock: Arc::clone(&outside.clock),
+        node_name: settings.host.node_name.clone(),
+    };
+    tasks.spawn(mirrors.run(view.clone(), stop.clone()));
 }
 
 fn spawn_sources(
@@ -216,6 +243,9 @@ fn spawn_sources(
     }
     if let Some(url) = &outside.manifests.url {
         tasks.spawn(task(PodSource::Http).follow_url(Arc::clone(url), settings.sources.http_check_interval));
+    }
+    if let Some(api) = &outside.api.pods {
+        tasks.spawn(task(PodSource::Api).follow_api(Arc::clone(api)));
     }
     tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.manifests.local), every));
 }

@@ -6,12 +6,21 @@ use std::sync::Arc;
 use core_types::runtime::CgroupDriver;
 use ports::{
     Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, EventJournal, EventSink, HookDialer,
-    HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi, PodFiles, ProbeDialer,
-    PullRecords,
+    HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodFiles,
+    ProbeDialer, PullRecords,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
 pub type CgroupsMaker = Arc<dyn Fn(CgroupDriver) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
+
+/// What of the API server the agent uses; nothing in standalone mode.
+#[derive(Clone, Default)]
+pub struct ApiPorts {
+    /// Pods of this node.
+    pub pods: Option<Arc<dyn PodApi>>,
+    /// Events of this node.
+    pub events: Option<Arc<dyn EventSink>>,
+}
 
 /// Everything outside the agent.
 #[derive(Clone)]
@@ -32,8 +41,6 @@ pub struct Outside {
     pub checkpoints: Arc<dyn Checkpoints>,
     /// Events of this node, for restarts.
     pub journal: Arc<dyn EventJournal>,
-    /// Events of this node, for the API server; `None` without one.
-    pub event_sink: Option<Arc<dyn EventSink>>,
     /// Files about pulls of images.
     pub pull_records: Arc<dyn PullRecords>,
     /// HTTP requests of lifecycle hooks.
@@ -44,6 +51,8 @@ pub struct Outside {
     pub manifests: Manifests,
     /// The cluster that the node belongs to; `None` for a machine without one.
     pub cluster: Option<Cluster>,
+    /// Other objects of the API server.
+    pub api: ApiPorts,
 }
 
 /// The node's side of a cluster.

@@ -196,7 +196,7 @@ impl Settings {
             SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
         Ok(Self {
             sources: SourceSettings {
-                configured: sources(kubelet),
+                configured: sources(config),
                 file_check_interval: kubelet.file_check_frequency.to_std(),
                 http_check_interval: kubelet.http_check_frequency.to_std(),
             },
@@ -271,10 +271,12 @@ fn kernel_version(release: &str) -> KernelVersion {
     KernelVersion { major: numbers.next().unwrap_or(0), minor: numbers.next().unwrap_or(0) }
 }
 
-fn sources(kubelet: &KubeletConfiguration) -> Vec<PodSource> {
+fn sources(config: &Config) -> Vec<PodSource> {
+    let kubelet = &config.kubelet;
     let file = (!kubelet.static_pod_path.is_empty()).then_some(PodSource::File);
     let http = (!kubelet.static_pod_url.is_empty()).then_some(PodSource::Http);
-    file.into_iter().chain(http).chain([PodSource::Local]).collect()
+    let api = config.options.kubeconfig.is_some().then_some(PodSource::Api);
+    file.into_iter().chain(http).chain([PodSource::Local]).chain(api).collect()
 }
 
 /// `maxParallelImagePulls` counts only when pulls are not serialized (CONTRACT 1.5).

@@ -362,6 +362,9 @@ pub(crate) fn pod_view(namespace: &str, name: &str) -> (PodView, ObservedPod) {
         problem: None,
         next_retry: None,
         events: Arc::new([]),
+        is_observed: true,
+        is_released: false,
+        is_wanted: true,
     };
     (view, observed(namespace, name, &uid))
 }

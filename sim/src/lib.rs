@@ -8,6 +8,7 @@ pub mod check;
 pub mod clock;
 pub mod faults;
 pub mod host;
+pub mod pod_api;
 pub mod probes;
 pub mod runtime;
 pub mod scenario;

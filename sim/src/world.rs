@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent::{Agent, AgentControl, HostSummary, Manifests, Outside, Settings};
+use agent::{Agent, AgentControl, ApiPorts, HostSummary, Manifests, Outside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
 use core_metrics::Registry;
 use core_node::{ExtendedResources, Machine};
 use core_types::PodUid;
-use core_types::view::NodeView;
-use ports::Control;
+use core_types::view::{NodeView, PodSource};
+use ports::{Control, PodApi};
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
@@ -19,11 +19,20 @@ use crate::host::{
     FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeJournal, FakeLogFiles, FakeManifests,
     FakePullRecords, FakeSink,
 };
+use crate::pod_api::FakePodApi;
 use crate::probes::FakeProbes;
 use crate::runtime::{EventSupport, FakeRuntime};
 
 /// Name of the simulated node; static pods carry it at the end of their names.
 pub const NODE_NAME: &str = "sim";
+
+/// The API server, as far as the agent uses it.
+pub struct FakeApi {
+    /// Its pods; the agent follows them only in a cluster.
+    pub pods: Arc<FakePodApi>,
+    /// Who is told of events.
+    pub events: Arc<FakeSink>,
+}
 
 /// A node with everything on it.
 pub struct World {
@@ -43,8 +52,6 @@ pub struct World {
     pub checkpoints: Arc<FakeCheckpoints>,
     /// The journal of events.
     pub journal: Arc<FakeJournal>,
-    /// Who is told of events.
-    pub sink: Arc<FakeSink>,
     /// Files about pulls.
     pub pull_records: Arc<FakePullRecords>,
     /// Log files.
@@ -53,6 +60,8 @@ pub struct World {
     pub static_manifests: Arc<FakeManifests>,
     /// Manifests of `podwright run`.
     pub local_manifests: Arc<FakeManifests>,
+    /// The API server.
+    pub api: FakeApi,
     settings: Settings,
     agent: Option<Agent>,
 }
@@ -63,6 +72,25 @@ impl World {
     /// # Errors
     /// The default configuration is refused, which is an error of ours.
     pub fn new(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
+        Self::with_settings(seed, faults_per_mille, events, settings()?)
+    }
+
+    /// The same for a node that follows an API server.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn in_cluster(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
+        let mut settings = settings()?;
+        settings.sources.configured.push(PodSource::Api);
+        Self::with_settings(seed, faults_per_mille, events, settings)
+    }
+
+    fn with_settings(
+        seed: u64,
+        faults_per_mille: u32,
+        events: EventSupport,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
         let clock = Arc::new(SimClock::new());
         let faults = Arc::new(Faults::new(seed, faults_per_mille));
         let log_files = Arc::new(FakeLogFiles::new(Arc::clone(&clock)));
@@ -79,11 +107,14 @@ impl World {
             files: Arc::new(files),
             checkpoints: Arc::new(FakeCheckpoints::new(Arc::clone(&faults))),
             journal: Arc::new(FakeJournal::new(Arc::clone(&faults))),
-            sink: Arc::default(),
             pull_records: Arc::new(FakePullRecords::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
-            settings: settings()?,
+            api: FakeApi {
+                pods: Arc::new(FakePodApi::new(Arc::clone(&clock), Arc::clone(&faults))),
+                events: Arc::default(),
+            },
+            settings,
             agent: None,
             faults,
             clock,
@@ -104,7 +135,6 @@ impl World {
             files: self.files.clone(),
             checkpoints: self.checkpoints.clone(),
             journal: self.journal.clone(),
-            event_sink: Some(self.sink.clone()),
             pull_records: self.pull_records.clone(),
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
@@ -114,8 +144,17 @@ impl World {
                 local: self.local_manifests.clone(),
             },
             cluster: None,
+            api: self.api_ports(),
         };
         self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
+    }
+
+    fn api_ports(&self) -> ApiPorts {
+        let is_followed = self.settings.sources.configured.contains(&PodSource::Api);
+        ApiPorts {
+            pods: is_followed.then(|| Arc::clone(&self.api.pods) as Arc<dyn PodApi>),
+            events: Some(self.api.events.clone()),
+        }
     }
 
     /// The rules for logs.

@@ -61,7 +61,7 @@ async fn a_crash_loop_tells_little_and_loses_no_count() {
     let (world, uid) = crashing().await;
     secs(3 * 3600).await;
     let sent: Vec<EventRecord> =
-        world.sink.sent().into_iter().filter(|event| event.object.uid == uid.to_string()).collect();
+        world.api.events.sent().into_iter().filter(|event| event.object.uid == uid.to_string()).collect();
     let mut newest = BTreeMap::new();
     let mut per_type = BTreeMap::<_, u32>::new();
     for event in &sent {
@@ -80,12 +80,12 @@ async fn a_crash_loop_tells_little_and_loses_no_count() {
 #[tokio::test(start_paused = true)]
 async fn events_wait_while_nobody_takes_them() {
     let (world, uid) = crashing().await;
-    world.sink.go_away();
+    world.api.events.go_away();
     secs(300).await;
-    let told = world.sink.sent().len();
-    world.sink.come_back();
+    let told = world.api.events.sent().len();
+    world.api.events.come_back();
     secs(30).await;
-    let sent = world.sink.sent();
+    let sent = world.api.events.sent();
     assert!(sent.len() > told);
     let reasons: Vec<&str> = sent[told..].iter().map(|event| event.reason.as_str()).collect();
     assert!(reasons.contains(&"BackOff"), "{reasons:?}");

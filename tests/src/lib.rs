@@ -10,6 +10,7 @@
 
 pub mod cgroup;
 pub mod cli;
+pub mod cluster;
 pub mod https;
 pub mod manifest;
 pub mod manifest_server;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use core_cm::PodResources;
 use core_cm::cgroup::{CgroupPath, CgroupValues};
 use core_cm::resize::{ResizeNeeds, resize_needs};
+use core_pods::unsupported::unsupported_fields;
 use core_pods::worker::Touched;
 use core_runtime::backoff::CrashBackoff;
 use core_runtime::plan::{Action, PlanInput, PodPlan, Progress, SandboxChange};
@@ -32,6 +33,7 @@ enum AfterStart {
 impl Executor {
     /// Syncs the pod once.
     pub(super) async fn sync(&self, op: &mut Op, pod: &Pod) -> StepResult<()> {
+        check_supported(pod)?;
         self.check_network(op, pod).await?;
         if op.known == Known::Not {
             // Nothing was noted of it: it is new, or runs since before notes were taken, with what it asks for.
@@ -193,6 +195,15 @@ impl Executor {
         if change.is_replacement() {
             op.tell(RuntimeEventText::SandboxChanged, "").await;
         }
+    }
+}
+
+/// A pod of the API server may ask for what this agent does not do yet: it must not run as if it had not.
+fn check_supported(pod: &Pod) -> StepResult<()> {
+    let refused = pod.spec_ref().map(unsupported_fields).unwrap_or_default();
+    match refused.first() {
+        Some(error) => Err(StepError::failed("Unsupported", error)),
+        None => Ok(()),
     }
 }
 

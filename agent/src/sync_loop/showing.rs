@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use core_pods::active_deadline;
-use core_pods::worker::{Event, StopReason};
-use core_types::view::{Lifecycle, PodView};
+use core_pods::worker::{Event, PodWorker, StopReason};
+use core_types::view::{Lifecycle, PodSource, PodView};
 use core_types::{ObjectRef, PodExt, PodUid};
 
 use super::SyncLoop;
@@ -40,7 +40,8 @@ impl SyncLoop {
             let node = status::node_facts(&self.settings, &self.inputs.runtime.borrow());
             let (mono, wall) = (self.outside.clock.now(), self.outside.clock.wall());
             let resources = status::resource_facts(uid, &self.sizes, &self.settings);
-            let known = status::Known { observed, lifecycle, resources, node: &node };
+            let shown = shown_lifecycle(worker);
+            let known = status::Known { observed, lifecycle: shown, resources, node: &node };
             let mut next = status::generate(&pod, record, &known, wall);
             let may_run = lifecycle == Lifecycle::Syncing && !status::is_terminal(&next);
             if may_run && record.evict_when_overdue(&pod, &next, (mono, wall)) {
@@ -76,8 +77,19 @@ impl SyncLoop {
             problem: record.problem.clone(),
             next_retry: record.next_retry,
             events: self.recorder.of_pod(uid),
+            is_observed: record.status.is_some(),
+            is_released: worker.is_released(),
+            is_wanted: worker.is_wanted(),
             pod,
         };
         self.publisher.change().pods.insert(uid.clone(), Arc::new(view));
+    }
+}
+
+/// The life that a status is made from. A released pod of the API server is waited for there, and nothing more will be heard of it.
+fn shown_lifecycle(worker: &PodWorker) -> Lifecycle {
+    match worker.source() {
+        Some(PodSource::Api) if worker.is_released() => Lifecycle::Finished,
+        _ => worker.lifecycle(),
     }
 }

@@ -6,14 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::Cluster;
+use agent::{ApiPorts, Cluster};
 use anyhow::Result;
 use core_config::{KubeletConfiguration, Options};
 use core_metrics::Registry;
-use io_api::{ApiClient, ClientOptions, Kubeconfig, NodeObjects, Rate};
+use io_api::{ApiClient, ClientOptions, Kubeconfig, NodeObjects, NodePods, Rate};
 use io_host::NodeNetwork;
 
 use crate::{VERSION, host};
+
+/// How long one request may take with its retries. The API server itself ends requests after 60 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// Where the API server is and who the node is there; `None` without `--kubeconfig`.
 pub(crate) fn kubeconfig(options: &Options) -> Result<Option<Kubeconfig>> {
@@ -27,16 +30,30 @@ pub(crate) fn kubeconfig(options: &Options) -> Result<Option<Kubeconfig>> {
     Ok(Some(kubeconfig))
 }
 
-/// The node's side of the cluster.
+/// The node's side of the cluster, and the objects that it follows there.
 pub(crate) fn cluster(
     kubeconfig: Kubeconfig,
     kubelet: &KubeletConfiguration,
     registry: &Registry,
-) -> Cluster {
+    node_name: &str,
+) -> (Cluster, ApiPorts) {
     let Kubeconfig { server, credentials } = kubeconfig;
-    let heartbeats = ApiClient::new(server, credentials, heartbeat_options(kubelet), registry);
-    let objects = Arc::new(NodeObjects::new(heartbeats));
-    Cluster { nodes: objects.clone(), leases: objects, network: Arc::new(NodeNetwork::new()) }
+    let client = ApiClient::new(server, credentials, options(kubelet), registry);
+    let objects = Arc::new(NodeObjects::new(client.with_options(heartbeat_options(kubelet))));
+    let cluster = Cluster { nodes: objects.clone(), leases: objects, network: Arc::new(NodeNetwork::new()) };
+    (cluster, ApiPorts { pods: Some(Arc::new(NodePods::new(client, node_name))), events: None })
+}
+
+/// `kubeAPIQPS` and `kubeAPIBurst`; a negative QPS means no limit, as in client-go.
+fn options(kubelet: &KubeletConfiguration) -> ClientOptions {
+    let rate = match kubelet.kube_api_qps {
+        qps if qps < 0 => Rate::Unlimited,
+        qps => Rate::Limited {
+            per_second: f64::from(qps.max(1)),
+            burst: u32::try_from(kubelet.kube_api_burst).unwrap_or(1).max(1),
+        },
+    };
+    ClientOptions { rate, timeout: REQUEST_TIMEOUT, ..heartbeat_options(kubelet) }
 }
 
 /// No limit, and no request longer than the shortest time between two heartbeats.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`files`] | reads `--config` and `--config-dir` |
 //! | [`logging`] | log lines in klog's two formats |
+//! | [`api`] | the client of the API server |
 //! | [`host`] | what the machine is, and whether it can be used |
 //! | [`lock`] | `--lock-file` |
 //! | [`notify`] | tells systemd that the agent is ready, and that it still works |

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agent::{Agent, CgroupsMaker, Cluster, HostSummary, Manifests, Outside, Settings};
+use agent::{Agent, ApiPorts, CgroupsMaker, Cluster, HostSummary, Manifests, Outside, Settings};
 use anyhow::{Context, Result, anyhow};
 use core_config::{Config, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
@@ -166,8 +166,11 @@ impl Node {
         set_node_name(&registry, &node_name);
         tracing::info!(node = node_name, addresses = summary.node_ips.join(","), "this node");
 
-        let cluster = kubeconfig.map(|kubeconfig| api::cluster(kubeconfig, kubelet, &registry));
-        let outside = outside(&config, &directories, Arc::clone(&clock), &registry, cluster)?;
+        let clients = kubeconfig.map(|kubeconfig| api::cluster(kubeconfig, kubelet, &registry, &node_name));
+        let (cluster, api) =
+            clients.map_or((None, ApiPorts::default()), |(cluster, api)| (Some(cluster), api));
+        let mut outside = outside(&config, &directories, Arc::clone(&clock), &registry, cluster)?;
+        outside.api = api;
         let settings = settings(&config, summary, &directories)?;
         let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
         let layers = Arc::new(Arc::clone(&outside.runtime));
@@ -253,7 +256,6 @@ fn outside(
         files: Arc::new(HostPodFiles::new(&files)?),
         checkpoints: Arc::new(HostCheckpoints::new(&directories.root)),
         journal: Arc::new(HostEventJournal::new(&directories.events)),
-        event_sink: None,
         pull_records: Arc::new(HostPullRecords::new(&directories.root)),
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
@@ -263,6 +265,7 @@ fn outside(
             local: manifests(&directories.local_manifests),
         },
         cluster,
+        api: ApiPorts::default(),
     })
 }
 

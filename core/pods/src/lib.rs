@@ -12,6 +12,7 @@ pub mod allocation;
 pub mod manifest;
 pub mod manifest_set;
 pub mod merge;
+pub mod mirror;
 pub mod unsupported;
 pub mod validation;
 pub mod worker;

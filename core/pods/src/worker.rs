@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use core_types::api::Pod;
 use core_types::view::{Lifecycle, PodSource};
-use core_types::{Invariant, MonoTime, PodKey, PodUid};
+use core_types::{Invariant, MonoTime, PodExt, PodKey, PodUid};
 
 pub use one::PodWorker;
 
@@ -90,6 +90,8 @@ pub enum StopReason {
     Completed,
     /// Refused at admission.
     Rejected,
+    /// It was deleted at the API server. It stays known there, and wanted here, until nothing of it is left.
+    Deleted,
     /// Only the runtime knows it.
     Orphaned,
 }
@@ -123,6 +125,11 @@ pub enum Event {
         reason: StopReason,
         /// Override in seconds.
         grace_secs: Option<i64>,
+    },
+    /// The API server has another status, or something else that changes nothing of what the pod should be.
+    Renewed {
+        /// The pod.
+        pod: Arc<Pod>,
     },
     /// The runtime or the file system holds something of a pod that no source wants.
     Orphan {
@@ -291,12 +298,18 @@ impl PodWorkers {
     fn take(&mut self, now: MonoTime, event: Event, effects: &mut Vec<Effect>) -> Affected {
         match event {
             Event::Desired { pod, source } => {
-                use core_types::PodExt;
                 let uid = pod.uid();
                 self.unclaimed.remove(&uid);
                 let worker =
                     self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::desired(&pod, source));
                 worker.want(pod, source);
+                Affected::One(uid)
+            }
+            Event::Renewed { pod } => {
+                let uid = pod.uid();
+                if let Some(worker) = self.workers.get_mut(&uid) {
+                    worker.renew(pod);
+                }
                 Affected::One(uid)
             }
             Event::Stop { uid, reason, grace_secs } => {

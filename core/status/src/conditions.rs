@@ -20,6 +20,11 @@ const OWN: [&str; 8] = [
     "AllContainersRestarting",
 ];
 
+/// Whether only the kubelet writes this condition.
+pub(crate) fn is_own(name: &str) -> bool {
+    OWN.contains(&name)
+}
+
 /// Value of a condition.
 struct Verdict {
     holds: bool,
@@ -37,7 +42,7 @@ impl Verdict {
 
 /// Sets the conditions of a status whose phase and container statuses are set.
 pub(crate) fn set(input: &StatusInput<'_>, old: &PodStatus, reported: &PodStatus, status: &mut PodStatus) {
-    let foreign = reported.conditions.iter().flatten().filter(|known| !OWN.contains(&known.type_.as_str()));
+    let foreign = reported.conditions.iter().flatten().filter(|known| !is_own(&known.type_));
     let mut conditions: Vec<PodCondition> = foreign.cloned().collect();
     conditions.extend(resources::conditions(input));
     if let Some(disruption) = find(old, "DisruptionTarget") {

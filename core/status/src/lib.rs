@@ -9,15 +9,17 @@
 //!   the last sign of a restart of all containers is shown once.
 //! - ST-1: a terminal phase never changes. ST-2: `restartCount` never falls.
 //! - SP-2: with the last status at hand, nothing changes because the agent was restarted.
+//! - ST-3: a status sent is never older than one acknowledged ([`StatusManager`]).
 //!
-//! Left out: when a status is sent and what of it (the status manager's patch decision); DRA and device health, which own
-//! parts of the status that do not exist yet.
+//! Left out: DRA and device health, which own parts of the status that do not exist yet.
 
 mod addresses;
 mod conditions;
 mod containers;
 mod explain;
 mod finish;
+mod manager;
+mod patch;
 mod phase;
 mod resources;
 mod restart;
@@ -34,6 +36,8 @@ use core_types::{ContainerId, ObservedPod, PodGates, QosClass, RestartRules, Wal
 
 pub use core_types::runtime::RecursiveReadOnly;
 pub use explain::{Cause, ContainerRow, Explanation, LastError, State, explain};
+pub use manager::{Answer, Job, Removal, StatusManager, Target, Work};
+pub use patch::{Containers, status_patch};
 
 /// Everything that a pod's status depends on.
 #[derive(Clone, Debug)]

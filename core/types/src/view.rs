@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::api::{Pod, PodStatus};
 use crate::runtime::{RuntimeStatus, RuntimeVersion};
-use crate::{EventRecord, MonoTime, ObservedPod, PodUid, WallTime};
+use crate::{EventRecord, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
 
 /// Where a pod came from. The order is the order of precedence when two sources name the same pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -77,7 +77,8 @@ pub struct Problem {
 /// Everything published of one pod.
 #[derive(Clone, Debug)]
 pub struct PodView {
-    /// Desired pod, without status. For a pod that only the runtime knows: what its labels tell.
+    /// Desired pod; one of the API server has the status that the server knows. For a pod that only the runtime knows: what its
+    /// labels tell.
     pub pod: Arc<Pod>,
     /// Current status.
     pub status: Arc<PodStatus>,
@@ -93,6 +94,12 @@ pub struct PodView {
     pub next_retry: Option<WallTime>,
     /// Latest events of the pod, least recent first, bounded.
     pub events: Arc<[Arc<EventRecord>]>,
+    /// The status was made from what the runtime shows; before, it is what the source said.
+    pub is_observed: bool,
+    /// Nothing of it holds volumes or cgroups any more.
+    pub is_released: bool,
+    /// A source asks for it now.
+    pub is_wanted: bool,
 }
 
 /// A manifest or source that could not be used.
@@ -135,6 +142,8 @@ pub struct NodeView {
     pub runtime: RuntimeView,
     /// Manifests and sources that cannot be used.
     pub source_problems: Vec<SourceProblem>,
+    /// What stands for static pods at the API server, by the name of the static pod; `None` until the server has told.
+    pub mirrors: Option<BTreeMap<PodKey, Arc<Pod>>>,
     /// When the sync loop last turned or proved that it could.
     pub sync_loop_alive: MonoTime,
 }

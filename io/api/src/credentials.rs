@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use core_types::Secret;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-
-use crate::secret::Secret;
 
 /// Where Debian and most others keep their certificate authorities.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -46,7 +45,7 @@ pub enum Token {
     /// None.
     None,
     /// This one.
-    Fixed(Secret),
+    Fixed(Secret<String>),
     /// What this file holds; it is read again when it may have changed.
     File(PathBuf),
 }

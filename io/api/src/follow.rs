@@ -1,7 +1,7 @@
 //! Follows a collection, or one object of it, for ever: list, watch, go on after whatever happens.
 //!
 //! ```text
-//!            streaming list refused once (400, 422): a plain list from then on
+//!            streaming list refused once (400, 422, 500): a plain list from then on
 //!  no version --------------------------------------------> Replaced, version known
 //!      ^                                                        |  watch from the version
 //!      | 410: the version is too old                            v
@@ -186,14 +186,13 @@ impl<K: ApiObject> Follower<K> {
 
     /// What an error means for the next step; gives it back when whoever follows should know of it.
     fn interrupted(&mut self, error: ApiError) -> Option<ApiError> {
-        let lost_list = self.initial.take().is_some();
         self.watch = None;
-        if self.version.is_none() && !lost_list && self.mode == ListMode::Streaming && error.is_invalid() {
+        if self.initial.take().is_some() || error.is_expired() {
+            self.version = None;
+        }
+        if self.version.is_none() && self.mode == ListMode::Streaming && cannot_stream_lists(&error) {
             self.mode = ListMode::Plain;
             return None;
-        }
-        if lost_list || error.is_expired() {
-            self.version = None;
         }
         self.pause = self.backoff.next();
         if let Some(asked) = error.status().and_then(|status| status.retry_after) {
@@ -201,6 +200,11 @@ impl<K: ApiObject> Follower<K> {
         }
         (!error.is_expired()).then_some(error)
     }
+}
+
+/// Whether the server does not know streaming lists (400, 422), or cannot make them on its storage (500: an etcd before 3.5).
+fn cannot_stream_lists(error: &ApiError) -> bool {
+    error.status().is_some_and(|status| matches!(status.code, 400 | 422 | 500))
 }
 
 fn key<K: ApiObject>(object: &K) -> String {

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use core_types::Secret;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::credentials::{ClientIdentity, Credentials, CredentialsError, ServerTrust, Token};
-use crate::secret::Secret;
 use crate::server::{Server, ServerError};
 
 /// Largest kubeconfig, certificate, key or token file that is read; a real one has a few KiB.
@@ -116,14 +116,16 @@ struct Cluster {
     proxy_url: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct User {
     client_certificate: String,
     client_certificate_data: String,
     client_key: String,
-    client_key_data: Secret,
-    token: Secret,
+    #[serde(deserialize_with = "hidden")]
+    client_key_data: Secret<String>,
+    #[serde(deserialize_with = "hidden")]
+    token: Secret<String>,
     #[serde(rename = "tokenFile")]
     token_file: String,
     username: String,
@@ -133,21 +135,8 @@ struct User {
     impersonated: String,
 }
 
-impl Default for User {
-    fn default() -> Self {
-        Self {
-            client_certificate: String::new(),
-            client_certificate_data: String::new(),
-            client_key: String::new(),
-            client_key_data: Secret::new(""),
-            token: Secret::new(""),
-            token_file: String::new(),
-            username: String::new(),
-            exec: None,
-            auth_provider: None,
-            impersonated: String::new(),
-        }
-    }
+fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<String>, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
 }
 
 impl Kubeconfig {
@@ -262,7 +251,7 @@ impl Reader<'_> {
             self.file(&path)?;
             return Ok(Token::File(path));
         }
-        Ok(if user.token.is_empty() { Token::None } else { Token::Fixed(user.token.clone()) })
+        Ok(if user.token.expose().is_empty() { Token::None } else { Token::Fixed(user.token.clone()) })
     }
 
     fn data_or_file(&self, field: &str, data: &str, path: &str) -> Result<Option<Vec<u8>>, KubeconfigError> {

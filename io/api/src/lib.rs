@@ -29,8 +29,8 @@ mod limiter;
 mod metrics;
 mod node;
 mod path;
+pub mod pods;
 mod refusal;
-mod secret;
 pub mod server;
 #[cfg(test)]
 mod testing;
@@ -44,5 +44,5 @@ pub use kubeconfig::{Kubeconfig, KubeconfigError};
 pub use limiter::Rate;
 pub use node::NodeObjects;
 pub use path::ObjectPath;
-pub use secret::Secret;
+pub use pods::NodePods;
 pub use server::{Server, ServerError};

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use core_types::Secret;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -29,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::credentials::{Credentials, Token};
 use crate::kubeconfig::read_bounded;
-use crate::secret::Secret;
 use crate::server::Server;
 
 /// Quiet for this long: ask whether the other side is there.
@@ -222,7 +222,7 @@ impl Transport {
                 let bytes = read.map_err(|error| SendError {
                     message: format!("read the token file {}: {error}", path.display()),
                 })?;
-                let token = bearer(&Secret::new(String::from_utf8_lossy(&bytes).trim()))?;
+                let token = bearer(&Secret::new(String::from_utf8_lossy(&bytes).trim().to_owned()))?;
                 *self.token.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((Instant::now(), token.clone()));
                 Ok(Some(token))
@@ -236,7 +236,7 @@ impl Transport {
     }
 }
 
-fn bearer(token: &Secret) -> Result<HeaderValue, SendError> {
+fn bearer(token: &Secret<String>) -> Result<HeaderValue, SendError> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
         .map_err(|_error| SendError { message: "the token cannot be sent in a header".to_owned() })?;
     value.set_sensitive(true);

@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod node;
+mod offline;
+mod pods;
+mod static_pods;

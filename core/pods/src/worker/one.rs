@@ -113,6 +113,16 @@ impl PodWorker {
         self.stop.as_ref().map(|stop| &stop.reason)
     }
 
+    /// Whether nothing of it holds volumes or cgroups any more.
+    pub fn is_released(&self) -> bool {
+        self.released
+    }
+
+    /// Whether a source asks for it now.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// When it needs attention by itself. While it waits for a picture or for an outcome, no time helps.
     pub fn due(&self) -> Option<MonoTime> {
         let waits_for_picture =
@@ -127,8 +137,7 @@ impl PodWorker {
 
     /// Takes the newest spec (PW-6).
     pub(super) fn want(&mut self, pod: Arc<Pod>, source: PodSource) {
-        let ending = matches!(&self.stop, Some(stop) if stop.reason != StopReason::Completed && stop.reason != StopReason::Rejected);
-        if ending {
+        if self.is_leaving() {
             self.successor = Some((pod, source));
             return;
         }
@@ -139,6 +148,21 @@ impl PodWorker {
         if changed {
             self.due_at = Some(MonoTime::ZERO);
         }
+    }
+
+    /// Takes what changes nothing of what the pod should be: no operation follows from it.
+    pub(super) fn renew(&mut self, pod: Arc<Pod>) {
+        if !self.is_leaving() {
+            self.pod = Some(pod);
+        }
+    }
+
+    /// True when it stops for a reason after which the same UID can only mean another incarnation.
+    fn is_leaving(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| match stop.reason {
+            StopReason::Removed | StopReason::Orphaned => true,
+            StopReason::Completed | StopReason::Rejected | StopReason::Deleted => false,
+        })
     }
 
     /// Takes a stop request. Grace only shrinks.

@@ -78,6 +78,9 @@ fn view(source: Option<PodSource>) -> NodeView {
         problem: None,
         next_retry: None,
         events: Arc::new([]),
+        is_observed: true,
+        is_released: false,
+        is_wanted: true,
     };
     NodeView {
         pods: BTreeMap::from([("u1".into(), Arc::new(pod))]),

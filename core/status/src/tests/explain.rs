@@ -20,6 +20,9 @@ fn view(bench: &Bench) -> PodView {
         problem: None,
         next_retry: None,
         events: Arc::from([]),
+        is_observed: true,
+        is_released: false,
+        is_wanted: true,
     }
 }
 

@@ -3,6 +3,7 @@
 mod conditions;
 mod containers;
 mod explain;
+mod manager;
 mod phase;
 mod properties;
 mod resources;

@@ -66,6 +66,9 @@ fn the_conditions_of_a_resize_come_first_and_carry_their_generation() {
         problem: None,
         next_retry: None,
         events: Arc::from([]),
+        is_observed: true,
+        is_released: false,
+        is_wanted: true,
     };
     let why = crate::explain(&shown, &NodeView::default(), WallTime::from_unix_secs(9)).to_string();
     let line = "Resize:     the new sizes wait: no room. It is tried again when other pods end or shrink, and every 3 minutes.";

@@ -1,11 +1,12 @@
 //! Requests against a server that answers as the test says: errors, retries, bounds, credentials, connections.
 
+use core_types::Secret;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::*;
+use crate::Token;
 use crate::testing::{FakeServer, Reply, options};
-use crate::{Secret, Token};
 
 const STATUS_404: &str =
     r#"{"kind":"Status","message":"pods \"a\" not found","reason":"NotFound","code":404,"details":{}}"#;
@@ -27,7 +28,7 @@ async fn objects_come_without_managed_fields_and_refusals_with_the_servers_words
     })
     .await;
     let registry = Registry::new();
-    let client = server.client_with(&registry, Token::Fixed(Secret::new("s3cret")));
+    let client = server.client_with(&registry, Token::Fixed(Secret::new("s3cret".to_owned())));
     let pod: Pod = client.get(&pod_path()).await.unwrap();
     assert_eq!((pod.metadata.name.as_deref(), pod.metadata.managed_fields), (Some("a"), None));
 
@@ -103,9 +104,9 @@ async fn silence_ends_at_the_deadline_and_large_answers_at_their_bound() {
 #[tokio::test]
 async fn new_credentials_move_requests_to_a_new_connection() {
     let server = FakeServer::start(|_seen| async { Reply::new(200, r#"{"metadata":{"name":"a"}}"#) }).await;
-    let client = server.client_with(&Registry::new(), Token::Fixed(Secret::new("old")));
+    let client = server.client_with(&Registry::new(), Token::Fixed(Secret::new("old".to_owned())));
     client.get::<Pod>(&pod_path()).await.unwrap();
-    client.replace_credentials(server.credentials(Token::Fixed(Secret::new("new"))));
+    client.replace_credentials(server.credentials(Token::Fixed(Secret::new("new".to_owned()))));
     client.get::<Pod>(&pod_path()).await.unwrap();
     let seen = server.seen.lock().unwrap().clone();
     let told: Vec<_> =
@@ -142,7 +143,7 @@ async fn more_streams_than_one_connection_takes_get_a_second_one() {
 async fn a_server_that_is_not_there_or_not_trusted_is_named_and_the_token_is_not() {
     let server = FakeServer::start(|_seen| async { Reply::new(200, "{}") }).await;
     let stranger = FakeServer::start(|_seen| async { Reply::new(200, "{}") }).await;
-    let token = || Token::Fixed(Secret::new("s3cret"));
+    let token = || Token::Fixed(Secret::new("s3cret".to_owned()));
     let client = ApiClient::new(server.server(), stranger.credentials(token()), options(), &Registry::new());
     let error = client.get::<Pod>(&pod_path()).await.unwrap_err();
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");

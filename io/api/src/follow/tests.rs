@@ -130,6 +130,18 @@ async fn a_server_without_streaming_lists_is_listed_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_server_whose_storage_cannot_stream_lists_is_listed() {
+    let refusal = json!({ "kind": "Status", "code": 500, "reason": "InternalError", "message": "RequestWatchProgress is disabled" });
+    let (_first, streamed) = watch(&[line("ERROR", &refusal)]);
+    let list = json!({ "metadata": { "resourceVersion": "20" }, "items": [pod("a", "1")] });
+    let server = scripted(vec![streamed, Reply::new(200, list.to_string())]).await;
+    let mut follower = follower(&server);
+    let ObjectEvent::Replaced(all) = follower.next().await else { panic!("no list") };
+    assert_eq!(names(&all), ["a"]);
+    assert!(!query_of(&server, 1).contains("watch=true"));
+}
+
+#[tokio::test]
 async fn a_version_that_is_too_old_means_a_new_list_and_half_a_list_means_nothing() {
     let (_one, first) = watch(&[end_of_list("5"), expired()]);
     let (half, second) = watch(&[line("ADDED", &pod("ghost", "6"))]);

@@ -1,0 +1,246 @@
+//! The status manager: which status is sent to the API server when, and when a deleted pod may leave it (CONTRACT 4.5).
+//!
+//! ```text
+//!             status or server's copy changed         answered, still different
+//!  in step ------------------------------> to compare <------------------------+
+//!     ^  nothing differs                       | differs                       |
+//!     +----------------------------------------+-----> sending ----------------+
+//!                                              |          | failed: later
+//!                    deleted there, ended here +--> deleting --> gone
+//! ```
+//!
+//! Reads, as arguments: the pods with their true status and the server's copy of each, answers, the time. Gives: one request after
+//! another, at most one per pod at a time. Guarantees: ST-3, since each request is made from the newest status and only then; a status
+//! that the server has is not sent; after a restart the first comparison is with what the server has.
+//!
+//! A server that cannot be reached holds back all pods together, so that a long outage costs one try now and then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_types::api::{Pod, PodStatus};
+use core_types::{MonoTime, PodExt, PodKey, PodUid};
+use serde_json::Value;
+
+use crate::patch::{Containers, status_patch};
+use crate::phase::is_terminal;
+
+/// First and longest wait after a failure; upstream tries again every 10 s.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Whether a pod should leave the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It stays.
+    No,
+    /// It was deleted there, and nothing of it is left here that others could wait for.
+    Due,
+}
+
+/// One pod as it is and as the API server has it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// UID on this node. A static pod has another one than its mirror.
+    pub uid: PodUid,
+    /// The pod, or the mirror pod, as the server has it.
+    pub server: Arc<Pod>,
+    /// The true status.
+    pub status: Arc<PodStatus>,
+    /// Whether something of it may run.
+    pub containers: Containers,
+    /// Whether it should leave the server.
+    pub removal: Removal,
+}
+
+/// One request to make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// UID on this node: what [`StatusManager::done`] wants to know.
+    pub uid: PodUid,
+    /// Name of the pod on the server.
+    pub key: PodKey,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do at the API server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Patch the status sub-resource.
+    Patch(Value),
+    /// Delete the pod at once, if it still has this UID.
+    Delete(PodUid),
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Patched; this is the pod now.
+    Patched(Box<Pod>),
+    /// Deleted, or not there any more, or another pod has its name.
+    Gone,
+    /// Refused or not understood; this pod is tried again later.
+    Refused,
+    /// The server could not be asked; all pods wait.
+    Unreachable,
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Target,
+    /// The server's answer to the last patch, until the watch has shown something as new.
+    answered: Option<Arc<Pod>>,
+    /// Something changed since the last comparison.
+    is_open: bool,
+    is_busy: bool,
+    is_gone: bool,
+    failures: u32,
+    retry_at: Option<MonoTime>,
+}
+
+/// All pods that the API server knows.
+#[derive(Debug, Default)]
+pub struct StatusManager {
+    entries: BTreeMap<PodUid, Entry>,
+    outages: u32,
+    held_until: Option<MonoTime>,
+}
+
+impl StatusManager {
+    /// Takes what is known of all pods now.
+    pub fn observe(&mut self, targets: impl IntoIterator<Item = Target>) {
+        let mut old = std::mem::take(&mut self.entries);
+        for target in targets {
+            let entry = match old.remove(&target.uid) {
+                Some(mut known) => {
+                    known.renew(target);
+                    known
+                }
+                None => Entry::new(target),
+            };
+            self.entries.insert(entry.target.uid.clone(), entry);
+        }
+    }
+
+    /// The next request that is due.
+    pub fn next(&mut self, now: MonoTime) -> Option<Job> {
+        if self.held_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        for (uid, entry) in &mut self.entries {
+            if !entry.is_due(now) {
+                continue;
+            }
+            let Some(work) = entry.work() else {
+                entry.is_open = false;
+                continue;
+            };
+            entry.is_busy = true;
+            entry.is_open = false;
+            return Some(Job { uid: uid.clone(), key: entry.target.server.key(), work });
+        }
+        None
+    }
+
+    /// Takes the answer to a request.
+    pub fn done(&mut self, now: MonoTime, uid: &PodUid, answer: Answer) {
+        match &answer {
+            Answer::Unreachable => {
+                self.held_until = Some(now + wait_after(self.outages));
+                self.outages = self.outages.saturating_add(1);
+            }
+            Answer::Patched(_) | Answer::Gone | Answer::Refused => {
+                self.held_until = None;
+                self.outages = 0;
+            }
+        }
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        entry.is_busy = false;
+        match answer {
+            // A mirror pod may have been made anew meanwhile: this answer is about the one before.
+            Answer::Patched(pod) if pod.metadata.uid != entry.target.server.metadata.uid => {
+                entry.is_open = true
+            }
+            Answer::Patched(pod) => {
+                entry.failures = 0;
+                entry.retry_at = None;
+                entry.answered = Some(Arc::from(pod));
+                entry.is_open = true;
+            }
+            Answer::Gone => entry.is_gone = true,
+            Answer::Unreachable => entry.is_open = true,
+            Answer::Refused => {
+                entry.retry_at = Some(now + wait_after(entry.failures));
+                entry.failures = entry.failures.saturating_add(1);
+                entry.is_open = true;
+            }
+        }
+    }
+
+    /// When [`StatusManager::next`] may have something although nothing changed.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        let open = self.entries.values().filter(|entry| entry.is_open && !entry.is_busy && !entry.is_gone);
+        let due = open.map(|entry| entry.retry_at.unwrap_or(MonoTime::ZERO)).min()?;
+        Some(self.held_until.map_or(due, |until| until.max(due)))
+    }
+}
+
+impl Entry {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            answered: None,
+            is_open: true,
+            is_busy: false,
+            is_gone: false,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    fn renew(&mut self, target: Target) {
+        let same_server = Arc::ptr_eq(&self.target.server, &target.server);
+        if self.target.server.metadata.uid != target.server.metadata.uid {
+            // A mirror pod was made anew.
+            *self = Self { is_busy: self.is_busy, ..Self::new(target) };
+            return;
+        }
+        if !same_server && self.answered.as_ref().is_some_and(|answered| !is_newer(answered, &target.server))
+        {
+            self.answered = None;
+        }
+        let same = same_server
+            && Arc::ptr_eq(&self.target.status, &target.status)
+            && self.target.containers == target.containers
+            && self.target.removal == target.removal;
+        self.is_open |= !same;
+        self.target = target;
+    }
+
+    fn is_due(&self, now: MonoTime) -> bool {
+        self.is_open && !self.is_busy && !self.is_gone && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// What the newest knowledge asks for.
+    fn work(&self) -> Option<Work> {
+        let server = self.answered.as_ref().unwrap_or(&self.target.server);
+        if let Some(patch) = status_patch(server, &self.target.status, self.target.containers) {
+            return Some(Work::Patch(patch));
+        }
+        let has_ended = server.status.as_ref().is_some_and(is_terminal);
+        (self.target.removal == Removal::Due && has_ended).then(|| Work::Delete(server.uid()))
+    }
+}
+
+/// Whether `answered` is newer than what the watch shows. Versions are ordered numbers; where they are not, the watch is believed.
+fn is_newer(answered: &Pod, shown: &Pod) -> bool {
+    let version =
+        |pod: &Pod| pod.metadata.resource_version.as_ref().and_then(|text| text.parse::<u64>().ok());
+    matches!((version(answered), version(shown)), (Some(answered), Some(shown)) if answered > shown)
+}
+
+fn wait_after(failures: u32) -> Duration {
+    RETRY_FIRST.saturating_mul(1 << failures.min(16)).min(RETRY_MAX)
+}
