@@ -8,6 +8,7 @@ mod containers;
 mod context;
 mod hooks;
 mod images;
+mod references;
 mod release;
 mod resize;
 mod sync;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use core_cm::PodResources;
 use core_pods::worker::{Operation, Outcome, Touched};
+use core_references::TokenAsk;
 use core_runtime::backoff::{Backoff, CrashBackoff};
 use core_runtime::plan::FailedProbe;
 use core_status::Waiting;
@@ -32,11 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::images::Images;
 use crate::note::Notes;
+use crate::objects::Objects;
 use crate::outside::Outside;
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
 
 use context::Op;
+use references::KnownToken;
 use user_namespaces::UserIds;
 
 /// What is remembered of a pod between its operations: its back-offs. It travels with the operation, so it has one owner.
@@ -45,6 +49,8 @@ pub(crate) struct PodMemory {
     /// Made from the settings at the first sync.
     crash: Option<CrashBackoff>,
     pull: Option<Backoff>,
+    /// Tokens that its volumes show.
+    tokens: BTreeMap<TokenAsk, KnownToken>,
 }
 
 /// What probes say to the plan of a pod.
@@ -86,12 +92,13 @@ pub(crate) struct OpReport {
 /// The place of the executor, which cannot be made before the runtime was seen.
 pub(crate) struct ExecutorPlace {
     images: Images,
+    objects: Option<Objects>,
     made: Option<Arc<Executor>>,
 }
 
 impl ExecutorPlace {
-    pub(crate) fn new(images: Images) -> Self {
-        Self { images, made: None }
+    pub(crate) fn new(images: Images, objects: Option<Objects>) -> Self {
+        Self { images, objects, made: None }
     }
 
     /// The executor, once there is one.
@@ -102,7 +109,8 @@ impl ExecutorPlace {
     /// Makes the executor for a runtime that is up, unless there is one.
     pub(crate) fn fill(&mut self, outside: &Outside, settings: &Arc<Settings>, runtime: &RuntimeUp) {
         if self.made.is_none() {
-            match Executor::new(outside.clone(), Arc::clone(settings), self.images.clone(), runtime) {
+            let parts = (self.images.clone(), self.objects.clone());
+            match Executor::new(outside.clone(), Arc::clone(settings), parts, runtime) {
                 Ok(executor) => self.made = Some(Arc::new(executor)),
                 Err(error) => tracing::error!("{error}; no pod can be started"),
             }
@@ -118,6 +126,8 @@ pub(crate) struct Executor {
     driver: CgroupDriver,
     images: Images,
     user_ids: UserIds,
+    /// Secrets and ConfigMaps; `None` without an API server.
+    objects: Option<Objects>,
     /// What the node can give to pods, as the downward API reads it.
     allocatable: BTreeMap<String, Quantity>,
 }
@@ -130,7 +140,7 @@ impl Executor {
     fn new(
         outside: Outside,
         settings: Arc<Settings>,
-        images: Images,
+        (images, objects): (Images, Option<Objects>),
         runtime: &RuntimeUp,
     ) -> Result<Self, String> {
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
@@ -140,7 +150,7 @@ impl Executor {
         };
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);
         let user_ids = UserIds::new(settings.runtime.user_ids);
-        Ok(Self { outside, settings, cgroups, driver, images, user_ids, allocatable })
+        Ok(Self { outside, settings, cgroups, driver, images, user_ids, objects, allocatable })
     }
 
     /// The cgroup tree; `None` when `cgroupsPerQOS` is off.

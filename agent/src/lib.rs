@@ -7,6 +7,7 @@
 //! | runtime watch ([`runtime_watch`]) | `Version`, `Status`, `RuntimeConfig` | whether the runtime can be used |
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
+//! | objects ([`objects`]), with an API server | Secrets and ConfigMaps that pods refer to, the node view | answers to operations; pods that a change concerns |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
 //! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
 //! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
@@ -21,6 +22,7 @@
 //! order: sources, loop, PLEG. Stopping the agent stops no container.
 
 mod api_source;
+pub mod certificates;
 mod checkpoints;
 mod control;
 mod events;
@@ -33,6 +35,7 @@ mod metrics;
 mod mirrors;
 mod node;
 mod note;
+mod objects;
 mod operations;
 mod outside;
 mod pleg;
@@ -75,6 +78,7 @@ use images::Images;
 use log_rotation::LogTask;
 use mirrors::MirrorTask;
 use node::NodeParts;
+use objects::{ObjectLine, ObjectTask};
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
@@ -90,6 +94,8 @@ const SOURCE_QUEUE: usize = 16;
 const PLEG_QUEUE: usize = 1000;
 /// News of probes that may wait for the sync loop; the prober waits when it is full.
 const PROBE_QUEUE: usize = 256;
+/// News of changed objects that may wait for the sync loop.
+const OBJECT_QUEUE: usize = 64;
 /// How long tasks may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -148,7 +154,8 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     tasks.spawn(Prober::new(outside.clone(), node_ip, view.clone(), news_sender).run(stop.clone()));
     let images = Images::start(&mut tasks, &outside, &settings, metrics, (up.clone(), &stop));
-    let inputs = Inputs { sources: sets, pleg: reports, probes, runtime: up };
+    let objects = spawn_objects(&mut tasks, &outside, &settings, &view, &stop);
+    let inputs = Inputs { sources: sets, pleg: reports, probes, objects, runtime: up };
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
     let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
@@ -201,6 +208,25 @@ fn spawn_event_tasks(
     if let Some(sink) = &outside.api.events {
         tasks.spawn(events::tell(recorder.clone(), Arc::clone(sink), settings.events, stop.clone()));
     }
+}
+
+fn spawn_objects(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    settings: &Settings,
+    view: &watch::Receiver<Arc<NodeView>>,
+    stop: &CancellationToken,
+) -> ObjectLine {
+    let (sender, changed) = mpsc::channel(OBJECT_QUEUE);
+    let objects = outside.cluster.as_ref().map(|cluster| {
+        let port = Arc::clone(&cluster.objects);
+        let clock = Arc::clone(&outside.clock);
+        let strategy = settings.runtime.object_strategy;
+        let (task, objects) = ObjectTask::new(port, clock, strategy, view.clone(), sender);
+        tasks.spawn(task.run(stop.clone()));
+        objects
+    });
+    ObjectLine { objects, changed }
 }
 
 /// What the API server is told of pods; nothing in standalone mode.

@@ -7,7 +7,7 @@ use core_types::runtime::CgroupDriver;
 use ports::{
     Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, EventJournal, EventSink, HookDialer,
     HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodFiles,
-    ProbeDialer, PullRecords,
+    ProbeDialer, PullRecords, ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -64,6 +64,10 @@ pub struct Cluster {
     pub leases: Arc<dyn LeaseApi>,
     /// The host's network, for the node's addresses.
     pub network: Arc<dyn HostNetwork>,
+    /// Secrets and ConfigMaps that pods refer to.
+    pub objects: Arc<dyn ReferencedObjects>,
+    /// Tokens of service accounts.
+    pub tokens: Arc<dyn ServiceAccountTokens>,
 }
 
 /// Manifests that are no objects of an API server.

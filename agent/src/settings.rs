@@ -17,6 +17,7 @@ use core_pods::admission::{
 };
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
+use core_references::Strategy;
 use core_runtime::backoff;
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
 use core_types::runtime::CgroupDriver;
@@ -107,7 +108,7 @@ pub struct ResourceSettings {
     pub gates: PodGates,
 }
 
-/// Names and paths that go into sandboxes and containers.
+/// What goes into sandboxes and containers.
 #[derive(Clone, Debug)]
 pub struct RuntimeSettings {
     /// `cgroupRoot`.
@@ -130,6 +131,8 @@ pub struct RuntimeSettings {
     pub seccomp_default: bool,
     /// IDs for pods with an own user namespace.
     pub user_ids: IdPool,
+    /// How what containers get from the API server is kept.
+    pub object_strategy: Strategy,
 }
 
 /// Everything the loops need to know before they start.
@@ -180,6 +183,18 @@ pub enum SettingsError {
     /// More is reserved than there is.
     #[error(transparent)]
     Reserved(#[from] ReservedTooMuch),
+}
+
+/// How long an object that was read counts when the node has no annotation that says so; upstream's value.
+const OBJECT_TTL: Duration = Duration::from_secs(60);
+
+/// `configMapAndSecretChangeDetectionStrategy`, which was validated.
+fn object_strategy(kubelet: &KubeletConfiguration) -> Strategy {
+    match kubelet.config_map_and_secret_change_detection_strategy.as_str() {
+        "Cache" => Strategy::Cached { ttl: OBJECT_TTL },
+        "Get" => Strategy::Cached { ttl: Duration::ZERO },
+        _ => Strategy::watch(kubelet.sync_frequency.to_std()),
+    }
 }
 
 impl Settings {
@@ -242,6 +257,7 @@ impl Settings {
                 resolv_conf: kubelet.resolv_conf.clone(),
                 seccomp_default: kubelet.seccomp_default,
                 user_ids: user_ids(kubelet, &host).map_err(SettingsError::UserIds)?,
+                object_strategy: object_strategy(kubelet),
             },
             host,
         })

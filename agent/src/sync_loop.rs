@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::Recorder;
 use crate::executor::ExecutorPlace;
 use crate::images::Images;
+use crate::objects::ObjectLine;
 use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
 use crate::pleg::{LookRequests, PlegReport};
@@ -50,6 +51,7 @@ enum Wake {
     Pleg(PlegReport),
     Probe(ProbeNews),
     Operation(OpNews),
+    Objects(Vec<PodUid>),
     Leftovers(Vec<PodUid>),
     RuntimeChanged,
     Deadline,
@@ -61,6 +63,7 @@ pub(crate) struct Inputs {
     pub(crate) sources: mpsc::Receiver<SourceSet>,
     pub(crate) pleg: mpsc::Receiver<PlegReport>,
     pub(crate) probes: mpsc::Receiver<ProbeNews>,
+    pub(crate) objects: ObjectLine,
     pub(crate) runtime: watch::Receiver<RuntimeUp>,
 }
 
@@ -114,6 +117,7 @@ impl SyncLoop {
     pub(crate) fn new(outside: Outside, settings: Arc<Settings>, parts: Parts) -> Self {
         let Parts { inputs, looks, publisher, sizes, images, recorder } = parts;
         Self {
+            executor: ExecutorPlace::new(images, inputs.objects.objects.clone()),
             sources: PodSources::new(settings.sources.configured.iter().copied()),
             problems: BTreeMap::new(),
             workers: PodWorkers::new(settings.worker_policy),
@@ -125,7 +129,6 @@ impl SyncLoop {
             publisher,
             records: BTreeMap::new(),
             sizes,
-            executor: ExecutorPlace::new(images),
             operations: Operations::new(),
             leftovers: Leftovers::default(),
             recorder,
@@ -144,6 +147,7 @@ impl SyncLoop {
                 Wake::Pleg(report) => self.take_pleg(report),
                 Wake::Operation(OpNews::Note(note)) => self.take_note(note),
                 Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
+                Wake::Objects(uids) => uids.into_iter().for_each(|uid| self.step(Event::Nudge { uid })),
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
                 Wake::RuntimeChanged => self.take_runtime(),
                 Wake::Probe(news) => self.take_probe(news),
@@ -169,6 +173,7 @@ impl SyncLoop {
             Ok(()) = self.inputs.runtime.changed() => Wake::RuntimeChanged,
             Some(report) = self.inputs.pleg.recv() => Wake::Pleg(report),
             Some(news) = self.inputs.probes.recv() => Wake::Probe(news),
+            Some(uids) = self.inputs.objects.changed.recv() => Wake::Objects(uids),
             Some(set) = self.inputs.sources.recv() => Wake::Source(set),
             Some(uids) = self.leftovers.search.join_next(), if !self.leftovers.search.is_empty() => {
                 Wake::Leftovers(uids.unwrap_or_default())

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use core_cm::cgroup::{CgroupPath, CgroupValues};
-use core_types::{PodKey, PodUid};
+use core_types::{PodKey, PodUid, Secret};
 use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
 
 use crate::pod_files::{LogTail, SubPathRequest};
@@ -187,22 +187,33 @@ async fn pod_dirs(subject: &dyn PodFiles, uid: &PodUid) {
 }
 
 async fn pod_volumes(subject: &dyn PodFiles, uid: &PodUid) {
-    let volume = VolumeSetup::EmptyDir { name: "data".to_owned(), fs_group: None };
+    let volume =
+        VolumeSetup::EmptyDir { name: "data".to_owned(), plugin: VolumePlugin::EmptyDir, fs_group: None };
     let path = subject.set_up_volume(uid, &volume).await.expect("set_up_volume");
     assert_eq!(subject.set_up_volume(uid, &volume).await.expect("set_up_volume is safe to repeat"), path);
     let payload = VolumePayload {
         plugin: VolumePlugin::EmptyDir,
-        files: BTreeMap::from([("d/file".to_owned(), PayloadFile { content: b"x".to_vec(), mode: 0o644 })]),
+        files: BTreeMap::from([(
+            "d/file".to_owned(),
+            PayloadFile { content: Secret::new(b"x".to_vec()), mode: 0o644, owner: None },
+        )]),
         fs_group: None,
     };
+    let is_written =
+        async || subject.is_written(uid, "data", VolumePlugin::EmptyDir).await.expect("is_written");
+    assert!(!is_written().await, "nothing is written yet");
     subject.write_volume(uid, "data", &payload).await.expect("write_volume");
+    assert!(is_written().await, "it was written");
     subject.write_volume(uid, "data", &payload).await.expect("write_volume is safe to repeat");
     assert!(subject.write_volume(uid, "missing", &payload).await.is_err(), "a volume that is not set up");
     let missing = subject.read_volume_file(uid, &path, "d/missing", 9).await.expect("read_volume_file");
     assert_eq!(missing, None, "what is not there is no error");
     let outside = subject.read_volume_file(uid, &path, "../../x", 9).await;
     assert!(outside.is_err(), "a path out of the volume");
-    let outside = BTreeMap::from([("../x".to_owned(), PayloadFile { content: Vec::new(), mode: 0o644 })]);
+    let outside = BTreeMap::from([(
+        "../x".to_owned(),
+        PayloadFile { content: Secret::default(), mode: 0o644, owner: None },
+    )]);
     let outside = VolumePayload { files: outside, ..payload };
     assert!(subject.write_volume(uid, "data", &outside).await.is_err(), "a path out of the volume");
     let request = SubPathRequest {

@@ -4,6 +4,7 @@
 //! Every call is bounded in time by its implementation; an error says what failed, on what, and why.
 
 pub mod api;
+pub mod certificates;
 pub mod cgroups;
 pub mod checkpoints;
 pub mod clock;
@@ -21,12 +22,14 @@ pub mod pod_files;
 pub mod probes;
 pub mod process;
 pub mod pull_records;
+pub mod references;
 pub mod reviews;
 pub mod runtime;
 pub mod sources;
 pub mod stats;
 
 pub use api::{ApiError, ApiResult, ApiStatus, ObjectEvent};
+pub use certificates::{CertificateFiles, CertificateSigner};
 pub use cgroups::{CgroupError, Cgroups};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
@@ -42,6 +45,7 @@ pub use pod_files::{FileError, PodFiles};
 pub use probes::ProbeDialer;
 pub use process::OwnProcess;
 pub use pull_records::PullRecords;
+pub use references::{ReferencedObjects, ServiceAccountTokens};
 pub use reviews::{SubjectAccessReviews, TokenReviews};
 pub use runtime::{ContainerRuntime, ImageService, RuntimeError};
 pub use sources::{ManifestFetcher, ManifestFile, ManifestFiles};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use core_types::{PodKey, PodUid};
-use core_volumes::{VolumePayload, VolumeSetup};
+use core_volumes::{VolumePayload, VolumePlugin, VolumeSetup};
 
 /// Why a file operation for a pod failed.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,8 @@ pub trait PodFiles: Send + Sync {
         volume: &str,
         payload: &VolumePayload,
     ) -> Result<(), FileError>;
+    /// Whether files were written into a volume and are still there.
+    async fn is_written(&self, uid: &PodUid, volume: &str, plugin: VolumePlugin) -> Result<bool, FileError>;
     /// Resolves a volume's sub path safely, making a missing directory, and returns the path to mount (CONTRACT 6.6).
     async fn prepare_sub_path(&self, uid: &PodUid, request: &SubPathRequest) -> Result<PathBuf, FileError>;
     /// Reads a file that the pod may have written, at most `max_bytes` of it; `None` when there is none. Symlinks lead as if

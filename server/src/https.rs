@@ -23,9 +23,11 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use ports::certificates::CertificatePair;
 use ports::reviews::User;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::authentication::{AnonymousAccess, Authenticator, WebhookAuthentication};
@@ -66,7 +68,7 @@ pub enum DebugHandlers {
 }
 
 /// Where the serving certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum CertificateSource {
     /// `tlsCertFile` and `tlsPrivateKeyFile`.
     Files {
@@ -77,6 +79,8 @@ pub enum CertificateSource {
         /// Gate `ReloadKubeletServerCertificateFile`.
         reload: Reload,
     },
+    /// Signed by the API server (`serverTLSBootstrap`). As long as there is none, handshakes fail.
+    Signed(watch::Receiver<Option<Arc<CertificatePair>>>),
     /// Self-signed, kept as `kubelet.crt` and `kubelet.key` in the certificate directory (CONTRACT 7.2).
     SelfSigned {
         /// `--cert-dir`.

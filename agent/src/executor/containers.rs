@@ -348,8 +348,14 @@ impl Executor {
     ) -> Result<Vec<KeyValue>, StartFailure> {
         let services = service_variables(setup.pod, Services::Standalone).map_err(StartFailure::config)?;
         let files = self.env_files(op, setup, container).await;
-        let sources =
-            EnvSources { facts, allocatable: &self.allocatable, files: &files, services: &services };
+        let objects = self.env_objects(setup.pod, container).await;
+        let sources = EnvSources {
+            facts,
+            allocatable: &self.allocatable,
+            files: &files,
+            services: &services,
+            objects: objects.as_api(),
+        };
         environment(container, &sources).map_err(|error| {
             if let EnvError::File(EnvFileError::Broken(broken)) = &error {
                 tracing::warn!(pod = %op.key, container = container.name, "{broken}");

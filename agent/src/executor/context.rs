@@ -10,7 +10,7 @@ use core_runtime::backoff::Now;
 use core_status::Waiting;
 use core_types::api::Pod;
 use core_types::view::Problem;
-use core_types::{EventType, MonoTime, ObservedPod, PodKey, PodUid};
+use core_types::{EventType, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
 use tokio_util::sync::CancellationToken;
 
 use super::{OpInput, OpReport, PodMemory, ProbeFacts};
@@ -124,6 +124,12 @@ impl Op {
     /// Has the operation run again at `at` or earlier.
     pub(crate) fn again_at(&mut self, at: MonoTime) {
         self.again_at = Some(self.again_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Has the operation run again at this time of day or earlier.
+    pub(crate) fn again_at_wall(&mut self, at: WallTime) {
+        let now = self.now();
+        self.again_at(now.mono + at.since(now.wall));
     }
 
     /// Notes that a container does not start, and why.

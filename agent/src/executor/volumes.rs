@@ -2,20 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use core_types::Quantity;
-use core_types::api::{Container, Pod};
+use core_types::api::{Container, Pod, Volume};
 use core_types::runtime::{KeyValue, Mount, RecursiveReadOnly};
-use core_volumes::{VolumeError, VolumeFacts};
+use core_volumes::{Content, VolumeError, VolumeFacts};
 use ports::pod_files::SubPathRequest;
 
 use super::Executor;
 use super::context::{Op, StepError, StepResult};
 use crate::events::Happening;
 
+/// Pause before what could not be read from the API server is read again, for a volume that has content.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(30);
+
 impl Executor {
     /// Makes the pod's directories and volumes and fills those whose content the agent keeps. Host paths by volume name.
-    pub(super) async fn set_up_volumes(&self, op: &Op, pod: &Pod) -> StepResult<BTreeMap<String, PathBuf>> {
+    pub(super) async fn set_up_volumes(
+        &self,
+        op: &mut Op,
+        pod: &Pod,
+    ) -> StepResult<BTreeMap<String, PathBuf>> {
         let result = self.try_volumes(op, pod).await;
         if let Err(StepError::Failed { message, .. }) = &result {
             op.happened(Happening::warning("FailedMount", message.clone())).await;
@@ -23,7 +31,7 @@ impl Executor {
         result
     }
 
-    async fn try_volumes(&self, op: &Op, pod: &Pod) -> StepResult<BTreeMap<String, PathBuf>> {
+    async fn try_volumes(&self, op: &mut Op, pod: &Pod) -> StepResult<BTreeMap<String, PathBuf>> {
         let failed = |error: &dyn ToString| StepError::failed("FailedMount", error.to_string());
         let files = &self.outside.files;
         files.ensure_pod_dirs(&op.uid).await.map_err(|error| failed(&error))?;
@@ -38,24 +46,52 @@ impl Executor {
         for setup in core_volumes::plan_volumes(pod, &facts).map_err(|error| failed(&error))? {
             op.check_cancelled()?;
             let path = files.set_up_volume(&op.uid, &setup).await.map_err(|error| {
-                failed(&format!("MountVolume.SetUp failed for volume {:?}: {error}", setup.name()))
+                failed(&format!("MountVolume.SetUp failed for volume {:?} : {error}", setup.name()))
             })?;
             paths.insert(setup.name().to_owned(), path);
         }
-        for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-            if !paths.contains_key(&volume.name) {
-                continue;
-            }
-            let payload =
-                core_volumes::payload(pod, volume, &self.allocatable).map_err(|error| failed(&error))?;
+        self.fill_volumes(op, pod, &paths).await?;
+        Ok(paths)
+    }
+
+    /// Writes the files of the volumes whose content the agent keeps.
+    async fn fill_volumes(
+        &self,
+        op: &mut Op,
+        pod: &Pod,
+        paths: &BTreeMap<String, PathBuf>,
+    ) -> StepResult<()> {
+        let objects = self.volume_objects(op, pod).await;
+        let tokens = self.tokens(op, pod).await;
+        let content = Content { allocatable: &self.allocatable, objects: objects.as_api(), tokens: &tokens };
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        for volume in volumes.filter(|volume| paths.contains_key(&volume.name)) {
+            let failed = |error: &dyn ToString| {
+                let error = error.to_string();
+                let message = format!("MountVolume.SetUp failed for volume {:?} : {error}", volume.name);
+                StepError::failed("FailedMount", message)
+            };
+            let payload = match core_volumes::payload(pod, volume, &content) {
+                Ok(payload) => payload,
+                Err(VolumeError::Unavailable(problem)) if self.is_filled(op, volume).await => {
+                    tracing::warn!(pod = %op.key, volume = volume.name, problem, "a volume keeps what it has shown");
+                    op.again_at(op.now().mono + UNAVAILABLE_RETRY);
+                    continue;
+                }
+                Err(error) => return Err(failed(&error)),
+            };
             if let Some(payload) = payload {
-                let written = files.write_volume(&op.uid, &volume.name, &payload).await;
-                written.map_err(|error| {
-                    failed(&format!("MountVolume.SetUp failed for volume {:?}: {error}", volume.name))
-                })?;
+                let written = self.outside.files.write_volume(&op.uid, &volume.name, &payload).await;
+                written.map_err(|error| failed(&error))?;
             }
         }
-        Ok(paths)
+        Ok(())
+    }
+
+    /// Whether a volume has shown something already, in this life of the agent or in an earlier one.
+    async fn is_filled(&self, op: &Op, volume: &Volume) -> bool {
+        let Some(plugin) = core_volumes::content_plugin(volume) else { return false };
+        self.outside.files.is_written(&op.uid, &volume.name, plugin).await.unwrap_or(false)
     }
 
     /// The volume mounts of a container, with host paths and safe sub paths.

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::{ApiPorts, Cluster};
-use anyhow::Result;
-use core_config::{KubeletConfiguration, Options};
-use core_metrics::Registry;
-use io_api::{ApiClient, ClientOptions, Kubeconfig, NodeObjects, NodePods, Rate};
+use core_config::KubeletConfiguration;
+use io_api::{ApiClient, ApiReferences, ClientOptions, NodeObjects, NodePods, Rate};
 use io_host::NodeNetwork;
 
 use crate::{VERSION, host};
@@ -18,34 +16,26 @@ use crate::{VERSION, host};
 /// How long one request may take with its retries. The API server itself ends requests after 60 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(70);
 
-/// Where the API server is and who the node is there; `None` without `--kubeconfig`.
-pub(crate) fn kubeconfig(options: &Options) -> Result<Option<Kubeconfig>> {
-    let Some(path) = &options.kubeconfig else {
-        tracing::info!("standalone mode, no API client");
-        return Ok(None);
-    };
-    let kubeconfig = Kubeconfig::load(path)?;
-    let server = kubeconfig.server.authority();
-    tracing::info!(kubeconfig = %path.display(), server, "this node belongs to a cluster");
-    Ok(Some(kubeconfig))
-}
-
-/// The node's side of the cluster, and the objects that it follows there.
+/// The node's side of the cluster, and the objects that it follows there, on the connections of this client.
 pub(crate) fn cluster(
-    kubeconfig: Kubeconfig,
+    client: &ApiClient,
     kubelet: &KubeletConfiguration,
-    registry: &Registry,
     node_name: &str,
 ) -> (Cluster, ApiPorts) {
-    let Kubeconfig { server, credentials } = kubeconfig;
-    let client = ApiClient::new(server, credentials, options(kubelet), registry);
-    let objects = Arc::new(NodeObjects::new(client.with_options(heartbeat_options(kubelet))));
-    let cluster = Cluster { nodes: objects.clone(), leases: objects, network: Arc::new(NodeNetwork::new()) };
-    (cluster, ApiPorts { pods: Some(Arc::new(NodePods::new(client, node_name))), events: None })
+    let node = Arc::new(NodeObjects::new(client.with_options(heartbeat_options(kubelet))));
+    let references = Arc::new(ApiReferences::new(client.clone()));
+    let cluster = Cluster {
+        nodes: node.clone(),
+        leases: node,
+        network: Arc::new(NodeNetwork::new()),
+        objects: references.clone(),
+        tokens: references,
+    };
+    (cluster, ApiPorts { pods: Some(Arc::new(NodePods::new(client.clone(), node_name))), events: None })
 }
 
 /// `kubeAPIQPS` and `kubeAPIBurst`; a negative QPS means no limit, as in client-go.
-fn options(kubelet: &KubeletConfiguration) -> ClientOptions {
+pub(crate) fn options(kubelet: &KubeletConfiguration) -> ClientOptions {
     let rate = match kubelet.kube_api_qps {
         qps if qps < 0 => Rate::Unlimited,
         qps => Rate::Limited {

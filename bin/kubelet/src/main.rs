@@ -6,6 +6,7 @@
 //! | [`logging`] | log lines in klog's two formats |
 //! | [`api`] | the client of the API server |
 //! | [`host`] | what the machine is, and whether it can be used |
+//! | [`cluster`] | the way to the API server, and the node's certificates |
 //! | [`lock`] | `--lock-file` |
 //! | [`notify`] | tells systemd that the agent is ready, and that it still works |
 //! | [`serve`] | the listeners that the configuration asks for |
@@ -16,6 +17,7 @@
 
 mod api;
 mod causes;
+mod cluster;
 mod files;
 mod host;
 mod lock;

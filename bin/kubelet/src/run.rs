@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agent::{Agent, ApiPorts, CgroupsMaker, Cluster, HostSummary, Manifests, Outside, Settings};
+use agent::{Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, Settings};
 use anyhow::{Context, Result, anyhow};
 use core_config::{Config, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
 use core_types::runtime::CgroupDriver;
-use io_api::Kubeconfig;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
@@ -31,6 +30,7 @@ use server::health::HealthChecks;
 use server::{NodeFacts as ServedFacts, ServerContext};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cluster::{Cluster, ClusterFacts};
 use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
@@ -55,8 +55,10 @@ const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
 pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
     tracing::info!(kubeletVersion = VERSION, "Kubelet version");
     announce(&config);
-    let kubeconfig = api::kubeconfig(&config.options)?;
-    serve::check_webhooks(&config.kubelet)?;
+    if config.options.kubeconfig.is_none() {
+        tracing::info!("standalone mode, no API client");
+        serve::check_webhooks(&config.kubelet)?;
+    }
     let cgroups = host::cgroup_version(&facts)?;
     host::check(&config.kubelet, cgroups)?;
     // One thread runs all loops: they wait nearly always, and on one thread they need no locks against each other, no second
@@ -68,7 +70,7 @@ pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .context("start the async runtime")?;
-    let result = runtime.block_on(Box::pin(until_stopped(config, facts, cgroups, kubeconfig)));
+    let result = runtime.block_on(Box::pin(until_stopped(config, facts, cgroups)));
     runtime.shutdown_timeout(STOP_BLOCKING);
     result
 }
@@ -83,12 +85,7 @@ fn announce(config: &Config) {
     tracing::debug!(options = ?config.options, "settings that only flags have");
 }
 
-async fn until_stopped(
-    config: Config,
-    facts: NodeFacts,
-    cgroups: CgroupVersion,
-    kubeconfig: Option<Kubeconfig>,
-) -> Result<()> {
+async fn until_stopped(config: Config, facts: NodeFacts, cgroups: CgroupVersion) -> Result<()> {
     let mut signals = Signals::register()?;
     let supervisor = Supervisor::from_environment()?;
     let directories = host::make_directories(&config.options.root_dir)?;
@@ -103,7 +100,14 @@ async fn until_stopped(
         (Some(path), true) => Some(Contention::watch(path)?),
         _ => None,
     };
-    let mut node = Node::start(config, facts, cgroups, directories, kubeconfig).await?;
+    // The first certificate of a node may take long.
+    let mut node = tokio::select! {
+        node = Box::pin(Node::start(config, facts, cgroups, directories)) => node?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped while starting");
+            return Ok(());
+        }
+    };
     supervisor.ready();
     let contended = async {
         match &mut contention {
@@ -121,13 +125,24 @@ async fn until_stopped(
             tracing::info!("another process wants the file lock; stopping, containers keep running");
             Ok(())
         }
+        error = cluster_failed(&mut node.cluster) => Err(error),
         () = node.agent.failed() => Err(anyhow!("a task of the agent ended although nobody stopped it")),
         () = supervisor.keep_alive(|| checks.problem()) => Ok(()),
     };
     node.listeners.stop().await;
     node.agent.stop().await;
+    if let Some(cluster) = node.cluster {
+        cluster.stop().await;
+    }
     drop(lock);
     result
+}
+
+async fn cluster_failed(cluster: &mut Option<Cluster>) -> anyhow::Error {
+    match cluster {
+        Some(cluster) => cluster.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn take_lock(path: Option<&Path>) -> Result<Option<io_host::lock::LockFile>> {
@@ -142,6 +157,7 @@ struct Node {
     agent: Agent,
     listeners: Listeners,
     context: ServerContext,
+    cluster: Option<Cluster>,
 }
 
 impl Node {
@@ -150,7 +166,6 @@ impl Node {
         facts: NodeFacts,
         cgroups: CgroupVersion,
         directories: Directories,
-        kubeconfig: Option<Kubeconfig>,
     ) -> Result<Self> {
         let kubelet = &config.kubelet;
         io_host::limits::apply_or_warn(
@@ -166,10 +181,17 @@ impl Node {
         set_node_name(&registry, &node_name);
         tracing::info!(node = node_name, addresses = summary.node_ips.join(","), "this node");
 
-        let clients = kubeconfig.map(|kubeconfig| api::cluster(kubeconfig, kubelet, &registry, &node_name));
-        let (cluster, api) =
-            clients.map_or((None, ApiPorts::default()), |(cluster, api)| (Some(cluster), api));
-        let mut outside = outside(&config, &directories, Arc::clone(&clock), &registry, cluster)?;
+        let cluster = Cluster::connect(&ClusterFacts {
+            config: &config,
+            node_name: &node_name,
+            node_ips: &summary.node_ips,
+            clock: Arc::clone(&clock),
+            registry: &registry,
+        })
+        .await?;
+        let clients = cluster.as_ref().map(|cluster| api::cluster(&cluster.client, kubelet, &node_name));
+        let (ports, api) = clients.map_or((None, ApiPorts::default()), |(ports, api)| (Some(ports), api));
+        let mut outside = outside(&config, &directories, Arc::clone(&clock), &registry, ports)?;
         outside.api = api;
         let settings = settings(&config, summary, &directories)?;
         let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
@@ -201,8 +223,8 @@ impl Node {
                 configuration: kubelet.to_document(),
             }),
         };
-        match Listeners::start(&config, &context, &directories).await {
-            Ok(listeners) => Ok(Self { agent, listeners, context }),
+        match Listeners::start(&config, &context, (&directories, cluster.as_ref())).await {
+            Ok(listeners) => Ok(Self { agent, listeners, context, cluster }),
             Err(error) => {
                 agent.stop().await;
                 Err(error)
@@ -224,7 +246,7 @@ fn outside(
     directories: &Directories,
     clock: Arc<dyn Clock>,
     registry: &Registry,
-    cluster: Option<Cluster>,
+    cluster: Option<agent::Cluster>,
 ) -> Result<Outside> {
     let kubelet = &config.kubelet;
     let image_endpoint = match kubelet.image_service_endpoint.as_str() {

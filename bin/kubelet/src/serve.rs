@@ -28,6 +28,7 @@ use server::https::{
 };
 use server::{ServerContext, ServerHandle, cadvisor, healthz, https, local, read_only};
 
+use crate::cluster::Cluster;
 use crate::host::Directories;
 use crate::logging::ProcessVerbosity;
 
@@ -46,10 +47,10 @@ impl Listeners {
     pub(crate) async fn start(
         config: &Config,
         context: &ServerContext,
-        directories: &Directories,
+        node: (&Directories, Option<&Cluster>),
     ) -> Result<Self> {
         let mut listeners = Self::default();
-        match listeners.start_all(config, context, directories).await {
+        match listeners.start_all(config, context, node).await {
             Ok(()) => Ok(listeners),
             Err(error) => {
                 listeners.stop().await;
@@ -62,7 +63,7 @@ impl Listeners {
         &mut self,
         config: &Config,
         context: &ServerContext,
-        directories: &Directories,
+        (directories, cluster): (&Directories, Option<&Cluster>),
     ) -> Result<()> {
         let (kubelet, options) = (&config.kubelet, &config.options);
         if let Some(port) = port("healthzPort", kubelet.healthz_port)? {
@@ -74,7 +75,13 @@ impl Listeners {
             self.add("read-only", read_only::start(address, context.clone()).await?);
         }
         if let Some(port) = port("port", kubelet.port)?.filter(|_| kubelet.enable_server) {
-            let options = https_options(config, context, directories, port)?;
+            let mut options = https_options(config, context, directories, port)?;
+            if let Some(cluster) = cluster {
+                options.reviewers = cluster.reviewers();
+                if let Some(signed) = &cluster.serving {
+                    options.certificate = CertificateSource::Signed(signed.clone());
+                }
+            }
             self.add("https", https::start(options, context.clone()).await?);
         }
         if options.cadvisor_port != 0 {

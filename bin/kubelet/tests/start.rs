@@ -99,8 +99,9 @@ fn what_needs_an_api_server_is_refused_without_one() {
     let said = refusal(&[&config(temp.path(), webhooks)]);
     assert!(said.contains("no client provided, cannot use webhook authentication"), "{said}");
     assert!(said.contains("cannot use webhook authorization"), "{said}");
-    let said = refusal(&[&config(temp.path(), STANDALONE), "--kubeconfig=/no/kubelet.conf"]);
-    assert!(said.contains("/no/kubelet.conf"), "{said}");
+    let root = format!("--root-dir={}", temp.path().join("root").display());
+    let said = refusal(&[&config(temp.path(), STANDALONE), &root, "--kubeconfig=/no/such/kubelet.conf"]);
+    assert!(said.contains("--kubeconfig: kubeconfig /no/such/kubelet.conf: read "), "{said}");
 }
 
 /// A started agent whose runtime is not there.

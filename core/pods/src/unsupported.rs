@@ -36,8 +36,8 @@ const CONTAINER_ROWS: &[ContainerRow] = &[
     ),
 ];
 
-/// Volume sources that work. Of projected volumes, only downward API projections do.
-const VOLUME_SOURCES: &[&str] = &["emptyDir", "hostPath", "downwardAPI", "projected"];
+/// Volume sources that work. Of projected volumes, some parts do not.
+const VOLUME_SOURCES: &[&str] = &["emptyDir", "hostPath", "downwardAPI", "projected", "secret", "configMap"];
 
 const REMOVE: &str = "remove the field";
 
@@ -113,9 +113,6 @@ fn refuse_in_volume(volume: &Volume, path: &Path, errors: &mut Errors) {
     for (index, projection) in projections.enumerate() {
         let path = path.child("projected").child("sources").index(index);
         let sources = [
-            ("secret", projection.secret.is_some()),
-            ("configMap", projection.config_map.is_some()),
-            ("serviceAccountToken", projection.service_account_token.is_some()),
             ("clusterTrustBundle", projection.cluster_trust_bundle.is_some()),
             ("podCertificate", projection.pod_certificate.is_some()),
         ];

@@ -1,18 +1,17 @@
 //! Environment of a container, and `$(VAR)` references in its command and arguments (CONTRACT 3.19).
 //!
 //! Variables are read in their order; a value may refer to the ones before it, and to those of services. What is outside
-//! the pod comes in with [`EnvSources`]. ConfigMaps and secrets are not read here; a reference to one is an error with
-//! upstream's words.
+//! the pod comes in with [`EnvSources`]. Whole Secrets and ConfigMaps come first, single variables override them.
 //!
 //! Guarantees: what comes out is never longer than Linux takes, however short the manifest that stands for it.
 
 use std::collections::BTreeMap;
 
-use core_types::Quantity;
 use core_types::api::{Container, EnvVar};
 use core_types::downward::{DownwardError, PodFacts, field_value, resource_value};
 use core_types::expansion::{Room, TooLong, expand};
 use core_types::runtime::KeyValue;
+use core_types::{ApiObjects, KeyedKind, KeyedObject, KeyedRef, LookupError, Quantity, Secret};
 
 use crate::env_files::{EnvFile, EnvFileError, EnvFileName, EnvFiles, value_of};
 
@@ -22,21 +21,42 @@ pub enum EnvError {
     /// A downward API reference has no value.
     #[error(transparent)]
     Downward(#[from] DownwardError),
-    /// A ConfigMap is asked for, but there is no API server.
-    #[error("couldn't get configMap {namespace}/{name}, no kubeClient defined")]
-    ConfigMap {
+    /// A Secret or ConfigMap is asked for, but there is no API server.
+    #[error("couldn't get {} {namespace}/{name}, no kubeClient defined", camel_case(*kind))]
+    NoClient {
+        /// Which of the two.
+        kind: KeyedKind,
         /// Namespace.
         namespace: String,
         /// Name.
         name: String,
     },
-    /// A secret is asked for, but there is no API server.
-    #[error("couldn't get secret {namespace}/{name}, no kubeClient defined")]
-    Secret {
+    /// A Secret or ConfigMap cannot be had.
+    #[error(transparent)]
+    Object(#[from] LookupError),
+    /// It has no such key.
+    #[error("couldn't find key {key} in {} {namespace}/{name}", title_case(*kind))]
+    Key {
+        /// Which of the two.
+        kind: KeyedKind,
         /// Namespace.
         namespace: String,
         /// Name.
         name: String,
+        /// The key.
+        key: String,
+    },
+    /// A value is no text, which variables must be.
+    #[error("key {key} of {kind} {namespace}/{name} is no UTF-8 text: mount it as a volume instead")]
+    Text {
+        /// Which of the two.
+        kind: KeyedKind,
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+        /// The key.
+        key: String,
     },
     /// A file gives no value.
     #[error(transparent)]
@@ -53,6 +73,35 @@ pub enum EnvError {
     },
 }
 
+/// As upstream names a kind in this place.
+fn camel_case(kind: KeyedKind) -> &'static str {
+    match kind {
+        KeyedKind::Secret => "secret",
+        KeyedKind::ConfigMap => "configMap",
+    }
+}
+
+/// As upstream names a kind in that place.
+fn title_case(kind: KeyedKind) -> &'static str {
+    match kind {
+        KeyedKind::Secret => "Secret",
+        KeyedKind::ConfigMap => "ConfigMap",
+    }
+}
+
+/// Whether something may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Optional,
+    Required,
+}
+
+impl Need {
+    fn of(optional: Option<bool>) -> Self {
+        if optional == Some(true) { Self::Optional } else { Self::Required }
+    }
+}
+
 /// What a container's variables are made from.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvSources<'a> {
@@ -64,6 +113,8 @@ pub struct EnvSources<'a> {
     pub files: &'a EnvFiles,
     /// Variables of services, from [`crate::service_links`].
     pub services: &'a [KeyValue],
+    /// Secrets and ConfigMaps.
+    pub objects: ApiObjects<'a>,
 }
 
 /// Variables in their order, found by name.
@@ -94,19 +145,11 @@ impl Variables {
 /// # Errors
 /// A reference has no value, or the whole is too long.
 pub fn environment(container: &Container, sources: &EnvSources<'_>) -> Result<Vec<KeyValue>, EnvError> {
-    let namespace = || sources.facts.pod.metadata.namespace.clone().unwrap_or_default();
-    for source in container.env_from.iter().flatten() {
-        if let Some(map) = &source.config_map_ref {
-            return Err(EnvError::ConfigMap { namespace: namespace(), name: map.name.clone() });
-        }
-        if let Some(secret) = &source.secret_ref {
-            return Err(EnvError::Secret { namespace: namespace(), name: secret.name.clone() });
-        }
-    }
     let services: BTreeMap<&str, &str> =
         sources.services.iter().map(|env| (env.key.as_str(), env.value.as_str())).collect();
     let mut room = Room::of_process();
     let mut variables = Variables::default();
+    add_objects(container, sources, &mut room, &mut variables)?;
     for variable in container.env.iter().flatten() {
         let literal = variable.value.as_deref().unwrap_or_default();
         let value = match (&variable.value_from, literal) {
@@ -133,6 +176,81 @@ pub fn environment(container: &Container, sources: &EnvSources<'_>) -> Result<Ve
     Ok(list.into_iter().chain(of_services).collect())
 }
 
+/// The variables of whole Secrets and ConfigMaps.
+fn add_objects(
+    container: &Container,
+    sources: &EnvSources<'_>,
+    room: &mut Room,
+    variables: &mut Variables,
+) -> Result<(), EnvError> {
+    for source in container.env_from.iter().flatten() {
+        let prefix = source.prefix.as_deref().unwrap_or_default();
+        let (object, need) = if let Some(map) = &source.config_map_ref {
+            (sources.config_map(&map.name), Need::of(map.optional))
+        } else if let Some(secret) = &source.secret_ref {
+            (sources.secret(&secret.name), Need::of(secret.optional))
+        } else {
+            continue;
+        };
+        for (key, value) in sources.object(&object, need)?.into_iter().flat_map(|object| &object.data) {
+            let (name, value) = (format!("{prefix}{key}"), text(&object, key, value)?);
+            room.take(&value).and_then(|()| room.take(&name)).map_err(|source| {
+                let (container, variable) = (container.name.clone(), name.clone());
+                EnvError::TooLong { container, variable, source }
+            })?;
+            variables.set(&name, value);
+        }
+    }
+    Ok(())
+}
+
+impl<'a> EnvSources<'a> {
+    fn namespace(&self) -> &'a str {
+        self.facts.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    fn secret(&self, name: &str) -> KeyedRef {
+        KeyedRef::secret(self.namespace(), name)
+    }
+
+    fn config_map(&self, name: &str) -> KeyedRef {
+        KeyedRef::config_map(self.namespace(), name)
+    }
+
+    /// An object; `None` when it may be missing and is.
+    fn object(&self, object: &KeyedRef, need: Need) -> Result<Option<&'a KeyedObject>, EnvError> {
+        match self.objects.get(object) {
+            Some(Ok(found)) => Ok(Some(found)),
+            Some(Err(LookupError::NotFound { .. })) if need == Need::Optional => Ok(None),
+            Some(Err(error)) => Err(error.into()),
+            None => {
+                let KeyedRef { kind, namespace, name } = object.clone();
+                Err(EnvError::NoClient { kind, namespace, name })
+            }
+        }
+    }
+
+    /// One value of an object; `None` when it may be missing and is.
+    fn key(&self, object: &KeyedRef, key: &str, need: Need) -> Result<Option<String>, EnvError> {
+        let Some(found) = self.object(object, need)? else { return Ok(None) };
+        match found.data.get(key) {
+            Some(value) => text(object, key, value).map(Some),
+            None if need == Need::Optional => Ok(None),
+            None => {
+                let KeyedRef { kind, namespace, name } = object.clone();
+                Err(EnvError::Key { kind, namespace, name, key: key.to_owned() })
+            }
+        }
+    }
+}
+
+fn text(object: &KeyedRef, key: &str, value: &Secret<Vec<u8>>) -> Result<String, EnvError> {
+    String::from_utf8(value.expose().clone()).map_err(|_no_text| {
+        let KeyedRef { kind, namespace, name } = object.clone();
+        EnvError::Text { kind, namespace, name, key: key.to_owned() }
+    })
+}
+
 /// `command` and `args` with their references replaced; one to an unknown variable stays as it is.
 ///
 /// # Errors
@@ -157,16 +275,15 @@ fn source_value(
     sources: &EnvSources<'_>,
 ) -> Result<Option<String>, EnvError> {
     let Some(source) = &variable.value_from else { return Ok(Some(String::new())) };
-    let namespace = || sources.facts.pod.metadata.namespace.clone().unwrap_or_default();
     if let Some(field) = &source.field_ref {
         Ok(Some(field_value(field, sources.facts)?))
     } else if let Some(resource) = &source.resource_field_ref {
         let (pod, allocatable) = (sources.facts.pod, sources.allocatable);
         Ok(Some(resource_value(resource, pod, Some(container), allocatable)?))
     } else if let Some(key) = &source.config_map_key_ref {
-        Err(EnvError::ConfigMap { namespace: namespace(), name: key.name.clone() })
+        sources.key(&sources.config_map(&key.name), &key.key, Need::of(key.optional))
     } else if let Some(key) = &source.secret_key_ref {
-        Err(EnvError::Secret { namespace: namespace(), name: key.name.clone() })
+        sources.key(&sources.secret(&key.name), &key.key, Need::of(key.optional))
     } else if let Some(key) = &source.file_key_ref {
         let file: Option<&EnvFile> = sources.files.get(&EnvFileName::of(key));
         Ok(value_of(key, file)?)
@@ -186,12 +303,20 @@ mod tests {
         files: &EnvFiles,
         services: &[KeyValue],
     ) -> Result<Vec<(String, String)>, EnvError> {
+        build_from(container, (files, services), ApiObjects::Standalone)
+    }
+
+    fn build_from(
+        container: serde_json::Value,
+        (files, services): (&EnvFiles, &[KeyValue]),
+        objects: ApiObjects<'_>,
+    ) -> Result<Vec<(String, String)>, EnvError> {
         let pod = pod_with(json!({"nodeName": "n1", "containers": [container]}));
         let pod_ips = ["10.1.0.2".to_owned()];
         let facts = PodFacts { pod: &pod, host_ips: &[], pod_ips: &pod_ips };
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let allocatable = BTreeMap::from([("cpu".to_owned(), Quantity::from_value(4))]);
-        let sources = EnvSources { facts: &facts, allocatable: &allocatable, files, services };
+        let sources = EnvSources { facts: &facts, allocatable: &allocatable, files, services, objects };
         let envs = environment(container, &sources)?;
         Ok(envs.into_iter().map(|env| (env.key, env.value)).collect())
     }
@@ -317,6 +442,57 @@ mod tests {
                 json!({"name": "c", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}),
                 "unsupported fieldPath: spec.x",
             ),
+        ] {
+            assert_eq!(build(container).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn whole_objects_come_first_and_single_variables_override_them() {
+        let object = |entries: &[(&str, &[u8])]| {
+            let data = entries.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(v.to_vec())));
+            Ok(std::sync::Arc::new(KeyedObject { data: data.collect(), ..KeyedObject::default() }))
+        };
+        let not_found = |kind| Err(LookupError::NotFound { kind, name: "gone".to_owned() });
+        let objects = BTreeMap::from([
+            (KeyedRef::config_map("shop", "m"), object(&[("A", b"1"), ("B", b"2")])),
+            (KeyedRef::secret("shop", "s"), object(&[("pass", b"x1"), ("raw", &[0xff])])),
+            (KeyedRef::secret("shop", "gone"), not_found(KeyedKind::Secret)),
+            (KeyedRef::config_map("shop", "gone"), not_found(KeyedKind::ConfigMap)),
+        ]);
+        let none = EnvFiles::new();
+        let build = |container| build_from(container, (&none, &[]), ApiObjects::Read(&objects));
+        let envs = build(json!({"name": "c",
+            "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}},
+                {"secretRef": {"name": "gone", "optional": true}}],
+            "env": [
+                {"name": "M_B", "value": "own $(M_A)"},
+                {"name": "PASS", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pass"}}},
+                {"name": "NONE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "no", "optional": true}}},
+                {"name": "GONE", "valueFrom": {"configMapKeyRef": {"name": "gone", "key": "k", "optional": true}}},
+            ]}))
+        .unwrap();
+        let expected = [("M_A", "1"), ("M_B", "own 1"), ("PASS", "x1")];
+        assert_eq!(envs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let from = |source| json!({"name": "c", "env": [{"name": "A", "valueFrom": source}]});
+        for (container, text) in [
+            (
+                json!({"name": "c", "envFrom": [{"secretRef": {"name": "gone"}}]}),
+                r#"secret "gone" not found"#,
+            ),
+            (
+                from(json!({"secretKeyRef": {"name": "s", "key": "no"}})),
+                "couldn't find key no in Secret shop/s",
+            ),
+            (
+                from(json!({"configMapKeyRef": {"name": "m", "key": "no"}})),
+                "couldn't find key no in ConfigMap shop/m",
+            ),
+            (
+                from(json!({"secretKeyRef": {"name": "s", "key": "raw"}})),
+                "key raw of secret shop/s is no UTF-8 text: mount it as a volume instead",
+            ),
+            (from(json!({"secretKeyRef": {"name": "x", "key": "k"}})), r#"object "shop"/"x" not registered"#),
         ] {
             assert_eq!(build(container).unwrap_err().to_string(), text);
         }

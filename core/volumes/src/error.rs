@@ -1,5 +1,6 @@
 //! What can be wrong with a pod's volumes, for the person who must correct the pod.
 
+use core_types::KeyedKind;
 use core_types::downward::DownwardError;
 use core_types::expansion::TooLong;
 
@@ -14,6 +15,20 @@ pub enum VolumeError {
         /// Field of the volume, e.g. `configMap`.
         source_name: &'static str,
     },
+    /// There is no API server to read the volume's content from.
+    #[error("cannot setup {kind} volume {volume} because kube client is not configured")]
+    NoClient {
+        /// Volume.
+        volume: String,
+        /// What it shows.
+        kind: KeyedKind,
+    },
+    /// What the volume shows cannot be had; upstream's words.
+    #[error("{0}")]
+    Content(String),
+    /// What the volume shows cannot be read now; upstream's words. What it has shown so far still holds.
+    #[error("{0}")]
+    Unavailable(String),
     /// `emptyDir.medium` is unknown.
     #[error("unknown storage medium {medium:?}")]
     Medium {

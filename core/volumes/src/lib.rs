@@ -6,8 +6,10 @@
 //! Guarantees: no payload path leaves its volume, and none is both a file and a directory; a sub path is relative and
 //! has no `..`.
 //!
-//! Left out: volumes whose content comes from the API server (configMap, secret, service account tokens), CSI and other
-//! drivers, images: each is refused by name. `fsGroupChangePolicy` has no effect on the volumes that are made
+//! What comes from the API server (configMap, secret, service account tokens) is handed in as [`Content`].
+//!
+//! Left out: cluster trust bundles and pod certificates, CSI and other drivers, images: each is refused by name.
+//! `fsGroupChangePolicy` has no effect on the volumes that are made
 //! here, as the API says. Resolving a sub path against the real directory is the host
 //! adapter's, because only it can do so safely (CONTRACT 6.6).
 
@@ -22,22 +24,26 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use core_types::Secret;
+
 pub use error::VolumeError;
 pub use mounts::{ResolvedMount, mounts};
-pub use payload::payload;
+pub use payload::{Content, content_plugin, object_references, payload, token_asks};
 pub use plan::{VolumeFacts, plan_volumes};
 
 /// How to make one volume of a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VolumeSetup {
-    /// `emptyDir` on the node's disk (mode 0777 whatever the umask, CONTRACT 6.8).
+    /// `emptyDir` on the node's disk (mode 0777 whatever the umask, CONTRACT 6.8), or the directory of a configMap volume.
     EmptyDir {
         /// Volume name.
         name: String,
+        /// Plugin whose directory it stands in.
+        plugin: VolumePlugin,
         /// `fsGroup` that gets the directory.
         fs_group: Option<i64>,
     },
-    /// `emptyDir` with `medium: Memory`, or the tmpfs below a downwardAPI volume.
+    /// `emptyDir` with `medium: Memory`, or the tmpfs below a secret, downwardAPI or projected volume.
     Tmpfs {
         /// Volume name.
         name: String,
@@ -77,6 +83,10 @@ pub enum VolumePlugin {
     DownwardApi,
     /// `kubernetes.io~projected`.
     Projected,
+    /// `kubernetes.io~secret`.
+    Secret,
+    /// `kubernetes.io~configmap`.
+    ConfigMap,
 }
 
 impl VolumePlugin {
@@ -86,6 +96,8 @@ impl VolumePlugin {
             Self::EmptyDir => "kubernetes.io/empty-dir",
             Self::DownwardApi => "kubernetes.io/downward-api",
             Self::Projected => "kubernetes.io/projected",
+            Self::Secret => "kubernetes.io/secret",
+            Self::ConfigMap => "kubernetes.io/configmap",
         }
     }
 
@@ -95,6 +107,8 @@ impl VolumePlugin {
             Self::EmptyDir => "kubernetes.io~empty-dir",
             Self::DownwardApi => "kubernetes.io~downward-api",
             Self::Projected => "kubernetes.io~projected",
+            Self::Secret => "kubernetes.io~secret",
+            Self::ConfigMap => "kubernetes.io~configmap",
         }
     }
 }
@@ -147,7 +161,9 @@ pub struct VolumePayload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadFile {
     /// Content.
-    pub content: Vec<u8>,
+    pub content: Secret<Vec<u8>>,
     /// Permission bits.
     pub mode: u32,
+    /// User who gets the file; `None` for root.
+    pub owner: Option<i64>,
 }

@@ -1,40 +1,108 @@
-//! What the agent writes into a volume: the files of downwardAPI and of projected volumes (CONTRACT 6.5).
+//! What the agent writes into a volume: the files of downwardAPI, secret, configMap and projected volumes (CONTRACT 6.5).
 
 use std::collections::BTreeMap;
 
-use core_types::Quantity;
-use core_types::api::{Pod, Volume};
+use core_references::TokenAsk;
+use core_types::api::{Container, Pod, Volume};
 use core_types::downward::{self, DownwardError, PodFacts};
-use k8s_openapi::api::core::v1::DownwardAPIVolumeFile;
+use core_types::{ApiObjects, KeyedKind, KeyedObject, KeyedRef, LookupError, PodExt, Quantity, Secret};
+use k8s_openapi::api::core::v1::{
+    DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection, VolumeProjection,
+};
 
-use crate::plan::{Source, fs_group, source_of};
+use crate::plan::{Source, fs_group, mounted_names, source_of};
 use crate::{PayloadFile, VolumeError, VolumePayload, VolumePlugin};
 
 /// Mode of a file for which the pod names none.
 const DEFAULT_MODE: i32 = 0o644;
+/// Mode of a token that belongs to the pod's user or group.
+const TOKEN_MODE: u32 = 0o600;
+/// Wanted life of a token for which the pod names none, in seconds; the API server's default.
+const TOKEN_SECS: i64 = 60 * 60;
 /// Longest path of a file in a volume, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
 /// Longest component of such a path, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The files of a volume; `None` for one into which the agent writes nothing. `allocatable` is what the node can give
-/// to pods: it stands for limits that a container does not set.
+/// Where the content of volumes comes from, besides the pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// What the node can give to pods: it stands for limits that a container does not set.
+    pub allocatable: &'a BTreeMap<String, Quantity>,
+    /// Secrets and ConfigMaps.
+    pub objects: ApiObjects<'a>,
+    /// Tokens of service accounts, or why there is none.
+    pub tokens: &'a BTreeMap<TokenAsk, Result<Secret<String>, String>>,
+}
+
+/// The tokens that the mounted volumes of a pod show.
+pub fn token_asks(pod: &Pod) -> Vec<TokenAsk> {
+    let mounted = mounted_names(pod);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mounted = volumes.filter(|volume| mounted.contains(volume.name.as_str()));
+    let projected = mounted.filter_map(|volume| volume.projected.as_ref());
+    let parts = projected.flat_map(|source| source.sources.iter().flatten());
+    parts.filter_map(|part| Some(token_ask(pod, part.service_account_token.as_ref()?))).collect()
+}
+
+/// The Secrets and ConfigMaps that the mounted volumes of a pod show.
+pub fn object_references(pod: &Pod) -> Vec<KeyedRef> {
+    let mounted = mounted_names(pod);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mounted = volumes.filter(|volume| mounted.contains(volume.name.as_str()));
+    mounted.flat_map(|volume| core_references::pod::volume_references(&pod.key().namespace, volume)).collect()
+}
+
+fn token_ask(pod: &Pod, source: &ServiceAccountTokenProjection) -> TokenAsk {
+    let audience = source.audience.clone().filter(|audience| !audience.is_empty());
+    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.clone());
+    TokenAsk {
+        pod: pod.key(),
+        pod_uid: pod.uid(),
+        service_account: account.unwrap_or_default(),
+        audiences: audience.into_iter().collect(),
+        expiration_secs: source.expiration_seconds.unwrap_or(TOKEN_SECS),
+    }
+}
+
+/// The plugin of a volume into which the agent writes files; `None` for others.
+pub fn content_plugin(volume: &Volume) -> Option<VolumePlugin> {
+    match source_of(volume).ok()? {
+        Source::EmptyDir(_) | Source::HostPath(_) => None,
+        Source::DownwardApi(_) => Some(VolumePlugin::DownwardApi),
+        Source::Secret(_) => Some(VolumePlugin::Secret),
+        Source::ConfigMap(_) => Some(VolumePlugin::ConfigMap),
+        Source::Projected(_) => Some(VolumePlugin::Projected),
+    }
+}
+
+/// The files of a volume; `None` for one into which the agent writes nothing.
 pub fn payload(
     pod: &Pod,
     volume: &Volume,
-    allocatable: &BTreeMap<String, Quantity>,
+    content: &Content<'_>,
 ) -> Result<Option<VolumePayload>, VolumeError> {
-    let mut files = Files { pod, volume, allocatable, files: BTreeMap::new() };
+    let mut files = Files { pod, volume, content: *content, files: BTreeMap::new() };
     let plugin = match source_of(volume)? {
         Source::EmptyDir(_) | Source::HostPath(_) => return Ok(None),
         Source::DownwardApi(source) => {
             files.add(source.items.as_deref().unwrap_or_default(), source.default_mode)?;
             VolumePlugin::DownwardApi
         }
+        Source::Secret(source) => {
+            let object = files.secret(source.secret_name.as_deref().unwrap_or_default());
+            let keys = Keys { items: source.items.as_deref(), optional: source.optional == Some(true) };
+            files.add_keys(&object, &keys, source.default_mode)?;
+            VolumePlugin::Secret
+        }
+        Source::ConfigMap(source) => {
+            let object = files.config_map(&source.name);
+            let keys = Keys { items: source.items.as_deref(), optional: source.optional == Some(true) };
+            files.add_keys(&object, &keys, source.default_mode)?;
+            VolumePlugin::ConfigMap
+        }
         Source::Projected(source) => {
-            for part in source.sources.iter().flatten().filter_map(|part| part.downward_api.as_ref()) {
-                files.add(part.items.as_deref().unwrap_or_default(), source.default_mode)?;
-            }
+            files.add_all(source.sources.as_deref().unwrap_or_default(), source.default_mode)?;
             VolumePlugin::Projected
         }
     };
@@ -42,25 +110,153 @@ pub fn payload(
     Ok(Some(VolumePayload { plugin, files: files.files, fs_group: fs_group(pod) }))
 }
 
+/// Which keys of an object become files.
+struct Keys<'a> {
+    /// All, when there are none.
+    items: Option<&'a [KeyToPath]>,
+    /// An object or key that is missing is left out.
+    optional: bool,
+}
+
 /// Files of one volume while they are collected.
 struct Files<'a> {
     pod: &'a Pod,
     volume: &'a Volume,
-    allocatable: &'a BTreeMap<String, Quantity>,
+    content: Content<'a>,
     files: BTreeMap<String, PayloadFile>,
 }
 
 impl Files<'_> {
-    /// Adds files; of two with one path the later stays, as in upstream.
+    fn secret(&self, name: &str) -> KeyedRef {
+        KeyedRef::secret(&self.pod.key().namespace, name)
+    }
+
+    fn config_map(&self, name: &str) -> KeyedRef {
+        KeyedRef::config_map(&self.pod.key().namespace, name)
+    }
+
+    /// Adds the parts of a projected volume; what is wrong with any of them is told.
+    fn add_all(&mut self, parts: &[VolumeProjection], default_mode: Option<i32>) -> Result<(), VolumeError> {
+        let mut problems = Vec::new();
+        for part in parts {
+            problems.extend(self.add_part(part, default_mode).err());
+        }
+        match problems.len() {
+            0 => Ok(()),
+            1 => Err(problems.remove(0)),
+            _ => {
+                let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                let text = format!("[{}]", texts.join(", "));
+                let passing = |problem: &VolumeError| matches!(problem, VolumeError::Unavailable(_));
+                Err(match problems.iter().all(passing) {
+                    true => VolumeError::Unavailable(text),
+                    false => VolumeError::Content(text),
+                })
+            }
+        }
+    }
+
+    fn add_part(&mut self, part: &VolumeProjection, default_mode: Option<i32>) -> Result<(), VolumeError> {
+        if let Some(source) = &part.secret {
+            let keys = Keys { items: source.items.as_deref(), optional: source.optional == Some(true) };
+            self.add_keys(&self.secret(&source.name), &keys, default_mode)
+        } else if let Some(source) = &part.config_map {
+            let keys = Keys { items: source.items.as_deref(), optional: source.optional == Some(true) };
+            self.add_keys(&self.config_map(&source.name), &keys, default_mode)
+        } else if let Some(source) = &part.service_account_token {
+            self.add_token(source, default_mode)
+        } else if let Some(source) = &part.downward_api {
+            self.add(source.items.as_deref().unwrap_or_default(), default_mode)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Adds the keys of a Secret or ConfigMap.
+    fn add_keys(
+        &mut self,
+        object: &KeyedRef,
+        keys: &Keys<'_>,
+        default_mode: Option<i32>,
+    ) -> Result<(), VolumeError> {
+        let nothing = KeyedObject::default();
+        let found = match self.content.objects.get(object) {
+            Some(Ok(found)) => found,
+            Some(Err(LookupError::NotFound { .. })) if keys.optional => &nothing,
+            Some(Err(error @ (LookupError::NotSynced { .. } | LookupError::Api(_)))) => {
+                return Err(VolumeError::Unavailable(error.to_string()));
+            }
+            Some(Err(error)) => return Err(VolumeError::Content(error.to_string())),
+            None => {
+                return Err(VolumeError::NoClient { volume: self.volume.name.clone(), kind: object.kind });
+            }
+        };
+        let Some(items) = keys.items.filter(|items| !items.is_empty()) else {
+            let mut all = found.data.iter().chain(&found.binary_data);
+            return all.try_for_each(|(key, value)| self.put(key, value.clone(), (None, default_mode), None));
+        };
+        for item in items {
+            match found.data.get(&item.key).or_else(|| found.binary_data.get(&item.key)) {
+                Some(value) => self.put(&item.path, value.clone(), (item.mode, default_mode), None)?,
+                None if keys.optional => {}
+                None => {
+                    let key = &item.key;
+                    return Err(VolumeError::Content(match object.kind {
+                        KeyedKind::Secret => format!("references non-existent secret key: {key}"),
+                        KeyedKind::ConfigMap => {
+                            format!("configmap references non-existent config key: {key}")
+                        }
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a token. It is its user's alone, when the pod has one user or a group for its volumes.
+    fn add_token(
+        &mut self,
+        source: &ServiceAccountTokenProjection,
+        default_mode: Option<i32>,
+    ) -> Result<(), VolumeError> {
+        let ask = token_ask(self.pod, source);
+        let token = match self.content.tokens.get(&ask) {
+            Some(Ok(token)) => Secret::new(token.expose().clone().into_bytes()),
+            Some(Err(problem)) => return Err(VolumeError::Unavailable(problem.clone())),
+            None => {
+                let problem = "cannot use TokenManager when kubelet is in standalone mode";
+                return Err(VolumeError::Content(problem.to_owned()));
+            }
+        };
+        let owner = pod_user(self.pod);
+        let own = (owner.is_some() || fs_group(self.pod).is_some()).then_some(TOKEN_MODE as i32);
+        self.put(&source.path, token, (own, default_mode), owner)
+    }
+
+    /// Adds one file; of two with one path the later stays, as in upstream.
+    fn put(
+        &mut self,
+        path: &str,
+        content: Secret<Vec<u8>>,
+        (own_mode, default_mode): (Option<i32>, Option<i32>),
+        owner: Option<i64>,
+    ) -> Result<(), VolumeError> {
+        let clean = clean_path(path).map_err(|rule| self.path_error(path, rule))?;
+        let mode = own_mode.or(default_mode).unwrap_or(DEFAULT_MODE);
+        let mode = u32::try_from(mode).ok().filter(|mode| *mode <= 0o777).ok_or_else(|| {
+            VolumeError::Mode { volume: self.volume.name.clone(), path: path.to_owned(), mode }
+        })?;
+        self.files.insert(clean, PayloadFile { content, mode, owner });
+        Ok(())
+    }
+
+    /// Adds files of the downward API.
     fn add(&mut self, items: &[DownwardAPIVolumeFile], default_mode: Option<i32>) -> Result<(), VolumeError> {
         for item in items {
-            let path = clean_path(&item.path).map_err(|rule| self.path_error(&item.path, rule))?;
-            let mode = item.mode.or(default_mode).unwrap_or(DEFAULT_MODE);
-            let mode = u32::try_from(mode).ok().filter(|mode| *mode <= 0o777).ok_or_else(|| {
-                VolumeError::Mode { volume: self.volume.name.clone(), path: item.path.clone(), mode }
-            })?;
-            let content = self.value(item)?.into_bytes();
-            self.files.insert(path, PayloadFile { content, mode });
+            // A wrong path is told before a wrong value.
+            clean_path(&item.path).map_err(|rule| self.path_error(&item.path, rule))?;
+            let content = Secret::new(self.value(item)?.into_bytes());
+            self.put(&item.path, content, (item.mode, default_mode), None)?;
         }
         Ok(())
     }
@@ -74,7 +270,9 @@ impl Files<'_> {
             (Some(field), _) => {
                 downward::field_value(field, &PodFacts { pod: self.pod, host_ips: &[], pod_ips: &[] })
             }
-            (None, Some(resource)) => downward::resource_value(resource, self.pod, None, self.allocatable),
+            (None, Some(resource)) => {
+                downward::resource_value(resource, self.pod, None, self.content.allocatable)
+            }
             (None, None) => {
                 return Err(VolumeError::NoReference {
                     volume: self.volume.name.clone(),
@@ -107,6 +305,18 @@ impl Files<'_> {
     fn path_error(&self, path: &str, rule: &'static str) -> VolumeError {
         VolumeError::Path { volume: self.volume.name.clone(), path: path.to_owned(), rule }
     }
+}
+
+/// The one user that all containers run as; `None` when they differ or one names none.
+fn pod_user(pod: &Pod) -> Option<i64> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let user = |container: &Container| {
+        container.security_context.as_ref().and_then(|context| context.run_as_user).or(of_pod)
+    };
+    let mut users = spec.init_containers.iter().flatten().chain(&spec.containers).map(user);
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
 }
 
 /// The path without empty and `.` components, or the rule that it breaks. Names that start with `..` at the top of the

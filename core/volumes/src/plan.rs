@@ -35,6 +35,8 @@ pub(crate) enum Source<'a> {
     HostPath(&'a HostPathVolumeSource),
     DownwardApi(&'a k8s_openapi::api::core::v1::DownwardAPIVolumeSource),
     Projected(&'a k8s_openapi::api::core::v1::ProjectedVolumeSource),
+    Secret(&'a k8s_openapi::api::core::v1::SecretVolumeSource),
+    ConfigMap(&'a k8s_openapi::api::core::v1::ConfigMapVolumeSource),
 }
 
 /// Reads a volume's source. One without a source is an `emptyDir`, as in the API.
@@ -56,6 +58,12 @@ pub(crate) fn source_of(volume: &Volume) -> Result<Source<'_>, VolumeError> {
             None => Ok(Source::Projected(source)),
         };
     }
+    if let Some(source) = &volume.secret {
+        return Ok(Source::Secret(source));
+    }
+    if let Some(source) = &volume.config_map {
+        return Ok(Source::ConfigMap(source));
+    }
     match foreign_source(volume) {
         Some(source_name) => Err(unsupported(volume, source_name)),
         None => Ok(Source::EmptyDir(&DEFAULT)),
@@ -68,7 +76,7 @@ fn plan_one(pod: &Pod, volume: &Volume, facts: &VolumeFacts<'_>) -> Result<Volum
     let tmpfs = |plugin, size_bytes| VolumeSetup::Tmpfs { name: name.clone(), plugin, size_bytes, fs_group };
     match source_of(volume)? {
         Source::EmptyDir(source) => match source.medium.as_deref() {
-            None | Some("") => Ok(VolumeSetup::EmptyDir { name, fs_group }),
+            None | Some("") => Ok(VolumeSetup::EmptyDir { name, plugin: VolumePlugin::EmptyDir, fs_group }),
             Some("Memory") => Ok(tmpfs(VolumePlugin::EmptyDir, memory_size(volume, source, facts)?)),
             Some(medium) => {
                 let page_bytes = huge_pages::page_bytes(pod, medium)?;
@@ -78,6 +86,8 @@ fn plan_one(pod: &Pod, volume: &Volume, facts: &VolumeFacts<'_>) -> Result<Volum
         Source::HostPath(source) => host_path(volume, source),
         Source::DownwardApi(_) => Ok(tmpfs(VolumePlugin::DownwardApi, bound(None, facts))),
         Source::Projected(_) => Ok(tmpfs(VolumePlugin::Projected, bound(None, facts))),
+        Source::Secret(_) => Ok(tmpfs(VolumePlugin::Secret, bound(None, facts))),
+        Source::ConfigMap(_) => Ok(VolumeSetup::EmptyDir { name, plugin: VolumePlugin::ConfigMap, fs_group }),
     }
 }
 
@@ -125,7 +135,8 @@ fn host_path(volume: &Volume, source: &HostPathVolumeSource) -> Result<VolumeSet
     Ok(VolumeSetup::HostPath { name: volume.name.clone(), path: PathBuf::from(path), kind })
 }
 
-fn mounted_names(pod: &Pod) -> BTreeSet<&str> {
+/// Names of the volumes that containers mount.
+pub(crate) fn mounted_names(pod: &Pod) -> BTreeSet<&str> {
     let ephemeral = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
     let ephemeral = ephemeral.flat_map(|container| container.volume_mounts.iter().flatten());
     let refs = pod.container_refs().into_iter();
@@ -139,9 +150,6 @@ fn unsupported(volume: &Volume, source_name: &'static str) -> VolumeError {
 
 fn foreign_projection(source: &k8s_openapi::api::core::v1::VolumeProjection) -> Option<&'static str> {
     first_present(&[
-        (source.config_map.is_some(), "projected configMap"),
-        (source.secret.is_some(), "projected secret"),
-        (source.service_account_token.is_some(), "projected serviceAccountToken"),
         (source.cluster_trust_bundle.is_some(), "projected clusterTrustBundle"),
         (source.pod_certificate.is_some(), "projected podCertificate"),
     ])
@@ -149,8 +157,6 @@ fn foreign_projection(source: &k8s_openapi::api::core::v1::VolumeProjection) -> 
 
 fn foreign_source(volume: &Volume) -> Option<&'static str> {
     first_present(&[
-        (volume.config_map.is_some(), "configMap"),
-        (volume.secret.is_some(), "secret"),
         (volume.persistent_volume_claim.is_some(), "persistentVolumeClaim"),
         (volume.ephemeral.is_some(), "ephemeral"),
         (volume.csi.is_some(), "csi"),

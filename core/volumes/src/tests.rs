@@ -1,10 +1,12 @@
 //! Tables and properties for volumes, payloads and mounts.
 
+mod objects;
+
 use std::collections::BTreeMap;
 
-use core_types::Quantity;
-use core_types::api::Pod;
+use core_types::api::{Pod, Volume};
 use core_types::runtime::{KeyValue, MountPropagation, RecursiveReadOnly};
+use core_types::{ApiObjects, Quantity};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -37,15 +39,24 @@ fn plan(source: Value, pod_memory_limit_bytes: Option<u64>) -> Result<VolumeSetu
     plan_volumes(&pod_with(source), &facts).map(|mut setups| setups.remove(0))
 }
 
+fn payload_of(pod: &Pod, volume: &Volume) -> Result<Option<VolumePayload>, VolumeError> {
+    let (allocatable, tokens) = (allocatable(), BTreeMap::new());
+    payload(
+        pod,
+        volume,
+        &Content { allocatable: &allocatable, objects: ApiObjects::Standalone, tokens: &tokens },
+    )
+}
+
 fn files(source: Value) -> Result<BTreeMap<String, (String, u32)>, VolumeError> {
     let pod = pod_with(source);
     let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
-    let made = payload(&pod, volume, &allocatable())?.unwrap();
+    let made = payload_of(&pod, volume)?.unwrap();
     assert_eq!(made.fs_group, Some(2000));
     Ok(made
         .files
         .into_iter()
-        .map(|(path, file)| (path, (String::from_utf8(file.content).unwrap(), file.mode)))
+        .map(|(path, file)| (path, (String::from_utf8(file.content.into_exposed()).unwrap(), file.mode)))
         .collect())
 }
 
@@ -57,8 +68,11 @@ fn each_source_has_its_setup() {
     let fs_group = Some(2000);
     let tmpfs = |plugin, size| VolumeSetup::Tmpfs { name: name(), plugin, size_bytes: Some(size), fs_group };
     let table = [
-        (json!({"emptyDir": {}}), VolumeSetup::EmptyDir { name: name(), fs_group }),
-        (json!({}), VolumeSetup::EmptyDir { name: name(), fs_group }),
+        (
+            json!({"emptyDir": {}}),
+            VolumeSetup::EmptyDir { name: name(), plugin: VolumePlugin::EmptyDir, fs_group },
+        ),
+        (json!({}), VolumeSetup::EmptyDir { name: name(), plugin: VolumePlugin::EmptyDir, fs_group }),
         (json!({"emptyDir": {"medium": "Memory"}}), tmpfs(VolumePlugin::EmptyDir, 8192 * MI)),
         (
             json!({"hostPath": {"path": "/srv", "type": "DirectoryOrCreate"}}),
@@ -99,10 +113,10 @@ fn memory_is_bounded_by_volume_pod_and_node() {
 #[test]
 fn what_cannot_be_made_is_named() {
     let table = [
-        (json!({"configMap": {"name": "x"}}), "volume \"v\": configMap is not supported by this agent"),
+        (json!({"nfs": {"server": "x", "path": "/"}}), "volume \"v\": nfs is not supported by this agent"),
         (
-            json!({"projected": {"sources": [{"downwardAPI": {}}, {"secret": {"name": "x"}}]}}),
-            "volume \"v\": projected secret is not supported by this agent",
+            json!({"projected": {"sources": [{"downwardAPI": {}}, {"podCertificate": {"keyType": "x", "signerName": "x"}}]}}),
+            "volume \"v\": projected podCertificate is not supported by this agent",
         ),
         (
             json!({"emptyDir": {"medium": "HugePages"}}),
@@ -183,7 +197,7 @@ fn volumes_without_files_of_the_agent_have_no_payload() {
     for source in [json!({"emptyDir": {}}), json!({"hostPath": {"path": "/srv"}})] {
         let pod = pod_with(source);
         let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
-        assert_eq!(payload(&pod, volume, &allocatable()), Ok(None));
+        assert_eq!(payload_of(&pod, volume), Ok(None));
     }
 }
 

@@ -4,15 +4,16 @@
 //! What it asks for and this client does not do (credential plugins, proxies, user names with passwords, impersonation) is refused
 //! with the field named. No error shows a token, a key or any other part of the content.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use core_types::Secret;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::credentials::{ClientIdentity, Credentials, CredentialsError, ServerTrust, Token};
 use crate::server::{Server, ServerError};
@@ -27,6 +28,50 @@ pub struct Kubeconfig {
     pub server: Server,
     /// Whom to trust, and who one is.
     pub credentials: Credentials,
+    /// Whom to trust.
+    pub trust: ServerTrust,
+    /// Where the client certificate is.
+    pub identity: IdentitySource,
+    /// What another kubeconfig for the same server must say.
+    pub cluster: ClusterEntry,
+}
+
+/// Where a kubeconfig has its client certificate.
+#[derive(Clone, Debug)]
+pub enum IdentitySource {
+    /// It has none.
+    Missing,
+    /// In itself.
+    Inline(ClientIdentity),
+    /// In files.
+    Files {
+        /// Certificates.
+        certificate: PathBuf,
+        /// Key.
+        key: PathBuf,
+        /// What they hold.
+        identity: ClientIdentity,
+    },
+}
+
+impl IdentitySource {
+    /// The certificate and key.
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        match self {
+            Self::Missing => None,
+            Self::Inline(identity) | Self::Files { identity, .. } => Some(identity),
+        }
+    }
+}
+
+/// The server's entry of a kubeconfig, with paths as they are from anywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterEntry {
+    server: String,
+    tls_server_name: String,
+    insecure_skip_tls_verify: bool,
+    certificate_authority: String,
+    certificate_authority_data: String,
 }
 
 /// Why a kubeconfig cannot be used.
@@ -38,6 +83,14 @@ pub enum KubeconfigError {
         /// The kubeconfig.
         kubeconfig: PathBuf,
         /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("kubeconfig {}: it cannot be written: {source}", path.display())]
+    Write {
+        /// The kubeconfig.
         path: PathBuf,
         /// Cause.
         source: io::Error,
@@ -157,11 +210,59 @@ impl Kubeconfig {
         reader.refuse(cluster, user)?;
         let server = Server::new(&cluster.server, &cluster.tls_server_name)
             .map_err(|source| KubeconfigError::Server { kubeconfig: path.to_owned(), source })?;
-        let credentials =
-            Credentials::new(&reader.trust(cluster)?, reader.identity(user)?.as_ref(), reader.token(user)?)
-                .map_err(|source| KubeconfigError::Credentials { kubeconfig: path.to_owned(), source })?;
-        Ok(Self { server, credentials })
+        let (trust, identity) = (reader.trust(cluster)?, reader.identity(user)?);
+        let credentials = Credentials::new(&trust, identity.identity(), reader.token(user)?)
+            .map_err(|source| KubeconfigError::Credentials { kubeconfig: path.to_owned(), source })?;
+        Ok(Self { server, credentials, trust, identity, cluster: reader.entry(cluster) })
     }
+
+    /// Writes a kubeconfig for the same server whose client certificate and key are in one file, as upstream's bootstrap
+    /// does. Only its owner may read it; it is put in place as a whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_for(&self, path: &Path, identity: &Path) -> Result<(), KubeconfigError> {
+        let ClusterEntry { server, tls_server_name, insecure_skip_tls_verify, .. } = &self.cluster;
+        let mut cluster = json!({ "server": server });
+        let mut set = |field: &str, value: Value, used: bool| {
+            if used {
+                cluster[field] = value;
+            }
+        };
+        let ClusterEntry { certificate_authority: file, certificate_authority_data: data, .. } =
+            &self.cluster;
+        set("tls-server-name", json!(tls_server_name), !tls_server_name.is_empty());
+        set("insecure-skip-tls-verify", json!(true), *insecure_skip_tls_verify);
+        set("certificate-authority", json!(file), !file.is_empty());
+        set("certificate-authority-data", json!(data), file.is_empty() && !data.is_empty());
+        let identity = identity.display().to_string();
+        // JSON is YAML too.
+        let document = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{ "name": "default-cluster", "cluster": cluster }],
+            "users": [{ "name": "default-auth", "user": { "client-certificate": identity, "client-key": identity } }],
+            "contexts": [{ "name": "default-context",
+                "context": { "cluster": "default-cluster", "namespace": "default", "user": "default-auth" } }],
+            "current-context": "default-context",
+        });
+        write_private(path, format!("{document:#}\n").as_bytes())
+            .map_err(|source| KubeconfigError::Write { path: path.to_owned(), source })
+    }
+}
+
+/// Writes a file that only its owner may read, and puts it in place as a whole.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let _ = fs::remove_file(&temporary);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
 }
 
 struct Reader<'a> {
@@ -233,13 +334,43 @@ impl Reader<'_> {
         })
     }
 
-    fn identity(&self, user: &User) -> Result<Option<ClientIdentity>, KubeconfigError> {
+    fn entry(&self, cluster: &Cluster) -> ClusterEntry {
+        let file = match cluster.certificate_authority.as_str() {
+            _ if !cluster.certificate_authority_data.is_empty() => String::new(),
+            "" => String::new(),
+            file => {
+                let file = self.resolve(file);
+                std::path::absolute(&file).unwrap_or(file).display().to_string()
+            }
+        };
+        ClusterEntry {
+            server: cluster.server.clone(),
+            tls_server_name: cluster.tls_server_name.clone(),
+            insecure_skip_tls_verify: cluster.insecure_skip_tls_verify,
+            certificate_authority: file,
+            certificate_authority_data: cluster.certificate_authority_data.clone(),
+        }
+    }
+
+    fn identity(&self, user: &User) -> Result<IdentitySource, KubeconfigError> {
         let certificate =
             self.data_or_file("client-certificate", &user.client_certificate_data, &user.client_certificate)?;
         let key = self.data_or_file("client-key", user.client_key_data.expose(), &user.client_key)?;
         match (certificate, key) {
-            (Some(certificate_pem), Some(key_pem)) => Ok(Some(ClientIdentity { certificate_pem, key_pem })),
-            (None, None) => Ok(None),
+            (Some(certificate_pem), Some(key_pem)) => {
+                let identity = ClientIdentity { certificate_pem, key_pem };
+                let inline =
+                    !user.client_certificate_data.is_empty() || !user.client_key_data.expose().is_empty();
+                Ok(match inline {
+                    true => IdentitySource::Inline(identity),
+                    false => IdentitySource::Files {
+                        certificate: self.resolve(&user.client_certificate),
+                        key: self.resolve(&user.client_key),
+                        identity,
+                    },
+                })
+            }
+            (None, None) => Ok(IdentitySource::Missing),
             (Some(_), None) => Err(self.content("it has a client-certificate but no client-key")),
             (None, Some(_)) => Err(self.content("it has a client-key but no client-certificate")),
         }

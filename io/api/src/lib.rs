@@ -12,6 +12,9 @@
 //! | `transport` | connections: few, shared, kept alive, replaced |
 //! | [`client`] | requests on typed objects |
 //! | `codec` | how objects are written and read: JSON today, in one place |
+//! | `reviews` | who asks the node's port, and who may |
+//! | `signing` | certificates of the node |
+//! | `references` | Secrets, ConfigMaps and tokens of pods |
 //! | `watch`, [`follow`] | a stream of changes, and a list that is followed for ever |
 //!
 //! Guarantees: every request ends by its deadline; every body has a largest size; no error, log line or `Debug` text holds a token or
@@ -30,8 +33,11 @@ mod metrics;
 mod node;
 mod path;
 pub mod pods;
+mod references;
 mod refusal;
+mod reviews;
 pub mod server;
+mod signing;
 #[cfg(test)]
 mod testing;
 mod transport;
@@ -40,9 +46,12 @@ mod watch;
 pub use client::{ApiClient, ApiObject, ClientOptions, ObjectList, Patch, Selector};
 pub use credentials::{ClientIdentity, Credentials, CredentialsError, ServerTrust, Token};
 pub use follow::Follower;
-pub use kubeconfig::{Kubeconfig, KubeconfigError};
+pub use kubeconfig::{IdentitySource, Kubeconfig, KubeconfigError};
 pub use limiter::Rate;
 pub use node::NodeObjects;
 pub use path::ObjectPath;
 pub use pods::NodePods;
+pub use references::ApiReferences;
+pub use reviews::ApiReviews;
 pub use server::{Server, ServerError};
+pub use signing::ApiSigner;

@@ -7,16 +7,18 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use core_types::WallTime;
 use ports::Clock;
+use ports::certificates::CertificatePair;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
 
 use super::reload::{Reload, Reloaded};
 use super::{CertificateSource, tls};
@@ -28,12 +30,61 @@ const SELF_SIGNED_DAYS: u64 = 365;
 /// A certificate chain and its key, own certificate first.
 pub(super) type Certificate = CertifiedKey;
 
+/// The serving certificate of the moment.
+pub(super) enum Serving {
+    /// In files.
+    Files(Reloaded<Certificate>),
+    /// Signed by the API server.
+    Signed {
+        /// The newest pair.
+        pair: watch::Receiver<Option<Arc<CertificatePair>>>,
+        /// What was made of it.
+        made: Mutex<Option<(Arc<CertificatePair>, Arc<Certificate>)>>,
+        clock: Arc<dyn Clock>,
+    },
+}
+
+impl Serving {
+    /// The certificate for a connection that begins now; `None` when there is none that is good.
+    pub(super) async fn current(&self) -> Option<Arc<Certificate>> {
+        match self {
+            Self::Files(files) => Some(files.current().await),
+            Self::Signed { pair, made, clock } => {
+                let pair = pair.borrow().clone();
+                let pair = pair.filter(|pair| !pair.content.is_expired(clock.wall()))?;
+                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*made {
+                    Some((of, certificate)) if Arc::ptr_eq(of, &pair) => Some(Arc::clone(certificate)),
+                    _ => {
+                        let certificate = from_pair(&pair)
+                            .inspect_err(
+                                |error| tracing::error!(%error, "the signed certificate cannot be used"),
+                            )
+                            .ok()?;
+                        Some(Arc::clone(&made.insert((pair, Arc::new(certificate))).1))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn from_pair(pair: &CertificatePair) -> Result<Certificate, ServeError> {
+    let failed = |problem: String| ServeError::Tls { problem };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pair.chain_pem).collect();
+    let chain = chain.map_err(|error| failed(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.expose())
+        .map_err(|_error| failed("the private key is no PEM".to_owned()))?;
+    CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| failed(error.to_string()))
+}
+
 /// Reads or makes the serving certificate.
-pub(super) fn load(
-    source: &CertificateSource,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Reloaded<Certificate>>, ServeError> {
+pub(super) fn load(source: &CertificateSource, clock: &Arc<dyn Clock>) -> Result<Serving, ServeError> {
     let (certificate, key, reload) = match source {
+        CertificateSource::Signed(pair) => {
+            let (pair, made) = (pair.clone(), Mutex::default());
+            return Ok(Serving::Signed { pair, made, clock: Arc::clone(clock) });
+        }
         CertificateSource::Files { certificate, key, reload } => (certificate.clone(), key.clone(), *reload),
         CertificateSource::SelfSigned { directory, host_name } => {
             let (certificate, key) = self_signed_pair(directory, host_name, clock.wall())?;
@@ -42,7 +93,7 @@ pub(super) fn load(
     };
     let paths = vec![certificate.clone(), key.clone()];
     let pair = Reloaded::new(paths, reload, Arc::clone(clock), move || read(&certificate, &key))?;
-    Ok(Arc::new(pair))
+    Ok(Serving::Files(pair))
 }
 
 /// Finds or makes the self-signed pair; its two files.

@@ -472,3 +472,41 @@ async fn http_2_is_spoken_with_those_who_ask_for_it() {
     let mut connection = connect_http2(&running, None).await;
     assert_eq!(get_over(&mut connection, "/healthz").await, 200);
 }
+
+#[tokio::test]
+async fn a_signed_certificate_is_shown_from_its_signing_to_its_end() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (sender, signed) = watch::channel(None);
+    let source = CertificateSource::Signed(signed);
+    let running = Running::new(HttpsOptions { certificate: source, ..options(directory.path()) }).await;
+    let address = running.handle.socket_address().expect("bound");
+    let shown = async || {
+        let stream = TcpStream::connect(address).await.expect("connect");
+        let name = ServerName::try_from("node-1").expect("name");
+        let stream = TlsConnector::from(Arc::new(client_config(None))).connect(name, stream).await.ok()?;
+        Some(stream.get_ref().1.peer_certificates()?.first()?.clone())
+    };
+    assert_eq!(shown().await, None, "nothing is signed yet");
+    let key = KeyPair::generate().expect("key");
+    let certificate =
+        CertificateParams::new(vec!["node-1".to_owned()]).expect("params").self_signed(&key).expect("pair");
+    let until = |not_after| core_certificates::Content {
+        common_name: String::new(),
+        organizations: [].into(),
+        dns_names: [].into(),
+        ips: [].into(),
+        not_before: core_types::WallTime::from_unix_secs(0),
+        not_after,
+    };
+    let pair = |not_after| {
+        Some(Arc::new(CertificatePair {
+            chain_pem: certificate.pem().into_bytes(),
+            key_pem: core_types::Secret::new(key.serialize_pem().into_bytes()),
+            content: until(not_after),
+        }))
+    };
+    sender.send_replace(pair(crate::testing::NOW + Duration::from_secs(1)));
+    assert_eq!(shown().await.as_ref(), Some(certificate.der()));
+    sender.send_replace(pair(core_types::WallTime::from_unix_secs(1)));
+    assert_eq!(shown().await, None, "it has expired");
+}

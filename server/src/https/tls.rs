@@ -9,7 +9,7 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, NamedGroup, ServerConfig, SignatureScheme,
@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::authentication::ClientCa;
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Serving};
 use super::reload::Reloaded;
 use crate::ServeError;
 
@@ -58,7 +58,7 @@ impl Choice {
 
     fn config(
         &self,
-        certificate: &Certificate,
+        certificate: Option<Arc<Certificate>>,
         client_ca: Option<&ClientCa>,
     ) -> Result<ServerConfig, ServeError> {
         let verifier = RequestedCertificate {
@@ -69,23 +69,33 @@ impl Choice {
             .with_protocol_versions(&self.versions)
             .map_err(|error| ServeError::Tls { problem: error.to_string() })?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.clone())));
+            .with_cert_resolver(Arc::new(Shown(certificate)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+}
+
+/// The certificate that is shown, whatever name the client asks for. Without one the handshake fails.
+#[derive(Debug)]
+struct Shown(Option<Arc<Certificate>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<Certificate>> {
+        self.0.clone()
     }
 }
 
 /// The TLS side of the listener: each connection begins with the certificate and the authority of that moment.
 pub(super) struct Tls {
     choice: Choice,
-    certificate: Arc<Reloaded<Certificate>>,
+    certificate: Serving,
     client_ca: Option<Arc<Reloaded<ClientCa>>>,
     built: Mutex<Built>,
 }
 
 /// The newest configuration, and what it was built from.
 struct Built {
-    certificate: Arc<Certificate>,
+    certificate: Option<Arc<Certificate>>,
     client_ca: Option<Arc<ClientCa>>,
     config: Arc<ServerConfig>,
 }
@@ -93,7 +103,7 @@ struct Built {
 impl Tls {
     pub(super) async fn new(
         settings: &TlsSettings,
-        certificate: Arc<Reloaded<Certificate>>,
+        certificate: Serving,
         client_ca: Option<Arc<Reloaded<ClientCa>>>,
     ) -> Result<Self, ServeError> {
         let choice = Choice::new(settings)?;
@@ -106,18 +116,21 @@ impl Tls {
         let certificate = self.certificate.current().await;
         let client_ca = current(self.client_ca.as_deref()).await;
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_ca = match (&built.client_ca, &client_ca) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same_ca || !Arc::ptr_eq(&built.certificate, &certificate) {
+        if !is_same(&built.client_ca, &client_ca) || !is_same(&built.certificate, &certificate) {
             match build(&self.choice, certificate, client_ca) {
                 Ok(new) => *built = new,
                 Err(error) => tracing::error!(%error, "the old TLS configuration stays in force"),
             }
         }
         Arc::clone(&built.config)
+    }
+}
+
+fn is_same<T>(old: &Option<Arc<T>>, new: &Option<Arc<T>>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
     }
 }
 
@@ -130,10 +143,10 @@ async fn current(client_ca: Option<&Reloaded<ClientCa>>) -> Option<Arc<ClientCa>
 
 fn build(
     choice: &Choice,
-    certificate: Arc<Certificate>,
+    certificate: Option<Arc<Certificate>>,
     client_ca: Option<Arc<ClientCa>>,
 ) -> Result<Built, ServeError> {
-    let config = Arc::new(choice.config(&certificate, client_ca.as_deref())?);
+    let config = Arc::new(choice.config(certificate.clone(), client_ca.as_deref())?);
     Ok(Built { certificate, client_ca, config })
 }
 

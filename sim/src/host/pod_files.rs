@@ -37,6 +37,8 @@ pub struct FakeFiles {
 #[derive(Debug, Default)]
 struct PodDir {
     volumes: BTreeSet<PathBuf>,
+    /// Those of them that have files of the agent.
+    written: BTreeSet<PathBuf>,
     termination_logs: BTreeSet<PathBuf>,
     user_namespace: Option<Vec<u8>>,
 }
@@ -126,9 +128,8 @@ impl PodFiles for FakeFiles {
     async fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError> {
         let (plugin, name) = match volume {
             VolumeSetup::HostPath { path, .. } => return Ok(path.clone()),
-            VolumeSetup::EmptyDir { name, .. } | VolumeSetup::HugePages { name, .. } => {
-                (VolumePlugin::EmptyDir, name)
-            }
+            VolumeSetup::EmptyDir { name, plugin, .. } => (*plugin, name),
+            VolumeSetup::HugePages { name, .. } => (VolumePlugin::EmptyDir, name),
             VolumeSetup::Tmpfs { name, plugin, .. } => (*plugin, name),
         };
         self.change("create directory", uid, |pod, dir| {
@@ -151,9 +152,17 @@ impl PodFiles for FakeFiles {
             }
             match payload.files.keys().find(|file| !stays_inside(file)) {
                 Some(file) => Err(refused(path, format!("invalid path: {file}"))),
-                None => Ok(()),
+                None => {
+                    dir.written.insert(path);
+                    Ok(())
+                }
             }
         })
+    }
+
+    async fn is_written(&self, uid: &PodUid, volume: &str, plugin: VolumePlugin) -> Result<bool, FileError> {
+        let path = volume_path(&pod_path(uid)?, plugin, volume)?;
+        Ok(lock(&self.dirs).get(uid).is_some_and(|dir| dir.written.contains(&path)))
     }
 
     async fn prepare_sub_path(&self, uid: &PodUid, request: &SubPathRequest) -> Result<PathBuf, FileError> {

@@ -10,6 +10,7 @@ mod events;
 mod faults;
 mod features;
 mod hooks;
+mod identity;
 mod images;
 mod lifecycle;
 mod log_rotation;

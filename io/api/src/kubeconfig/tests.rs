@@ -94,3 +94,21 @@ fn what_cannot_be_used_is_named_and_secrets_are_not_shown() {
     let secret = load(&files, cluster, "{token: s3cret}").unwrap();
     assert!(!format!("{secret:?}").contains("s3cret"));
 }
+
+#[test]
+fn a_written_kubeconfig_leads_to_the_same_server_with_another_identity() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let files = files();
+    let cluster = "{server: 'https://[::1]:6443/base', certificate-authority: ca.crt}";
+    let bootstrap = load(&files, cluster, "{token: t0ken}").unwrap();
+    assert!(bootstrap.identity.identity().is_none());
+    let written = files.dir.path().join("new/kubelet.kubeconfig");
+    bootstrap.write_for(&written, &files.dir.path().join("client.pem")).unwrap();
+    assert_eq!(fs::metadata(&written).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!fs::read_to_string(&written).unwrap().contains("t0ken"));
+    let loaded = Kubeconfig::load(&written).unwrap();
+    assert_eq!(loaded.server, bootstrap.server);
+    assert_eq!(loaded.cluster, bootstrap.cluster);
+    let IdentitySource::Files { certificate, key, .. } = loaded.identity else { panic!("no files") };
+    assert_eq!((&certificate, &key), (&files.dir.path().join("client.pem"), &certificate));
+}

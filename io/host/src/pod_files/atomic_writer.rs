@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use core_types::WallTime;
 use core_volumes::{PayloadFile, VolumePayload};
 use ports::FileError;
-use rustix::fs::{FileType, Gid, Mode};
+use rustix::fs::{FileType, Gid, Mode, Uid};
 
 use super::ownership::{self, GroupAccess};
 use crate::beneath::{Dir, starts_with};
@@ -54,6 +54,12 @@ pub(super) fn write(target: &Dir, payload: &VolumePayload, now: WallTime) -> Res
         }
     }
     remove_stale(target, &visible, &current)
+}
+
+/// Whether files were written into the volume and are still there.
+pub(super) fn is_written(target: &Dir) -> Result<bool, FileError> {
+    let Some(data) = current_data(target)? else { return Ok(false) };
+    Ok(target.find(&data)?.is_some())
 }
 
 /// Checks the paths by upstream's rules and returns them cleaned.
@@ -110,12 +116,13 @@ fn is_current(dir: &Dir, files: &Files<'_>, has_group: bool) -> Result<bool, Fil
     for (path, file) in files {
         let Some(open) = dir.open_file(path, rustix::fs::OFlags::RDONLY, 0)? else { return Ok(false) };
         let stat = rustix::fs::fstat(&open).at("stat", &dir.path().join(path))?;
-        if stat.st_mode & 0o7777 != file_mode(file, has_group) {
+        let owner = owner(dir.path(), file)?.map_or(stat.st_uid, Uid::as_raw);
+        if stat.st_mode & 0o7777 != file_mode(file, has_group) || stat.st_uid != owner {
             return Ok(false);
         }
-        let content =
-            crate::beneath::read_at_most(open, file.content.len() + 1).at("read", &dir.path().join(path))?;
-        if content != file.content {
+        let content = crate::beneath::read_at_most(open, file.content.expose().len() + 1)
+            .at("read", &dir.path().join(path))?;
+        if content != *file.content.expose() {
             return Ok(false);
         }
     }
@@ -136,6 +143,14 @@ fn collect(dir: &Dir, at: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) ->
         }
     }
     Ok(())
+}
+
+/// The user who gets the file.
+fn owner(volume: &Path, file: &PayloadFile) -> Result<Option<Uid>, FileError> {
+    let Some(user) = file.owner else { return Ok(None) };
+    let raw = u32::try_from(user).ok().filter(|&raw| raw != u32::MAX);
+    raw.map(|raw| Some(Uid::from_raw(raw)))
+        .ok_or_else(|| refused(volume, format!("runAsUser {user} is not a user ID")))
 }
 
 fn file_mode(file: &PayloadFile, has_group: bool) -> u32 {
@@ -192,7 +207,10 @@ fn write_files(dir: &Dir, files: &Files<'_>, group: Option<Gid>) -> Result<(), F
         }
         let full = dir.path().join(path);
         let mut open = dir.create_new(path, 0o600)?;
-        open.write_all(&file.content).at("write", &full)?;
+        open.write_all(file.content.expose()).at("write", &full)?;
+        if let Some(owner) = owner(&full, file)? {
+            rustix::fs::fchown(&open, Some(owner), None).at("set the owner of", &full)?;
+        }
         rustix::fs::fchmod(&open, Mode::from_raw_mode(file_mode(file, false)))
             .at("set the mode of", &full)?;
     }
@@ -222,19 +240,20 @@ fn remove_stale(target: &Dir, visible: &BTreeSet<&OsStr>, current: &OsStr) -> Re
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+    use core_types::Secret;
     use core_volumes::VolumePlugin;
 
     use super::*;
 
     const NOW: WallTime = WallTime::from_unix_secs(1_700_000_000);
 
+    fn file(content: &str, mode: u32) -> PayloadFile {
+        PayloadFile { content: Secret::new(content.as_bytes().to_vec()), mode, owner: None }
+    }
+
     fn payload(files: &[(&str, &str, u32)]) -> VolumePayload {
-        let files = files
-            .iter()
-            .map(|(path, content, mode)| {
-                ((*path).to_owned(), PayloadFile { content: content.as_bytes().to_vec(), mode: *mode })
-            })
-            .collect();
+        let files =
+            files.iter().map(|(path, content, mode)| ((*path).to_owned(), file(content, *mode))).collect();
         VolumePayload { plugin: VolumePlugin::DownwardApi, files, fs_group: None }
     }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_types::{PodKey, PodUid};
-use core_volumes::{VolumePayload, VolumeSetup};
+use core_volumes::{VolumePayload, VolumePlugin, VolumeSetup};
 use ports::pod_files::{LogLink, LogTail, SubPathRequest};
 use ports::{FileError, PodFiles};
 
@@ -183,6 +183,14 @@ impl PodFiles for HostPodFiles {
         let (pod, volume, payload) = (uid.clone(), volume.to_owned(), payload.clone());
         self.for_pod(uid, "write a volume of the pod", move |layout| {
             layout.write_volume(&pod, &volume, &payload)
+        })
+        .await
+    }
+
+    async fn is_written(&self, uid: &PodUid, volume: &str, plugin: VolumePlugin) -> Result<bool, FileError> {
+        let (pod, volume) = (uid.clone(), volume.to_owned());
+        self.for_pod(uid, "look at a volume of the pod", move |layout| {
+            layout.is_written(&pod, &volume, plugin)
         })
         .await
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use core_types::Secret;
 use core_volumes::{HostPathKind, PayloadFile, VolumePlugin};
 use rustix::mount::UnmountFlags;
 
@@ -47,7 +48,8 @@ impl Place {
     }
 
     async fn empty_dir(&self, name: &str) -> PathBuf {
-        let setup = VolumeSetup::EmptyDir { name: name.to_owned(), fs_group: None };
+        let setup =
+            VolumeSetup::EmptyDir { name: name.to_owned(), plugin: VolumePlugin::EmptyDir, fs_group: None };
         self.files.set_up_volume(&uid(), &setup).await.unwrap()
     }
 
@@ -145,7 +147,11 @@ async fn fs_group_gets_an_empty_dir_once() {
         return;
     }
     let place = Place::new();
-    let setup = VolumeSetup::EmptyDir { name: "data".to_owned(), fs_group: Some(2000) };
+    let setup = VolumeSetup::EmptyDir {
+        name: "data".to_owned(),
+        plugin: VolumePlugin::EmptyDir,
+        fs_group: Some(2000),
+    };
     let volume = place.files.set_up_volume(&uid(), &setup).await.unwrap();
     assert_eq!(owned(&volume), (2000, 0o2777));
     std::os::unix::fs::chown(&volume, None, Some(3000)).unwrap();
@@ -206,7 +212,10 @@ async fn a_tmpfs_is_mounted_once_with_its_size_and_goes_with_the_pod() {
     assert!(place.pod("plugins/kubernetes.io~empty-dir/wrapped_podinfo/ready").is_file());
     let payload = VolumePayload {
         plugin: VolumePlugin::DownwardApi,
-        files: BTreeMap::from([("labels".to_owned(), PayloadFile { content: b"a=b".to_vec(), mode: 0o644 })]),
+        files: BTreeMap::from([(
+            "labels".to_owned(),
+            PayloadFile { content: Secret::new(b"a=b".to_vec()), mode: 0o644, owner: None },
+        )]),
         fs_group: Some(2000),
     };
     place.files.write_volume(&uid(), "podinfo", &payload).await.unwrap();

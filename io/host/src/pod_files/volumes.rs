@@ -1,4 +1,4 @@
-//! Volumes that the agent makes itself: `emptyDir` on disk and in memory, given to the pod's `fsGroup` once, and the checks
+//! Volumes that the agent makes itself: directories on disk and in memory, given to the pod's `fsGroup` once, and the checks
 //! of `hostPath` (CONTRACT 6.7, 6.8).
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,9 @@ impl Layout {
     /// See [`ports::PodFiles::set_up_volume`].
     pub(super) fn set_up_volume(&self, uid: &PodUid, volume: &VolumeSetup) -> Result<PathBuf, FileError> {
         match volume {
-            VolumeSetup::EmptyDir { name, fs_group } => empty_dir(&self.make_pod(uid)?, name, *fs_group),
+            VolumeSetup::EmptyDir { name, plugin, fs_group } => {
+                empty_dir(&self.make_pod(uid)?, (*plugin, name), *fs_group)
+            }
             VolumeSetup::Tmpfs { name, plugin, size_bytes, fs_group } => {
                 let kind = InMemory::Tmpfs { size_bytes: size_bytes.unwrap_or(0) };
                 in_memory(&self.make_pod(uid)?, name, &Mounted { plugin: *plugin, kind, fs_group: *fs_group })
@@ -53,15 +55,33 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// See [`ports::PodFiles::is_written`].
+    pub(super) fn is_written(
+        &self,
+        uid: &PodUid,
+        volume: &str,
+        plugin: VolumePlugin,
+    ) -> Result<bool, FileError> {
+        let pod = self.make_pod(uid)?;
+        let path = plugin_path(plugin).join(component(pod.path(), volume)?);
+        pod.find(path)?.map_or(Ok(false), |volume| atomic_writer::is_written(&volume))
+    }
+}
+
 /// Where the volumes of a plugin are in the directory of a pod.
 fn plugin_path(plugin: VolumePlugin) -> PathBuf {
     Path::new("volumes").join(plugin.dir_name())
 }
 
-fn empty_dir(pod: &Dir, name: &str, fs_group: Option<i64>) -> Result<PathBuf, FileError> {
-    let parent = pod.make_dir(plugin_path(VolumePlugin::EmptyDir), PRIVATE_DIR)?;
+fn empty_dir(
+    pod: &Dir,
+    (plugin, name): (VolumePlugin, &str),
+    fs_group: Option<i64>,
+) -> Result<PathBuf, FileError> {
+    let parent = pod.make_dir(plugin_path(plugin), PRIVATE_DIR)?;
     let name = component(parent.path(), name)?;
-    let marker = Marker::of(pod, name)?;
+    let marker = Marker::of(pod, plugin, name)?;
     if parent.kind(name)?.is_none() {
         marker.clear()?;
     }
@@ -95,9 +115,7 @@ fn in_memory(pod: &Dir, name: &str, wanted: &Mounted) -> Result<PathBuf, FileErr
     let parent = pod.make_dir(plugin_path(wanted.plugin), PRIVATE_DIR)?;
     let name = component(parent.path(), name)?;
     let dir = parent.make_dir(name, EMPTY_DIR)?;
-    // Upstream keeps the tmpfs of other plugins as an emptyDir of this name.
-    let is_wrapped = wanted.plugin != VolumePlugin::EmptyDir;
-    let marker = Marker::of(pod, &if is_wrapped { format!("wrapped_{name}") } else { name.to_owned() })?;
+    let marker = Marker::of(pod, wanted.plugin, name)?;
     if !parent.kind(name)?.is_some_and(|kind| kind.is_mount) {
         marker.clear()?;
         dir.set_mode(EMPTY_DIR)?;
@@ -152,10 +170,15 @@ fn mount_huge_pages(dir: &Dir, page_bytes: u64) -> Result<(), FileError> {
 struct Marker(Dir);
 
 impl Marker {
-    fn of(pod: &Dir, volume: &str) -> Result<Self, FileError> {
+    /// Upstream keeps the directory of other plugins as an emptyDir of another name.
+    fn of(pod: &Dir, plugin: VolumePlugin, volume: &str) -> Result<Self, FileError> {
+        let volume = match plugin {
+            VolumePlugin::EmptyDir => volume.to_owned(),
+            _ => format!("wrapped_{volume}"),
+        };
         let plugin = Path::new("plugins").join(VolumePlugin::EmptyDir.dir_name());
         let plugin = pod.make_dir(plugin, PRIVATE_DIR)?;
-        plugin.make_dir(component(plugin.path(), volume)?, PRIVATE_DIR).map(Self)
+        plugin.make_dir(component(plugin.path(), &volume)?, PRIVATE_DIR).map(Self)
     }
 
     fn is_set(&self) -> Result<bool, FileError> {
