@@ -102,6 +102,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// A running agent.
 pub struct Agent {
     control: Arc<AgentControl>,
+    probe_registry: Registry,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -110,6 +111,11 @@ impl Agent {
     /// The agent as its servers see it.
     pub fn control(&self) -> Arc<AgentControl> {
         Arc::clone(&self.control)
+    }
+
+    /// What probes come to, apart from all other metrics, as `/metrics/probes` shows it.
+    pub fn probe_registry(&self) -> Registry {
+        self.probe_registry.clone()
     }
 
     /// Ends every task; what does not end in time is dropped. Containers keep running.
@@ -152,8 +158,11 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     );
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
-    tasks.spawn(Prober::new(outside.clone(), node_ip, view.clone(), news_sender).run(stop.clone()));
     let images = Images::start(&mut tasks, &outside, &settings, metrics, (up.clone(), &stop));
+    let probe_registry = Registry::new();
+    let probe_metrics = metrics::ProbeMetrics::new(&probe_registry);
+    let prober = Prober::new(outside.clone(), node_ip, view.clone(), news_sender, probe_metrics);
+    tasks.spawn(prober.run(stop.clone()));
     let objects = spawn_objects(&mut tasks, &outside, &settings, &view, &stop);
     let inputs = Inputs { sources: sets, pleg: reports, probes, objects, runtime: up };
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
@@ -182,7 +191,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
 
     let identity = (settings.host.node_name.clone(), settings.resources.gates);
     let control = Arc::new(AgentControl::new(outside, identity, view, recorder));
-    Agent { control, stop, tasks }
+    Agent { control, probe_registry, stop, tasks }
 }
 
 /// What upstream tells of the node when it starts.

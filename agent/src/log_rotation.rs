@@ -1,7 +1,7 @@
 //! Rotates the logs of running containers (CONTRACT 3.28).
 //!
-//! Reads the node view for what runs and where its log is, and the sizes of these logs when [`Growth`] says that one may be
-//! full. Publishes nothing. What a rotation does is [`core_logs::plan`]'s to say.
+//! Reads the node view for what runs and where its log is, the sizes of these logs when [`Growth`] says that one may be
+//! full, and the first write after each look, so that a log that rests costs nothing and one that bursts is seen. Publishes nothing. What a rotation does is [`core_logs::plan`]'s to say.
 //!
 //! ```text
 //! size at the cap > remove what is too much > rename the log > ReopenContainerLog > compress the older file, in its turn
@@ -89,6 +89,7 @@ impl LogTask {
 
     /// Runs until it is stopped; rotations in flight are finished then, so that no log is left without its name.
     pub(crate) async fn run(mut self, mut view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
+        let files = Arc::clone(&self.outside.log_files);
         loop {
             let (clock, next_look) = (Arc::clone(&self.outside.clock), self.next_look());
             tokio::select! {
@@ -103,6 +104,7 @@ impl LogTask {
                     let node = Arc::clone(&view.borrow_and_update());
                     self.follow(&node);
                 }
+                logs = files.written() => self.take_writes(&logs),
                 () = timer::until(clock.as_ref(), next_look) => {
                     tokio::select! {
                         biased;
@@ -140,6 +142,13 @@ impl LogTask {
                 let watched = Watched { log: log.to_owned(), growth: Growth::new(now), is_in_work: false };
                 self.watched.insert(id.clone(), watched);
             }
+        }
+    }
+
+    fn take_writes(&mut self, logs: &[String]) {
+        let now = self.outside.clock.now();
+        for watched in self.watched.values_mut().filter(|watched| logs.contains(&watched.log)) {
+            watched.growth.written(now, &self.rotation.policy);
         }
     }
 

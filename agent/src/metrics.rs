@@ -2,6 +2,7 @@
 
 mod events;
 mod images;
+mod probes;
 mod resize;
 
 use core_metrics::{DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
@@ -9,6 +10,7 @@ use core_types::WallTime;
 
 pub(crate) use events::EventMetrics;
 pub(crate) use images::{ImageMetrics, PullNeed};
+pub(crate) use probes::{ProbeMetrics, ProbeName};
 pub(crate) use resize::ResizeMetrics;
 
 /// What the PLEG measures.

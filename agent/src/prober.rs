@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Happening;
+use crate::metrics::{ProbeMetrics, ProbeName};
 use crate::outside::Outside;
 use crate::timer;
 
@@ -97,6 +98,7 @@ pub(crate) struct Prober {
     /// Deadlines of all machines: pod and place in its list.
     queue: BTreeSet<(MonoTime, PodUid, usize)>,
     runs: JoinSet<Finished>,
+    metrics: ProbeMetrics,
 }
 
 impl Prober {
@@ -105,6 +107,7 @@ impl Prober {
         node_ip: String,
         view: watch::Receiver<Arc<NodeView>>,
         news: mpsc::Sender<ProbeNews>,
+        metrics: ProbeMetrics,
     ) -> Self {
         Self {
             began: outside.clock.now(),
@@ -115,6 +118,7 @@ impl Prober {
             pods: BTreeMap::new(),
             queue: BTreeSet::new(),
             runs: JoinSet::new(),
+            metrics,
         }
     }
 
@@ -146,6 +150,7 @@ impl Prober {
         let gone: Vec<PodUid> =
             self.pods.keys().filter(|uid| !node.pods.contains_key(*uid)).cloned().collect();
         for uid in gone {
+            self.forget_counts(&uid);
             self.forget(&uid);
         }
         for (uid, view) in &node.pods {
@@ -177,6 +182,14 @@ impl Prober {
             if let Some(due) = probe.queued {
                 self.queue.remove(&(due, uid.clone(), index));
             }
+        }
+    }
+
+    fn forget_counts(&self, uid: &PodUid) {
+        let Some(probed) = self.pods.get(uid) else { return };
+        let key = &probed.pod.key();
+        for OneProbe { container, kind, .. } in &probed.probes {
+            self.metrics.forget(ProbeName { key, uid, container, kind: *kind });
         }
     }
 
@@ -251,7 +264,17 @@ impl Prober {
         let now = self.outside.clock.now();
         let Some(probed) = self.pods.get_mut(&uid) else { return };
         let Some(index) = probed.find(&container, kind) else { return };
-        let ending = probed.probes[index].machine.end(now, &run, verdict(&answer));
+        let verdict = verdict(&answer);
+        let ending = probed.probes[index].machine.end(now, &run, verdict);
+        let name = ProbeName { key: &probed.pod.key(), uid: &uid, container: &container, kind };
+        let counted = match ending.standing {
+            Standing::Counted => Some(verdict),
+            Standing::Starved | Standing::Unknown => Some(Verdict::Unknown),
+            Standing::Stale => None,
+        };
+        if let Some(counted) = counted {
+            self.metrics.ended(name, counted, now.since(run.began_at).as_secs_f64());
+        }
         let happening = match ending.standing {
             Standing::Stale => None,
             Standing::Starved => {

@@ -12,8 +12,12 @@ pub type LogSizes = Vec<Result<Option<u64>, FileError>>;
 /// there must not have the node's files renamed or removed.
 #[async_trait]
 pub trait ContainerLogFiles: Send + Sync {
-    /// Sizes of the current files of these logs, in their order. One bad log is an error of its own only.
+    /// Sizes of the current files of these logs, in their order. One bad log is an error of its own only. The next write to
+    /// each, from before its size was read, is told by [`ContainerLogFiles::written`].
     async fn sizes(&self, logs: &[String]) -> Result<LogSizes, FileError>;
+    /// Waits for writes to logs whose sizes were read, and names these logs. Each reading of a size is good for one write; it may
+    /// tell of one that the size already holds, and where a host cannot tell of writes it waits for ever. May be cancelled.
+    async fn written(&self) -> Vec<String>;
     /// Names of the files in the directory of the log.
     async fn list(&self, log: &str) -> Result<Vec<String>, FileError>;
     /// Removes files beside the log. Gone already is success.

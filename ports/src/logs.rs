@@ -85,6 +85,12 @@ pub enum LogError {
         /// Cause.
         source: std::io::Error,
     },
+    /// Too many readers.
+    #[error("{limit} logs are being read already: try again when other readers have ended")]
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
     /// The first line is in no known format.
     #[error("unsupported log format: {line:?}")]
     Format {

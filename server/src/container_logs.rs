@@ -17,11 +17,11 @@ use http::{Response, StatusCode};
 use ports::logs::{LogFollow, LogRequest, LogStreams, LogTimestamps};
 use tokio_util::sync::CancellationToken;
 
-use crate::ServerContext;
 use crate::body::{Body, BodyError, stream, text};
 use crate::pods;
 use crate::query::Query;
 use crate::routes::ContainerPath;
+use crate::{ServerContext, SplitLogStreams};
 
 /// Why there is no log to answer with.
 pub(crate) struct Refusal {
@@ -49,7 +49,9 @@ struct Options {
     since_time: Option<WallTime>,
     tail_lines: Option<i64>,
     limit_bytes: Option<i64>,
-    stream: Option<String>,
+    streams: LogStreams,
+    /// `stream` names none that there is.
+    has_unknown_stream: bool,
 }
 
 impl Options {
@@ -64,6 +66,12 @@ impl Options {
             Some(time) => Some(WallTime::from_api(&core_types::api::Time(time.parse().ok()?))),
             None => None,
         };
+        let streams = match query.first("stream") {
+            None | Some("All") => Some(LogStreams::All),
+            Some("Stdout") => Some(LogStreams::Stdout),
+            Some("Stderr") => Some(LogStreams::Stderr),
+            Some(_) => None,
+        };
         Some(Self {
             follow: query.flag("follow"),
             previous: query.flag("previous"),
@@ -72,7 +80,8 @@ impl Options {
             since_time,
             tail_lines: tail,
             limit_bytes: number("limitBytes")?,
-            stream: query.first("stream").map(str::to_owned),
+            has_unknown_stream: streams.is_none(),
+            streams: streams.unwrap_or_default(),
         })
     }
 
@@ -81,6 +90,8 @@ impl Options {
             && self.limit_bytes.is_none_or(|bytes| bytes >= 1)
             && self.since_seconds.is_none_or(|seconds| seconds >= 1)
             && !(self.since_seconds.is_some() && self.since_time.is_some())
+            && !self.has_unknown_stream
+            && (self.streams == LogStreams::All || self.tail_lines.is_none())
     }
 
     fn since(&self, now: WallTime) -> Option<WallTime> {
@@ -120,12 +131,6 @@ pub(crate) async fn open(
     if !options.is_valid() {
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, r#"{"message": "Invalid request."}"#));
     }
-    if let Some(stream) = options.stream.as_deref().filter(|stream| *stream != "All") {
-        let message = format!(
-            "unable to return the given log stream: {stream:?}. Please enable PodLogsQuerySplitStreams feature gate in kubelet"
-        );
-        return Err(Refusal::unopened(message));
-    }
     let request = locate(context, path, &options)?;
     let chunks = context.logs.open(request).await.map_err(|error| Refusal::unopened(error.to_string()))?;
     let bytes = chunks.map(|chunk| {
@@ -144,6 +149,12 @@ fn locate(context: &ServerContext, path: &ContainerPath, options: &Options) -> R
         let message = format!("container {container:?} not found in pod {name:?}");
         return Err(Refusal::new(StatusCode::NOT_FOUND, message));
     }
+    if options.streams != LogStreams::All && context.facts.split_log_streams == SplitLogStreams::Refused {
+        let stream = format!("{:?}", options.streams);
+        return Err(Refusal::unopened(format!(
+            "unable to return the given log stream: {stream:?}. Please enable PodLogsQuerySplitStreams feature gate in kubelet"
+        )));
+    }
     let id = container_id(pod, name, container, options.previous).map_err(Refusal::unopened)?;
     let observed = view.observed.get(uid).and_then(|pod| pod.containers.iter().find(|one| *one.id() == id));
     let log_path =
@@ -159,7 +170,7 @@ fn locate(context: &ServerContext, path: &ContainerPath, options: &Options) -> R
         limit_bytes: options.limit_bytes.map(i64::unsigned_abs),
         since: options.since(context.clock.wall()),
         timestamps: if options.timestamps { LogTimestamps::Show } else { LogTimestamps::Hide },
-        streams: LogStreams::All,
+        streams: options.streams,
         follow: if options.follow { follow(context, uid, &id) } else { LogFollow::No },
     })
 }
@@ -229,12 +240,15 @@ mod tests {
         assert_eq!(parse("tailLines=x"), None);
         assert_eq!(parse("sinceTime=yesterday"), None);
         let valid = |query: &str| parse(query).expect("options").is_valid();
-        assert!(valid("sinceSeconds=1&tailLines=0&limitBytes=1"));
+        assert!(valid("sinceSeconds=1&tailLines=0&limitBytes=1") && valid("stream=All&tailLines=1"));
+        assert_eq!(parse("stream=Stderr").expect("options").streams, LogStreams::Stderr);
         for bad in [
             "tailLines=-1",
             "limitBytes=0",
             "sinceSeconds=0",
             "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z",
+            "stream=stdout",
+            "stream=Stdout&tailLines=1",
         ] {
             assert!(!valid(bad), "{bad}");
         }

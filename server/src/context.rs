@@ -8,6 +8,15 @@ use ports::{Clock, ContainerLogs, Control, OwnProcess};
 
 use crate::cadvisor::CadvisorMetrics;
 
+/// Whether a client may ask for one stream of a container's log (`PodLogsQuerySplitStreams`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitLogStreams {
+    /// It may.
+    Allowed,
+    /// It gets both or nothing.
+    Refused,
+}
+
 /// Facts of the node that do not change while the agent runs.
 #[derive(Clone, Debug)]
 pub struct NodeFacts {
@@ -19,6 +28,8 @@ pub struct NodeFacts {
     pub sync_frequency: Duration,
     /// `streamingConnectionIdleTimeout`: a stream without a byte for so long ends; zero for no limit.
     pub stream_idle_limit: Duration,
+    /// What may be asked of logs.
+    pub split_log_streams: SplitLogStreams,
     /// Answer to `/spec/`: the machine's facts.
     pub machine_info: serde_json::Value,
     /// Answer to `/configz`, inside `kubeletconfig`.
@@ -38,6 +49,8 @@ pub struct ServerContext {
     pub process: Arc<dyn OwnProcess>,
     /// Metrics.
     pub registry: Registry,
+    /// Metrics of probes.
+    pub probe_registry: Registry,
     /// Resource use of pods and containers.
     pub cadvisor: CadvisorMetrics,
     /// Facts.

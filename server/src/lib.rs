@@ -29,7 +29,7 @@ pub mod read_only;
 mod routes;
 mod streams;
 
-pub use context::{NodeFacts, ServerContext};
+pub use context::{NodeFacts, ServerContext, SplitLogStreams};
 pub use error::ServeError;
 pub use listener::ServerHandle;
 

@@ -37,6 +37,12 @@ const PATHS: [&str; 20] = [
 ];
 const REQUEST_LABELS: &[&str] = &["method", "path", "server_type", "long_running"];
 
+const PROCESS_START: Desc = Desc {
+    name: "process_start_time_seconds",
+    help: "Start time of the process since unix epoch in seconds.",
+    labels: &[],
+};
+
 /// Which listener a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerType {
@@ -136,6 +142,14 @@ pub(crate) fn scrape(context: &ServerContext) -> Response<Body> {
     respond(StatusCode::OK, CONTENT_TYPE, context.registry.text())
 }
 
+/// Answer to `/metrics/probes`.
+pub(crate) fn scrape_probes(context: &ServerContext) -> Response<Body> {
+    if let Some(stats) = context.process.stats() {
+        context.probe_registry.gauge(PROCESS_START).set(&[], stats.start_time_seconds);
+    }
+    respond(StatusCode::OK, CONTENT_TYPE, context.probe_registry.text())
+}
+
 fn fill_node(context: &ServerContext) {
     let registry = &context.registry;
     let node_name = Desc {
@@ -221,11 +235,7 @@ fn fill_process(context: &ServerContext) {
         "Resident memory size in bytes.",
         stats.resident_memory_bytes as f64,
     );
-    gauge(
-        "process_start_time_seconds",
-        "Start time of the process since unix epoch in seconds.",
-        stats.start_time_seconds,
-    );
+    registry.gauge(PROCESS_START).set(&[], stats.start_time_seconds);
     gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", stats.virtual_memory_bytes as f64);
 }
 

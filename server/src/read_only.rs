@@ -79,6 +79,7 @@ impl Public {
             PublicRoute::HealthzCheck(name) => self.checks.one(name).unwrap_or_else(body::unknown_path),
             PublicRoute::Pods => body::json(StatusCode::OK, &pods::known(&self.context.control.view())),
             PublicRoute::Metrics => metrics::scrape(&self.context),
+            PublicRoute::ProbeMetrics => metrics::scrape_probes(&self.context),
             PublicRoute::CadvisorMetrics => self.context.cadvisor.scrape().await,
             PublicRoute::Spec => body::json(StatusCode::OK, &self.context.facts.machine_info),
         }

@@ -20,6 +20,8 @@ pub(crate) enum PublicRoute {
     Metrics,
     /// `/metrics/cadvisor`.
     CadvisorMetrics,
+    /// `/metrics/probes`.
+    ProbeMetrics,
     /// `/spec/`.
     Spec,
 }
@@ -140,6 +142,7 @@ pub(crate) fn public(method: &Method, path: &str) -> Match<PublicRoute> {
         "/healthz" => Match::Route(PublicRoute::Healthz),
         "/metrics" => Match::Route(PublicRoute::Metrics),
         "/metrics/cadvisor" => Match::Route(PublicRoute::CadvisorMetrics),
+        "/metrics/probes" => Match::Route(PublicRoute::ProbeMetrics),
         "/pods" | "/pods/" => get_only(method, PublicRoute::Pods),
         "/spec" | "/spec/" => get_only(method, PublicRoute::Spec),
         _ => match path.strip_prefix("/healthz/") {
@@ -256,6 +259,7 @@ mod tests {
             ("GET", "/pods/a", Match::NoRoute),
             ("GET", "/spec/", Match::Route(PublicRoute::Spec)),
             ("GET", "/metrics/cadvisor", Match::Route(PublicRoute::CadvisorMetrics)),
+            ("GET", "/metrics/probes", Match::Route(PublicRoute::ProbeMetrics)),
             ("GET", "/metrics/else", Match::Unknown),
             ("GET", "/containerLogs/a/b/c", Match::Unknown),
             ("GET", "/", Match::Unknown),

@@ -38,7 +38,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::cadvisor::{CadvisorMetrics, CadvisorSources};
-use crate::{NodeFacts, ServerContext};
+use crate::{NodeFacts, ServerContext, SplitLogStreams};
 
 /// Loopback, any port.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -100,6 +100,7 @@ impl FakeAgent {
             logs: self.clone(),
             process: self.clone(),
             registry: Registry::new(),
+            probe_registry: Registry::new(),
             cadvisor: CadvisorMetrics::new(CadvisorSources {
                 control: self.clone(),
                 clock: self.clone(),
@@ -114,6 +115,7 @@ impl FakeAgent {
                 version: "v1.37.2".into(),
                 sync_frequency: Duration::from_secs(60),
                 stream_idle_limit: Duration::from_secs(4 * 3600),
+                split_log_streams: SplitLogStreams::Refused,
                 machine_info: serde_json::json!({ "num_cores": 2 }),
                 configuration: serde_json::json!({ "kind": "KubeletConfiguration" }),
             }),

@@ -1,6 +1,7 @@
 //! Probes over the simulated network: a port is well unless a test says otherwise.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub enum Health {
 #[derive(Debug, Default)]
 pub struct FakeProbes {
     ports: Mutex<BTreeMap<u16, (Health, u64)>>,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 impl FakeProbes {
@@ -35,6 +38,11 @@ impl FakeProbes {
     /// How often a port was asked.
     pub fn asked(&self, port: u16) -> u64 {
         self.ports().get(&port).map_or(0, |(_, asked)| *asked)
+    }
+
+    /// How many probes waited for their answers at once, at most so far.
+    pub fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::Relaxed)
     }
 
     fn ports(&self) -> MutexGuard<'_, BTreeMap<u16, (Health, u64)>> {
@@ -60,7 +68,10 @@ impl ProbeDialer for FakeProbes {
             Health::Well => ProbeAnswer::Success(String::new()),
             Health::Failing => ProbeAnswer::Failure("HTTP probe failed with statuscode: 500".to_owned()),
             Health::Silent => {
+                let at_once = self.at_once.fetch_add(1, Ordering::Relaxed) + 1;
+                self.most_at_once.fetch_max(at_once, Ordering::Relaxed);
                 tokio::time::sleep(timeout).await;
+                self.at_once.fetch_sub(1, Ordering::Relaxed);
                 ProbeAnswer::TimedOut("context deadline exceeded".to_owned())
             }
         }

@@ -150,3 +150,32 @@ async fn a_restart_of_the_agent_flips_no_condition() {
         assert_eq!(restarts(&world, &uid), 0);
     }
 }
+
+/// 5,000 probes whose targets never answer wait in turns: as many at once as the agent allows itself, and no more.
+#[tokio::test(start_paused = true)]
+async fn thousands_of_probes_need_no_thousands_of_connections() {
+    const AT_ONCE: usize = 256;
+    let world = World::new(1, 0, EventSupport::Streams).expect("a world");
+    world.probes.set(READY, Health::Silent);
+    let probe = "{tcpSocket: {port: 81}, periodSeconds: 10, timeoutSeconds: 1, failureThreshold: 3}";
+    let containers: String = (0..50)
+        .map(|number| {
+            format!(
+                "  - {{name: c{number}, image: \"sim/app:1\", readinessProbe: {probe}, livenessProbe: {probe}}}\n"
+            )
+        })
+        .collect();
+    let control: std::sync::Arc<AgentControl> = world.control().expect("the agent runs");
+    for number in 0..50 {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\nspec:\n  containers:\n{containers}"
+        );
+        control.apply(bytes::Bytes::from(text)).await.expect("it is taken");
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (most, before) = (world.probes.most_at_once(), world.probes.asked(READY));
+    assert_eq!(most, AT_ONCE, "all places are used, and no more");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let asked = world.probes.asked(READY) - before;
+    assert!(asked > 60 * AT_ONCE as u64 / 2, "{asked} probes in a minute: the places are used");
+}

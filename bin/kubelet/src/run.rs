@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::{Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, Settings};
 use anyhow::{Context, Result, anyhow};
-use core_config::{Config, KubeletConfiguration};
+use core_config::{Config, Feature, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
 use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
@@ -27,7 +27,7 @@ use io_probes::NetworkProbes;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
 use server::cadvisor::{CadvisorMetrics, CadvisorSources, VersionFacts};
 use server::health::HealthChecks;
-use server::{NodeFacts as ServedFacts, ServerContext};
+use server::{NodeFacts as ServedFacts, ServerContext, SplitLogStreams};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::{Cluster, ClusterFacts};
@@ -210,15 +210,20 @@ impl Node {
         let context = ServerContext {
             control: agent.control(),
             clock,
-            logs: Arc::new(HostContainerLogs),
+            logs: Arc::new(HostContainerLogs::new()),
             process: Arc::new(HostOwnProcess),
             registry,
+            probe_registry: agent.probe_registry(),
             cadvisor,
             facts: Arc::new(ServedFacts {
                 node_name,
                 version: VERSION.to_owned(),
                 sync_frequency: kubelet.sync_frequency.to_std(),
                 stream_idle_limit: kubelet.streaming_connection_idle_timeout.to_std(),
+                split_log_streams: match config.features.enabled(Feature::PodLogsQuerySplitStreams) {
+                    true => SplitLogStreams::Allowed,
+                    false => SplitLogStreams::Refused,
+                },
                 machine_info,
                 configuration: kubelet.to_document(),
             }),

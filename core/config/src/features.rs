@@ -97,11 +97,11 @@ impl Feature {
         self.spec().name
     }
 
-    /// Whether this kubelet does what the gate promises. Gates that are off by default wait until they are
-    /// asked for, so none of them is implemented.
+    /// Whether this kubelet does what the gate promises. Of the gates that are off by default only some are implemented.
     pub fn support(self) -> Support {
         match self.spec() {
             Spec { scope: Scope::Elsewhere, .. } => Support::NotOurs,
+            Spec { feature, .. } if OFF_AND_IMPLEMENTED.contains(feature) => Support::Implemented,
             Spec { default_on: false, lock: Lock::Free, .. } => Support::Missing,
             _ => Support::Implemented,
         }
@@ -148,6 +148,9 @@ pub enum FeatureError {
 pub struct FeatureSet {
     on: Vec<bool>,
 }
+
+/// Gates that are off by default and switch something here.
+const OFF_AND_IMPLEMENTED: &[Feature] = &[Feature::PodLogsQuerySplitStreams];
 
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
@@ -323,7 +326,7 @@ mod tests {
     #[test]
     fn all_alpha_switches_only_what_is_implemented() {
         let (set, notices) = resolve(&[("AllAlpha", true)]).unwrap();
-        assert!(!set.enabled(Feature::EventedPLEG));
+        assert!(!set.enabled(Feature::EventedPLEG) && set.enabled(Feature::PodLogsQuerySplitStreams));
         assert!(notices[0].message.contains("EventedPLEG"), "{notices:?}");
     }
 

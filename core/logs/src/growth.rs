@@ -2,8 +2,9 @@
 //!
 //! A new log is looked at soon. One that grows is looked at again on the way to being full, ever more closely; one that does
 //! not is looked at after twice the last wait, up to the interval. So a log that fills in a tenth of a second is caught
-//! within a few milliseconds of its cap, and one that rests costs one look per interval. A log that rests and then is
-//! filled within one wait is caught only at the end of that wait.
+//! within a few milliseconds of its cap, and one that rests costs one look per interval. The first write after a look is
+//! told ([`Growth::written`]): a log that has rested may be filled from then on as fast as a disk writes, and is looked at
+//! before that.
 
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const MIN_WAIT: Duration = Duration::from_millis(5);
 const PART_OF_WAY: f64 = 0.4;
 /// What a measured speed still counts for at the next look, so that a short pause of the writer does not hide it.
 const MEMORY: f64 = 0.8;
+
+/// The fastest writer that is reckoned with where nothing is measured: what a runtime copies from a pipe to a file.
+const BURST_BYTES_PER_SEC: u64 = 100_000_000;
 
 /// Time from a look to the new file, in which a fast writer goes on: it is rotated that much before its cap.
 const REACTION: Duration = Duration::from_millis(30);
@@ -50,6 +54,16 @@ impl Growth {
         }
         (self.size_bytes, self.at) = (size_bytes, now);
         self.wait = self.next_wait(policy);
+    }
+
+    /// Something was written after the last look: the next one comes before a burst could have filled the log.
+    pub fn written(&mut self, now: MonoTime, policy: &LogPolicy) {
+        let left = policy.max_size_bytes.saturating_sub(self.size_bytes);
+        let until_full = Duration::from_micros(left / (BURST_BYTES_PER_SEC / 1_000_000));
+        let due = now + until_full.max(MIN_WAIT);
+        if due < self.next_look() {
+            self.wait = due.since(self.at);
+        }
     }
 
     /// True when the log is at its cap, or will be before it can be rotated; never when it is less than 9/10 full.
@@ -139,6 +153,48 @@ mod tests {
         growth.looked(20 << 20, MonoTime::from_secs(1), &POLICY);
         growth.failed(MonoTime::from_secs(2), &POLICY);
         assert_eq!(growth.next_look(), MonoTime::from_secs(12));
+    }
+
+    #[test]
+    fn a_log_that_rested_and_then_bursts_is_caught_within_a_tenth_of_the_cap() {
+        for quiet_secs in [0, 3, 25, 1000] {
+            for before in [0, 5 << 20, POLICY.max_size_bytes / 10 * 8] {
+                let mut growth = Growth::new(MonoTime::ZERO);
+                while growth.next_look() < MonoTime::from_secs(quiet_secs) {
+                    let now = growth.next_look();
+                    growth.looked(before, now, &POLICY);
+                }
+                let burst_at = MonoTime::from_secs(quiet_secs);
+                growth.written(burst_at, &POLICY);
+                let size_at = |now: MonoTime| before + (now.since(burst_at).as_secs_f64() * 50e6) as u64;
+                let caught = loop {
+                    let now = growth.next_look();
+                    growth.looked(size_at(now), now, &POLICY);
+                    if growth.is_full(&POLICY) {
+                        break size_at(now);
+                    }
+                };
+                assert!(
+                    caught <= POLICY.max_size_bytes / 10 * 11,
+                    "{caught} after {quiet_secs} s from {before}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_line_in_a_while_costs_one_look_more() {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        let mut now = MonoTime::ZERO;
+        for _ in 0..20 {
+            now = growth.next_look();
+            growth.looked(100, now, &POLICY);
+        }
+        growth.written(now + Duration::from_secs(1), &POLICY);
+        let look = growth.next_look();
+        assert!(look.since(now) < Duration::from_millis(1_200), "{look:?}");
+        growth.written(now + Duration::from_secs(1), &POLICY);
+        assert_eq!(growth.next_look(), look, "further writes change nothing");
     }
 
     #[test]

@@ -64,16 +64,22 @@ impl Family {
             self.desc.name,
             self.desc.labels
         );
+        let key = key_of(labels);
         let mut series = lock(&self.series);
-        if let Some(found) =
-            series.iter_mut().find(|(key, _)| key.iter().map(String::as_str).eq(labels.iter().copied()))
-        {
-            change(found.1);
+        if let Some(found) = series.get_mut(&key) {
+            change(found);
         } else if series.len() < MAX_SERIES {
-            let key = labels.iter().map(|&label| label.to_owned()).collect();
             change(series.entry(key).or_default());
         }
     }
+
+    fn remove(&self, labels: &[&str]) {
+        lock(&self.series).remove(&key_of(labels));
+    }
+}
+
+fn key_of(labels: &[&str]) -> Vec<String> {
+    labels.iter().map(|&label| label.to_owned()).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,6 +99,11 @@ impl Counter {
     /// Adds `amount`, which must not be negative, to the series with these label values.
     pub fn add(&self, labels: &[&str], amount: f64) {
         self.0.update(labels, |series| series.value += amount.max(0.0));
+    }
+
+    /// Removes the series with these label values: what it counted is gone.
+    pub fn remove(&self, labels: &[&str]) {
+        self.0.remove(labels);
     }
 
     /// Sets the series to a total that is counted elsewhere (the kernel's CPU time of a process); never lets it fall.
@@ -127,6 +138,11 @@ impl Gauge {
 pub struct Histogram(Arc<Family>);
 
 impl Histogram {
+    /// Removes the series with these label values: what it measured is gone.
+    pub fn remove(&self, labels: &[&str]) {
+        self.0.remove(labels);
+    }
+
     /// Records one value in the series with these label values.
     pub fn observe(&self, labels: &[&str], value: f64) {
         let bounds = self.0.bounds;
@@ -216,6 +232,18 @@ ops_total{op=\"a\"} 1
 ops_total{op=\"q\\\"\\n\"} 2
 ";
         assert_eq!(registry.text(), want);
+    }
+
+    #[test]
+    fn a_removed_series_is_gone_and_begins_anew() {
+        let registry = Registry::new();
+        let ops = registry.counter(OPS);
+        ops.add(&["a"], 5.0);
+        ops.inc(&["b"]);
+        ops.remove(&["a"]);
+        assert!(!registry.text().contains("op=\"a\"") && registry.text().contains("ops_total{op=\"b\"} 1"));
+        ops.inc(&["a"]);
+        assert!(registry.text().contains("ops_total{op=\"a\"} 1"));
     }
 
     #[test]

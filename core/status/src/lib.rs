@@ -35,7 +35,7 @@ use core_types::view::Lifecycle;
 use core_types::{ContainerId, ObservedPod, PodGates, QosClass, RestartRules, WallTime};
 
 pub use core_types::runtime::RecursiveReadOnly;
-pub use explain::{Cause, ContainerRow, Explanation, LastError, State, explain};
+pub use explain::{Cause, ContainerRow, Explanation, LastError, ProbeWord, State, explain};
 pub use manager::{Answer, Job, Removal, StatusManager, Target, Work};
 pub use patch::{Containers, status_patch};
 

@@ -1,49 +1,69 @@
 //! Reads container log files: CRI format or Docker's JSON lines (CONTRACT 2.7).
 //!
-//! Reads the file a runtime writes and inotify events of its directory; writes nothing. A reader holds one file, one
-//! buffer and, while it follows, one watch; dropping it frees them. Only the current file is read, not rotated ones;
+//! Reads the file a runtime writes and inotify events of its directory; writes nothing. A reader holds one file and, while it
+//! has something to hand out, one buffer; dropping it frees them. Followers share one inotify instance ([`watch`]), of which
+//! a user may have few, and each waits without a thread, a buffer or a look at the file system. Only the current file is read, not rotated ones;
 //! when the runtime starts a new file, the old one is read to its end first. A follower that is behind goes on with the
 //! file after its own, as long as that is not compressed yet. Lines that cannot be understood are left out.
 
 mod line;
+mod source;
 mod successor;
 mod tail;
+mod watch;
 
-use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::StreamExt;
-use inotify::{EventMask, EventStream, Inotify, WatchMask};
 use ports::ContainerLogs;
 use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::line::{Format, Output};
+use self::source::Source;
+use self::watch::{Change, DirWatches, Watch};
 
-/// Bytes read at a time: a few hundred lines, so that a chunk is worth its write.
-const READ_BYTES: usize = 64 * 1024;
+/// Logs that are read at once: twice what 10250 takes connections, for a reader costs a file and a few hundred bytes.
+const MAX_READERS: usize = 2048;
 /// Longest line kept in memory; the rest of a longer one is left out. containerd cuts lines at 16 KiB unless told otherwise.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
-/// How long a follower waits for an event before it looks by itself: events may be lost, and a container that ended
-/// writes none. Upstream looks as often.
+/// How long a follower waits for an event before it asks whether its container still runs, for one that ended writes
+/// nothing. Upstream looks as often.
 const FORCED_CHECK: Duration = Duration::from_secs(1);
 
 /// How long a runtime may go on writing to the old file once it writes to the new one: what it has in its buffers.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Reader of log files on this host.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HostContainerLogs;
+#[derive(Debug)]
+pub struct HostContainerLogs {
+    watches: Option<Arc<DirWatches>>,
+    places: Arc<Semaphore>,
+}
+
+impl HostContainerLogs {
+    /// A reader without logs. Must be called inside a tokio runtime.
+    pub fn new() -> Self {
+        Self { watches: DirWatches::start(), places: Arc::new(Semaphore::new(MAX_READERS)) }
+    }
+}
+
+impl Default for HostContainerLogs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 #[async_trait]
 impl ContainerLogs for HostContainerLogs {
     async fn open(&self, request: LogRequest) -> Result<LogChunks, LogError> {
-        let reader = Reader::open(request).await?;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| LogError::TooMany { limit: MAX_READERS })?;
+        let reader = Reader::open(request, self.watches.clone(), place).await?;
         Ok(Box::pin(futures_util::stream::unfold(reader, |mut reader| async {
             reader.next().await.map(|chunk| (chunk, reader))
         })))
@@ -61,42 +81,40 @@ enum End {
 
 struct Reader {
     path: PathBuf,
-    file: File,
+    file: Source,
     buffer: BytesMut,
     skipping_long_line: bool,
     format: Option<Format>,
     output: Output,
     follow: LogFollow,
-    watch: Option<EventStream<[u8; 4096]>>,
+    watches: Option<Arc<DirWatches>>,
+    watch: Option<Watch>,
     next: Option<NextFile>,
     end: End,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The file after the one being read.
 struct NextFile {
-    file: File,
+    file: Source,
     /// The runtime writes to it, and had time to finish the old one.
     has_settled: bool,
 }
 
 impl Reader {
-    async fn open(request: LogRequest) -> Result<Self, LogError> {
+    async fn open(
+        request: LogRequest,
+        watches: Option<Arc<DirWatches>>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self, LogError> {
         let asked = request.path.clone();
         let path = tokio::fs::canonicalize(&asked)
             .await
             .map_err(|source| LogError::Resolve { path: asked, source })?;
-        let file = open_file(&path).await?;
-        let file = match request.tail_lines {
-            None => file,
-            Some(lines) => {
-                let std_file = file.into_std().await;
-                tokio::task::spawn_blocking(move || tail::seek_to_tail(std_file, lines))
-                    .await
-                    .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
-                    .map(File::from_std)
-                    .map_err(|source| LogError::Read { path: path.clone(), source })?
-            }
-        };
+        let mut file = open_file(&path).await?;
+        if let Some(lines) = request.tail_lines {
+            file.go_to_tail(lines).await.map_err(|source| LogError::Read { path: path.clone(), source })?;
+        }
         Ok(Self {
             path,
             file,
@@ -105,9 +123,11 @@ impl Reader {
             format: None,
             output: Output::new(&request),
             follow: request.follow,
+            watches,
             watch: None,
             next: None,
             end: End::Open,
+            _place: place,
         })
     }
 
@@ -133,9 +153,12 @@ impl Reader {
     }
 
     async fn read_or_wait(&mut self) -> Result<(), LogError> {
-        self.buffer.reserve(READ_BYTES);
-        let read = self.file.read_buf(&mut self.buffer).await.map_err(|source| self.read_error(source))?;
-        if read > 0 {
+        let read = self.file.read().await.map_err(|source| self.read_error(source))?;
+        if !read.is_empty() {
+            match self.buffer.is_empty() {
+                true => self.buffer = BytesMut::from(Bytes::from(read)),
+                false => self.buffer.extend_from_slice(&read),
+            }
             return Ok(());
         }
         match (&self.follow, &self.end) {
@@ -155,6 +178,7 @@ impl Reader {
     /// At the end of the file: waits for more, or goes on with a new file, or finds that the container has ended.
     async fn wait(&mut self) -> Result<(), LogError> {
         let LogFollow::WhileRunning(running) = &self.follow else { return Ok(()) };
+        let running = Arc::clone(running);
         let is_running = running();
         if let Some(next) = &mut self.next {
             let is_written = next.file.metadata().await.is_ok_and(|metadata| metadata.len() > 0);
@@ -167,30 +191,51 @@ impl Reader {
                 return Ok(());
             }
         }
-        let Some(watch) = &mut self.watch else {
-            self.watch = Some(self.start_watch()?);
+        if self.watch.is_none()
+            && let Some(watches) = &self.watches
+        {
+            let dir = self.path.parent().unwrap_or(Path::new("/"));
+            match watches.watch(dir) {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => {
+                    tracing::debug!(%error, dir = %dir.display(), "cannot watch a log: its follower looks once per second");
+                    self.watches = None;
+                }
+            }
             // What came between the last read and the watch is found by reading once more.
             return self.look_for_next().await;
-        };
+        }
         if !is_running {
             self.end = End::LastRead;
             return Ok(());
         }
-        match tokio::time::timeout(FORCED_CHECK, watch.next()).await {
-            Ok(Some(Ok(event))) => {
-                let own = event.name.as_ref() == self.path.file_name().map(OsString::from).as_ref();
-                if own && event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
-                    self.look_for_next().await?;
+        self.rest();
+        match &mut self.watch {
+            None => {
+                tokio::time::sleep(FORCED_CHECK).await;
+                self.look_for_next().await
+            }
+            Some(watch) => match await_change(watch, running.as_ref()).await {
+                Some(Change::Written) => Ok(()),
+                Some(Change::NewFile) => self.look_for_next().await,
+                Some(Change::Lost) => {
+                    self.watch = None;
+                    self.look_for_next().await
                 }
-                Ok(())
-            }
-            Ok(Some(Err(source))) => Err(self.read_error(source)),
-            Ok(None) => {
-                self.watch = None;
-                Ok(())
-            }
-            Err(_elapsed) => self.look_for_next().await,
+                None => {
+                    self.end = End::LastRead;
+                    self.look_for_next().await
+                }
+            },
         }
+    }
+
+    /// A reader that waits holds no memory for what it read.
+    fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        self.output.rest();
     }
 
     /// Finds the file after the one being read, once there is one.
@@ -231,16 +276,6 @@ impl Reader {
             return false;
         };
         (now.dev(), now.ino()) != (own.dev(), own.ino())
-    }
-
-    fn start_watch(&self) -> Result<EventStream<[u8; 4096]>, LogError> {
-        let start = || {
-            let inotify = Inotify::init()?;
-            let mask = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MODIFY | WatchMask::DELETE;
-            inotify.watches().add(self.path.parent().unwrap_or(Path::new("/")), mask)?;
-            inotify.into_event_stream([0; 4096])
-        };
-        start().map_err(|source| self.read_error(source))
     }
 
     fn read_error(&self, source: std::io::Error) -> LogError {
@@ -290,8 +325,19 @@ impl Reader {
     }
 }
 
-async fn open_file(path: &Path) -> Result<File, LogError> {
-    File::open(path).await.map_err(|source| LogError::Open { path: path.to_owned(), source })
+/// Waits until something changes in the directory of the log; `None` when the container ends before that.
+async fn await_change(watch: &mut Watch, running: &(dyn Fn() -> bool + Send + Sync)) -> Option<Change> {
+    loop {
+        match tokio::time::timeout(FORCED_CHECK, watch.next()).await {
+            Ok(change) => return Some(change),
+            Err(_elapsed) if running() => {}
+            Err(_elapsed) => return None,
+        }
+    }
+}
+
+async fn open_file(path: &Path) -> Result<Source, LogError> {
+    Source::open(path).await.map_err(|source| LogError::Open { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! Every call runs on the bounded pool with a deadline. Looks at sizes and the short operations have a pool of their own, so
 //! that none of them waits behind a compression.
 
+mod writes;
+
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use ports::log_files::LogSizes;
 use ports::{ContainerLogFiles, FileError};
 use rustix::fs::{FileType, Mode, OFlags};
 
+use self::writes::Writes;
 use crate::beneath::{Dir, component};
 use crate::blocking::{Blocking, FILE_DEADLINE};
 use crate::error::{AtPath, no_result, refused};
@@ -28,6 +31,7 @@ const COMPRESS_DEADLINE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct HostContainerLogFiles {
     root: Arc<Root>,
+    writes: Option<Arc<Writes>>,
     short: Blocking,
     compressions: Blocking,
 }
@@ -37,10 +41,11 @@ pub struct HostContainerLogFiles {
 struct Root(PathBuf);
 
 impl HostContainerLogFiles {
-    /// The logs below this directory, which may not be there yet.
+    /// The logs below this directory, which may not be there yet. Must be called inside a tokio runtime.
     pub fn new(pod_logs_dir: &Path) -> Self {
         Self {
             root: Arc::new(Root(pod_logs_dir.to_path_buf())),
+            writes: Writes::start(),
             short: Blocking::new(FILE_DEADLINE),
             compressions: Blocking::new(COMPRESS_DEADLINE),
         }
@@ -72,7 +77,8 @@ impl Root {
             .ok_or_else(|| refused(log, format!("it is not below {}", self.0.display())))
     }
 
-    fn size(&self, log: &Path) -> Result<Option<u64>, FileError> {
+    /// The size of a log, and from before that a watch on its next write.
+    fn size(&self, log: &Path, writes: Option<&Writes>) -> Result<Option<u64>, FileError> {
         let relative = self.relative(log)?;
         let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
             return Err(refused(log, "it names no file"));
@@ -80,7 +86,12 @@ impl Root {
         let Some(dir) = Dir::open(&self.0)?.find(parent)? else { return Ok(None) };
         let Some(stat) = dir.stat_entry(name)? else { return Ok(None) };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
+            FileType::RegularFile => {
+                let Some(writes) = writes else { return Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))) };
+                let Some(file) = dir.open_file(name, OFlags::PATH, 0)? else { return Ok(None) };
+                writes.arm(&file, log);
+                Ok(Some(file.metadata().at("stat", log)?.len()))
+            }
             _ => Err(refused(log, "it is not a regular file; it is not rotated")),
         }
     }
@@ -89,10 +100,17 @@ impl Root {
 #[async_trait]
 impl ContainerLogFiles for HostContainerLogFiles {
     async fn sizes(&self, logs: &[String]) -> Result<LogSizes, FileError> {
-        let (root, asked) = (Arc::clone(&self.root), logs.to_vec());
-        let work = move || asked.iter().map(|log| root.size(Path::new(log))).collect();
+        let (root, writes, asked) = (Arc::clone(&self.root), self.writes.clone(), logs.to_vec());
+        let work = move || asked.iter().map(|log| root.size(Path::new(log), writes.as_deref())).collect();
         let result = self.short.run("sizes", work).await;
         result.map_err(|error| no_result(error, "read sizes of logs below", self.root.0.clone()))
+    }
+
+    async fn written(&self) -> Vec<String> {
+        match &self.writes {
+            Some(writes) => writes.next().await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn list(&self, log: &str) -> Result<Vec<String>, FileError> {

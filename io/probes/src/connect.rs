@@ -1,7 +1,6 @@
 //! One connection: plain or TLS without verification.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,9 +13,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A closed connection is forgotten by the kernel after this time instead of a minute in TIME_WAIT, as upstream's.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// A stream to a server.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -26,22 +22,18 @@ pub(crate) fn address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// A TCP connection. Closing one that lingers may block for as long, so its last handle is closed by the blocking pool.
+/// A TCP connection that leaves nothing behind: it ends with a FIN, which the server reads as a clean end, and with a reset
+/// right after it, so that the kernel keeps no TIME_WAIT for a minute. Upstream lingers for a second for the same end, which
+/// blocks the one who closes and, as measured on Linux 6.18, leaves the TIME_WAIT where the server closes second.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// After the stream, so that it is dropped after it.
-    _last_handle: LastHandle,
 }
 
-struct LastHandle(Option<OwnedFd>);
-
-impl Drop for LastHandle {
+impl Drop for Connection {
     fn drop(&mut self) {
-        let last_handle = self.0.take();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Detached: there is nothing to wait for, and it ends within the linger time.
-            runtime.spawn_blocking(move || drop(last_handle));
-        }
+        // A connection that is broken already has nothing to leave behind.
+        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
+        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
     }
 }
 
@@ -79,9 +71,7 @@ pub(crate) async fn tcp(host: &str, port: u16) -> Result<Connection, String> {
         format!("dial tcp {}: {text}", address(host, port))
     };
     let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
-    rustix::net::sockopt::set_socket_linger(&stream, Some(LINGER)).map_err(|error| failed(error.into()))?;
-    let last_handle = stream.as_fd().try_clone_to_owned().map_err(failed)?;
-    Ok(Connection { stream, _last_handle: LastHandle(Some(last_handle)) })
+    Ok(Connection { stream })
 }
 
 /// Connects with TLS.

@@ -155,6 +155,64 @@ async fn a_connection_is_success_and_a_refused_one_failure() {
     assert_eq!(ask(&get(port, "/", &[])).await, ProbeAnswer::Failure(text));
 }
 
+/// Connections of this port that the kernel still remembers as closed by this end.
+fn time_waits(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let remote = format!(":{port:04X}");
+    let is_own = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().is_some_and(|field| field.ends_with(&remote)) && fields.next() == Some("06")
+    };
+    table.lines().filter(is_own).count()
+}
+
+#[tokio::test]
+async fn closed_probes_leave_nothing_in_the_kernel_and_the_server_reads_a_clean_end() {
+    const PROBES: usize = 200;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let server = tokio::spawn(async move {
+        for _ in 0..PROBES {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut read = Vec::new();
+            assert_eq!(stream.read_to_end(&mut read).await.expect("a clean end"), 0);
+        }
+    });
+    let tcp = ProbeRequest::Tcp { host: "127.0.0.1".to_owned(), port };
+    for _ in 0..PROBES {
+        assert_eq!(ask(&tcp).await, ProbeAnswer::Success(String::new()));
+    }
+    server.await.expect("every connection ended well");
+    assert_eq!(time_waits(port), 0);
+
+    // Also when this end closes first, because it has read enough.
+    let port = endless_server().await;
+    for _ in 0..20 {
+        assert!(matches!(ask(&get(port, "/", &[])).await, ProbeAnswer::Success(_)));
+    }
+    assert_eq!(time_waits(port), 0);
+}
+
+/// A server whose answers have no end.
+async fn endless_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            tokio::spawn(async move {
+                read_head(&mut stream).await;
+                let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                let mut sent = stream.write_all(head).await;
+                while sent.is_ok() {
+                    sent = stream.write_all(&[b'x'; 4096]).await;
+                }
+            });
+        }
+    });
+    port
+}
+
 #[tokio::test]
 async fn certificates_are_not_verified() {
     let made = rcgen::generate_simple_self_signed(vec!["else.example".to_owned()]).expect("a certificate");

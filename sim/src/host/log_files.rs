@@ -20,6 +20,9 @@ const BYTES_PER_SEC: u64 = 2 << 20;
 /// How much a container writes: seven times the default cap.
 const BYTES: u64 = 70 << 20;
 
+/// How long a write may go unnoticed.
+const NOTICE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Log files of the simulated node.
 #[derive(Debug)]
 pub struct FakeLogFiles {
@@ -31,6 +34,8 @@ pub struct FakeLogFiles {
 struct Logs {
     /// Sizes by path.
     files: BTreeMap<String, u64>,
+    /// Sizes at the last look, of logs that were not written since.
+    armed: BTreeMap<String, u64>,
     /// By path of the log.
     writers: BTreeMap<String, Writer>,
 }
@@ -99,7 +104,7 @@ impl FakeLogFiles {
     fn written(&self) -> MutexGuard<'_, Logs> {
         let now = self.clock.now();
         let mut logs = lock(&self.logs);
-        let Logs { files, writers } = &mut *logs;
+        let Logs { files, writers, .. } = &mut *logs;
         for writer in writers.values_mut() {
             let secs = now.since(writer.wrote_at).as_secs_f64();
             let bytes = ((secs * BYTES_PER_SEC as f64) as u64).min(writer.left);
@@ -135,8 +140,32 @@ fn beside(log: &str, name: &str) -> Result<String, FileError> {
 #[async_trait]
 impl ContainerLogFiles for FakeLogFiles {
     async fn sizes(&self, logs: &[String]) -> Result<LogSizes, FileError> {
-        let written = self.written();
+        let mut written = self.written();
+        for log in logs {
+            if let Some(size) = written.files.get(log).copied() {
+                written.armed.insert(log.clone(), size);
+            }
+        }
         Ok(logs.iter().map(|log| dir_of(log).map(|_| written.files.get(log).copied())).collect())
+    }
+
+    async fn written(&self) -> Vec<String> {
+        loop {
+            let found = {
+                let mut logs = self.written();
+                let Logs { files, armed, .. } = &mut *logs;
+                let is_written =
+                    |(log, seen): (&String, &u64)| files.get(log).is_some_and(|size| size != seen);
+                let found: Vec<String> =
+                    armed.iter().filter(|one| is_written(*one)).map(|(log, _)| log.clone()).collect();
+                found.iter().for_each(|log| drop(armed.remove(log)));
+                found
+            };
+            if !found.is_empty() {
+                return found;
+            }
+            tokio::time::sleep(NOTICE).await;
+        }
     }
 
     async fn list(&self, log: &str) -> Result<Vec<String>, FileError> {

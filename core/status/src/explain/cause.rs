@@ -1,8 +1,8 @@
-//! The causes of a pod's state, their words, and what a person can do about each.
+//! The causes of a pod's state, and their words.
 
 use std::fmt;
 
-use core_types::{PodKey, PodUid};
+use core_types::PodUid;
 use serde::{Deserialize, Serialize};
 
 use super::text::Span;
@@ -71,6 +71,14 @@ pub enum Cause {
         restarts: i32,
         /// Until its next start, when that is known.
         next_start_in_secs: Option<u64>,
+        /// `liveness` or `startup` when the agent stopped it because that probe failed; empty when it ended by itself.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        stopped_for: String,
+    },
+    /// One container's end starts all of them anew.
+    RestartingAll {
+        /// The container.
+        container: String,
     },
     /// The pod's specification cannot be turned into a container.
     ConfigError {
@@ -103,6 +111,17 @@ pub enum Cause {
         done: usize,
         /// How many there are.
         of: usize,
+    },
+    /// A container runs, and a probe of it fails.
+    ProbeFails {
+        /// Container.
+        container: String,
+        /// Which probe.
+        probe: ProbeWord,
+        /// What came of it, in the probe's words.
+        said: String,
+        /// How often it was told to fail.
+        times: u32,
     },
     /// Containers run and are not ready.
     NotReady {
@@ -142,6 +161,37 @@ pub enum Cause {
     Unwanted,
 }
 
+/// A kind of probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProbeWord {
+    /// Decides about traffic.
+    Readiness,
+    /// Decides about restarts.
+    Liveness,
+    /// The others wait for it.
+    Startup,
+}
+
+impl ProbeWord {
+    /// The kind that an event's text begins with, and the rest of the text.
+    pub(super) fn split(text: &str) -> Option<(Self, &str)> {
+        [(Self::Readiness, "Readiness"), (Self::Liveness, "Liveness"), (Self::Startup, "Startup")]
+            .into_iter()
+            .find_map(|(word, name)| Some((word, text.strip_prefix(name)?.strip_prefix(" probe ")?)))
+    }
+}
+
+impl fmt::Display for ProbeWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Readiness => "readiness",
+            Self::Liveness => "liveness",
+            Self::Startup => "startup",
+        })
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,8 +212,22 @@ impl fmt::Display for Cause {
             Self::ImageUnavailable { image, container, reason, message } => {
                 write!(f, "image {image}{} cannot be had ({reason}): {}", Of(container), Words(message))
             }
-            Self::CrashLoop { container, exit_code, reason, message, restarts, next_start_in_secs } => {
-                write!(f, "container {container} {}", End(*exit_code, reason))?;
+            Self::CrashLoop {
+                container,
+                exit_code,
+                reason,
+                message,
+                restarts,
+                next_start_in_secs,
+                stopped_for,
+            } => {
+                match stopped_for.as_str() {
+                    "" => write!(f, "container {container} {}", End(*exit_code, reason))?,
+                    probe => write!(
+                        f,
+                        "container {container} was stopped because its {probe} probe failed (exit code {exit_code})"
+                    )?,
+                }
                 match restarts {
                     0 => {}
                     1 => f.write_str(" and was restarted once")?,
@@ -185,6 +249,20 @@ impl fmt::Display for Cause {
             Self::PodProblem { reason, message } => write!(f, "{} ({reason})", Words(message)),
             Self::Initializing { container, done, of } => {
                 write!(f, "init container {container} runs; {done} of {of} are done")
+            }
+            Self::RestartingAll { container } => {
+                write!(
+                    f,
+                    "container {container} is restarted with all others, as a restart rule of the pod demands"
+                )
+            }
+            Self::ProbeFails { container, probe, said, times } => {
+                write!(f, "the {probe} probe of container {container} fails")?;
+                match times {
+                    0 | 1 => {}
+                    times => write!(f, " ({times} times)")?,
+                }
+                write!(f, ": {}", Words(said))
             }
             Self::NotReady { containers } => {
                 write!(f, "not ready: {}", containers.join(", "))
@@ -212,60 +290,6 @@ impl fmt::Display for Cause {
     }
 }
 
-impl Cause {
-    /// What a person can do; empty when there is nothing to do but wait, or nothing at all.
-    pub fn hint(&self, pod: &PodKey) -> String {
-        let logs = |container: &str| format!("podwright logs {pod} -c {container}");
-        match self {
-            Self::RuntimeDown { .. } => {
-                "Start the container runtime, or correct --container-runtime-endpoint. The agent goes on by itself."
-                    .to_owned()
-            }
-            Self::NetworkNotReady { .. } => {
-                "Install a CNI configuration (usually in /etc/cni/net.d), or set hostNetwork in the pod.".to_owned()
-            }
-            Self::ImageUnavailable { reason, .. } => match reason.as_str() {
-                "ErrImageNeverPull" => {
-                    "Put the image on this node, or set imagePullPolicy to IfNotPresent.".to_owned()
-                }
-                "InvalidImageName" => "Correct the image name in the pod.".to_owned(),
-                _ => "Check the image's name and tag, the network, and the registry's credentials.".to_owned(),
-            },
-            Self::CrashLoop { reason, container, .. } | Self::Failed { reason, container, .. }
-                if reason == "OOMKilled" =>
-            {
-                format!("Raise the memory limit of container {container}, or make it need less.")
-            }
-            Self::CrashLoop { container, .. } => {
-                format!("Read what it said last: {} --previous", logs(container))
-            }
-            Self::Failed { container, .. } if !container.is_empty() => {
-                format!("Read what it said last: {}", logs(container))
-            }
-            Self::Initializing { container, .. } => format!("If it takes long, read its log: {}", logs(container)),
-            Self::ConfigError { .. } => "Correct the pod's specification; a changed manifest is read at once.".to_owned(),
-            Self::StartError { container, .. } => {
-                format!("Check the command, the mounts and the security context of container {container}.")
-            }
-            Self::NotReady { containers } => containers.first().map_or_else(String::new, |container| {
-                format!("Check the container's readiness or startup probe, and its log: {}", logs(container))
-            }),
-            Self::SameName { .. }
-            | Self::NotStartedYet
-            | Self::Busy { .. }
-            | Self::PullingImage { .. }
-            | Self::PodProblem { .. }
-            | Self::Ready
-            | Self::Completed
-            | Self::Failed { .. }
-            | Self::Refused { .. }
-            | Self::Terminating { .. }
-            | Self::Stopped
-            | Self::Unwanted => String::new(),
-        }
-    }
-}
-
 fn last_words(f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
     let message = message.trim();
     if message.is_empty() { Ok(()) } else { write!(f, "; its last words: {message}") }
@@ -289,6 +313,10 @@ impl fmt::Display for End<'_> {
             (code, "OOMKilled") => {
                 write!(f, "was killed because it used more memory than its limit (exit code {code})")
             }
+            (code, "ContainerStatusUnknown") => {
+                write!(f, "is gone, and the runtime does not know how it ended (taken as exit code {code})")
+            }
+            (code, "ContainerCannotRun" | "StartError") => write!(f, "could not be run (exit code {code})"),
             (code, "") => write!(f, "ended with exit code {code}"),
             (code, reason) => write!(f, "ended with exit code {code} ({reason})"),
         }

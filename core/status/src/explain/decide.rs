@@ -1,10 +1,13 @@
 //! Which cause explains a pod's state best.
 
+use std::sync::Arc;
+
 use core_runtime::restart::restarts_after;
 use core_types::api::{ContainerStateTerminated, ContainerStatus, Time};
 use core_types::view::{Lifecycle, NodeView, PodView};
-use core_types::{ContainerKind, PodExt, RestartRules, WallTime};
+use core_types::{ContainerKind, EventRecord, PodExt, RestartRules, WallTime};
 
+use super::cause::ProbeWord;
 use super::{Cause, State};
 use crate::containers::{ended, last_end, running, waiting};
 
@@ -34,7 +37,10 @@ pub(super) fn decide(view: &PodView, node: &NodeView, now: WallTime) -> Decision
 fn over(view: &PodView, now: WallTime) -> Option<Decision> {
     match view.status.phase.as_deref() {
         Some("Succeeded") => return Some(because(State::Completed, Cause::Completed, last_finish(view))),
-        Some("Failed") => return Some(because(State::Failed, failure(view), last_finish(view))),
+        Some("Failed") => {
+            let since = last_finish(view).or_else(|| ready_changed(view)).or_else(|| start_time(view));
+            return Some(because(State::Failed, failure(view), since));
+        }
         _ => {}
     }
     if view.source.is_none() {
@@ -75,6 +81,12 @@ fn failure(view: &PodView) -> Cause {
             message: String::new(),
         },
     }
+}
+
+/// When the pod became ready or stopped to be.
+fn ready_changed(view: &PodView) -> Option<WallTime> {
+    let condition = view.status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready")?;
+    api(&condition.last_transition_time)
 }
 
 fn ready(view: &PodView) -> Option<Decision> {
@@ -159,6 +171,7 @@ fn stuck_container(view: &PodView, now: WallTime) -> Option<Decision> {
             | "SignatureValidationFailed" => {
                 Cause::ImageUnavailable { image: status.image.clone(), container, reason, message }
             }
+            "RestartingAllContainers" => Cause::RestartingAll { container },
             "CreateContainerConfigError" => Cause::ConfigError { container, message },
             "CreateContainerError"
             | "RunContainerError"
@@ -169,6 +182,39 @@ fn stuck_container(view: &PodView, now: WallTime) -> Option<Decision> {
         };
         let since = since.or_else(|| last_end(status)?.finished_at.as_ref().map(WallTime::from_api));
         Some(because(state, cause, since))
+    })
+}
+
+/// The probe for which the agent stopped this instance of a container.
+fn stopped_for(view: &PodView, status: &ContainerStatus, end: &ContainerStateTerminated) -> Option<String> {
+    let (began, ended) = (api(&end.started_at)?, api(&end.finished_at)?);
+    let is_of_instance = |event: &&Arc<EventRecord>| {
+        let seen_secs = event.last_seen.unix_secs();
+        event.object.container() == status.name
+            && event.reason == "Killing"
+            && (began.unix_secs()..=ended.unix_secs()).contains(&seen_secs)
+    };
+    let killing = view.events.iter().rev().find(is_of_instance)?;
+    let probe = ["liveness", "startup"].into_iter().find(|probe| {
+        let words = format!("failed {probe} probe");
+        killing.message.contains(&words)
+    });
+    probe.map(str::to_owned)
+}
+
+/// The probe that was told to fail last, when that was in the life of a container that runs and is not ready.
+fn failing_probe(view: &PodView, unready: &[&ContainerStatus]) -> Option<Decision> {
+    unready.iter().find_map(|status| {
+        let began = api(&running(status)?.started_at)?;
+        let is_of_instance = |event: &&Arc<EventRecord>| {
+            event.object.container() == status.name && event.reason == "Unhealthy" && event.last_seen >= began
+        };
+        let event = view.events.iter().rev().find(is_of_instance)?;
+        let text = event.message.trim_start_matches("(combined from similar events): ");
+        let (probe, rest) = ProbeWord::split(text)?;
+        let said = rest.trim_start_matches("failed: ").to_owned();
+        let cause = Cause::ProbeFails { container: status.name.clone(), probe, said, times: event.count };
+        Some(because(State::NotReady, cause, Some(event.first_seen.max(began))))
     })
 }
 
@@ -189,6 +235,7 @@ fn crash_loop(
     now: WallTime,
 ) -> Cause {
     Cause::CrashLoop {
+        stopped_for: stopped_for(view, status, end).unwrap_or_default(),
         container: status.name.clone(),
         exit_code: end.exit_code,
         reason: end.reason.clone().unwrap_or_default(),
@@ -225,6 +272,9 @@ fn on_the_way(view: &PodView) -> Option<Decision> {
     let any_running = all_statuses(view).any(|status| running(status).is_some());
     let unready: Vec<&ContainerStatus> =
         all_statuses(view).filter(|status| !status.ready && !init.contains(&status.name.as_str())).collect();
+    if let Some(failing) = failing_probe(view, &unready) {
+        return Some(failing);
+    }
     if any_running && !unready.is_empty() {
         let since = unready.iter().find_map(|status| running(status).and_then(|r| api(&r.started_at)));
         let containers = unready.iter().map(|status| status.name.clone()).collect();

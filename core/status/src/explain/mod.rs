@@ -3,6 +3,7 @@
 //! Reads what the agent published and nothing else. One cause is chosen: the one that a person would name, because the
 //! others follow from it. The rest stands in the container rows and the last error.
 
+mod advice;
 mod cause;
 mod decide;
 mod resize;
@@ -12,7 +13,7 @@ use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{ContainerKind, EventType, PodExt, PodKey, PodUid, WallTime};
 use serde::{Deserialize, Serialize};
 
-pub use cause::Cause;
+pub use cause::{Cause, ProbeWord};
 
 /// The state of a pod in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,9 @@ pub struct Explanation {
     pub resize: String,
     /// When the agent tries next by itself.
     pub next_retry: Option<WallTime>,
+    /// What happens next without anybody's doing; empty when nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub next: String,
     /// What a person can do; empty when there is nothing to do.
     pub hint: String,
     /// The time of this explanation.
@@ -104,17 +108,20 @@ pub fn explain(view: &PodView, node: &NodeView, now: WallTime) -> Explanation {
     let decision = decide::decide(view, node, now);
     let key = view.pod.key();
     let is_settled = matches!(decision.state, State::Ready | State::Completed | State::Stopped);
+    let next_retry = view.next_retry.filter(|_| !is_settled && view.lifecycle < Lifecycle::Terminated);
+    let advice = advice::advice(&decision.cause, &key, next_retry.map(|at| at.since(now).as_secs()));
     Explanation {
         uid: view.pod.uid(),
         state: decision.state,
         cause_text: decision.cause.to_string(),
-        hint: decision.cause.hint(&key),
+        next: advice.next,
+        hint: advice.to_do,
         cause: decision.cause,
         since: decision.since,
         containers: rows(view),
         last_error: open_problem(view).or_else(|| newest_warning(view).filter(|_| !is_settled)),
         resize: resize::words(&view.status),
-        next_retry: view.next_retry.filter(|_| !is_settled && view.lifecycle < Lifecycle::Terminated),
+        next_retry,
         key,
         now,
     }

@@ -61,6 +61,9 @@ impl fmt::Display for Explanation {
                 if left == 0 { "now".to_owned() } else { format!("in {} ({})", Span(left), Clock(at)) };
             line(f, "Next retry", &text)?;
         }
+        if !self.next.is_empty() {
+            line(f, "Next", &self.next)?;
+        }
         if !self.hint.is_empty() {
             line(f, "To do", &self.hint)?;
         }

@@ -219,6 +219,7 @@ Cause:      container main ended with exit code 1 (Error) and was restarted 3 ti
 Since:      1970-01-01T00:16:40Z (0 s ago)
 Last error: BackOff [main]: Back-off restarting failed container main (10 s ago)
 Next retry: in 28 s (1970-01-01T00:17:08Z)
+Next:       It is started again in 28 s. Each failure makes the next wait longer.
 To do:      Read what it said last: podwright logs ns/web -c main --previous
 
 CONTAINER  KIND     READY  RESTARTS  SINCE  STATE

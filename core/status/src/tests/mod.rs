@@ -7,6 +7,7 @@ mod manager;
 mod phase;
 mod properties;
 mod resources;
+mod why;
 
 use std::collections::BTreeMap;
 

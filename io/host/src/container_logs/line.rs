@@ -134,6 +134,13 @@ impl Output {
         (!self.chunk.is_empty()).then(|| self.chunk.split().freeze())
     }
 
+    /// Frees the memory of chunks that were taken.
+    pub(super) fn rest(&mut self) {
+        if self.chunk.is_empty() {
+            self.chunk = BytesMut::new();
+        }
+    }
+
     /// Adds one line as it stands in the file.
     pub(super) fn add(&mut self, format: Format, line: &[u8]) {
         let Some(message) = format.parse(line) else { return };

@@ -1,18 +1,15 @@
 //! Finds where the last lines of a file begin, reading backwards in blocks.
 
 use std::fs::File;
-use std::io::{Result, Seek, SeekFrom};
+use std::io::Result;
 use std::os::unix::fs::FileExt;
 
 /// Bytes read at a time, from the end.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Places the file at the beginning of its last `lines` lines. A last line without an end counts as one.
-pub(super) fn seek_to_tail(mut file: File, lines: u64) -> Result<File> {
-    let end = file.seek(SeekFrom::End(0))?;
-    let start = tail_start(&file, end, lines)?;
-    file.seek(SeekFrom::Start(start))?;
-    Ok(file)
+/// Where the last `lines` lines of the file begin. A last line without an end counts as one.
+pub(super) fn start(file: &File, lines: u64) -> Result<u64> {
+    tail_start(file, file.metadata()?.len(), lines)
 }
 
 fn tail_start(file: &File, end: u64, lines: u64) -> Result<u64> {

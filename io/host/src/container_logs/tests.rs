@@ -32,7 +32,7 @@ fn request(path: &Path) -> LogRequest {
 }
 
 async fn read(request: LogRequest) -> String {
-    let mut chunks = HostContainerLogs.open(request).await.expect("opens");
+    let mut chunks = HostContainerLogs::new().open(request).await.expect("opens");
     let mut text = Vec::new();
     while let Some(chunk) = chunks.next().await {
         text.extend_from_slice(&chunk.expect("reads"));
@@ -95,10 +95,10 @@ async fn docker_json_lines_are_read() {
 async fn a_file_of_another_format_and_a_missing_file_are_errors() {
     let dir = tempfile::tempdir().expect("directory");
     let file = dir.path().join("0.log");
-    let missing = HostContainerLogs.open(request(&file)).await;
+    let missing = HostContainerLogs::new().open(request(&file)).await;
     assert!(matches!(missing, Err(LogError::Resolve { .. })));
     fs::write(&file, "not a log\n").expect("write");
-    let mut chunks = HostContainerLogs.open(request(&file)).await.expect("opens");
+    let mut chunks = HostContainerLogs::new().open(request(&file)).await.expect("opens");
     assert!(matches!(chunks.next().await, Some(Err(LogError::Format { .. }))));
     assert!(chunks.next().await.is_none());
 }
@@ -123,7 +123,8 @@ async fn following_reads_on_through_rotation_and_ends_with_the_container() {
     let running = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&running);
     let follow = LogFollow::WhileRunning(Arc::new(move || seen.load(Ordering::SeqCst)));
-    let mut chunks = HostContainerLogs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+    let mut chunks =
+        HostContainerLogs::new().open(LogRequest { follow, ..request(&path) }).await.expect("opens");
     let mut next = async || {
         String::from_utf8(chunks.next().await.expect("more").expect("reads").to_vec()).expect("text")
     };
@@ -155,7 +156,8 @@ async fn a_follower_that_is_behind_reads_the_files_moved_aside_in_order() {
     let path = dir.path().join("0.log");
     fs::write(&path, "2026-01-01T00:00:01Z stdout F one\n").expect("write");
     let follow = LogFollow::WhileRunning(Arc::new(|| true));
-    let mut chunks = HostContainerLogs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+    let mut chunks =
+        HostContainerLogs::new().open(LogRequest { follow, ..request(&path) }).await.expect("opens");
     for (number, word) in [(1, "two"), (2, "three"), (3, "four")] {
         fs::rename(&path, dir.path().join(format!("0.log.20260101-00000{number}"))).expect("rename");
         fs::write(&path, format!("2026-01-01T00:00:02Z stdout F {word}\n")).expect("write");
@@ -177,7 +179,8 @@ async fn what_the_runtime_still_writes_to_the_old_file_comes_before_the_new_one(
     let mut old = fs::File::create(&path).expect("create");
     writeln!(old, "2026-01-01T00:00:01Z stdout F one").expect("write");
     let follow = LogFollow::WhileRunning(Arc::new(|| true));
-    let mut chunks = HostContainerLogs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+    let mut chunks =
+        HostContainerLogs::new().open(LogRequest { follow, ..request(&path) }).await.expect("opens");
     assert_eq!(chunks.next().await.expect("more").expect("reads"), "one\n");
     fs::rename(&path, dir.path().join("0.log.20260101-000001")).expect("rename");
     let mut new = fs::File::create(&path).expect("create");
@@ -187,4 +190,69 @@ async fn what_the_runtime_still_writes_to_the_old_file_comes_before_the_new_one(
     assert_eq!(chunks.next().await.expect("more").expect("reads"), "two\n");
     writeln!(new, "2026-01-01T00:00:03Z stdout F three").expect("write");
     assert_eq!(chunks.next().await.expect("more").expect("reads"), "three\n");
+}
+
+/// Memory that this process uses, in KiB.
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// inotify instances that this process has.
+fn inotify_instances() -> usize {
+    let links = fs::read_dir("/proc/self/fd").expect("files").flatten();
+    links
+        .filter(|link| fs::read_link(link.path()).is_ok_and(|to| to.to_string_lossy().contains("inotify")))
+        .count()
+}
+
+#[tokio::test]
+async fn a_thousand_followers_need_one_inotify_instance_and_little_memory() {
+    const FOLLOWERS: usize = 1000;
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("0.log");
+    let line = |number: usize| format!("2026-01-01T00:00:01Z stdout F {number} {}\n", "x".repeat(1000));
+    fs::write(&path, (0..100).map(line).collect::<String>()).expect("write");
+    let (logs, running) = (HostContainerLogs::new(), Arc::new(AtomicBool::new(true)));
+    let (instances, before_kib) = (inotify_instances(), resident_kib());
+    let mut followers = Vec::new();
+    for _ in 0..FOLLOWERS {
+        let running = Arc::clone(&running);
+        let follow = LogFollow::WhileRunning(Arc::new(move || running.load(Ordering::Relaxed)));
+        let mut chunks = logs.open(LogRequest { follow, ..request(&path) }).await.expect("opens");
+        followers.push(tokio::spawn(async move {
+            let mut bytes = 0;
+            while let Some(chunk) = chunks.next().await {
+                bytes += chunk.expect("reads").len();
+            }
+            bytes
+        }));
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let grown_kib = resident_kib().saturating_sub(before_kib);
+    println!("{FOLLOWERS} followers at rest need {grown_kib} KiB");
+    assert!(grown_kib < 60 * 1024, "{grown_kib} KiB");
+    // Other tests of this process have some, too.
+    assert!(inotify_instances() < instances + FOLLOWERS / 10, "followers share one");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).expect("open");
+    file.write_all(line(100).as_bytes()).expect("write");
+    running.store(false, Ordering::Relaxed);
+    let whole: usize = (0..=100).map(|number| format!("{number} {}\n", "x".repeat(1000)).len()).sum();
+    for follower in followers {
+        assert_eq!(follower.await.expect("ends with the container"), whole);
+    }
+}
+
+#[tokio::test]
+async fn there_is_a_bound_for_readers() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("0.log");
+    fs::write(&path, LOG).expect("write");
+    let logs = HostContainerLogs { watches: None, places: Arc::new(Semaphore::new(1)) };
+    let first = logs.open(request(&path)).await.expect("opens");
+    let refused = logs.open(request(&path)).await;
+    assert!(matches!(refused, Err(LogError::TooMany { .. })));
+    drop(first);
+    logs.open(request(&path)).await.expect("a place is free again");
 }
