@@ -133,3 +133,27 @@ fn a_fast_writer_loses_neither_order_nor_lines() {
     assert!(most <= 6, "{most} files");
     assert_continuous(&lines(&dir), LINES);
 }
+
+#[test]
+fn a_log_that_rests_and_then_bursts_is_caught_near_its_cap() {
+    let mut node = Node::prepared();
+    node.agent.config["containerLogMaxSize"] = json!("10Mi");
+    // No look by time alone would come soon enough.
+    node.agent.config["containerLogMonitorInterval"] = json!("60s");
+    node.start();
+    let program = "BEGIN { for (i = 1; i <= 1500000; i++) print \"line\", i, \"of a burst that comes after a long rest\" }";
+    let script = format!(
+        "echo quiet; until test -e /tmp/go; do sleep 0.1; done; awk '{program}'; echo done; {}",
+        manifest::IDLE
+    );
+    node.put(&manifest::script("bursting", &script));
+    let pod = node.ready("bursting");
+    let dir = node.log_dir(&pod).join("main");
+    // Looks come at ever longer times: after this rest the next one is far away.
+    lab::wait::let_pass(Duration::from_secs(15));
+    node.cri.sh("bursting", "main", "touch /tmp/go");
+    let (largest, _) =
+        watch(&dir, || fs::read_to_string(dir.join("0.log")).is_ok_and(|log| log.ends_with(" done\n")));
+    report_overshoot(largest, 10 * MIB);
+    assert!(sizes(&dir).len() > 2, "it was rotated on the way: {:?}", sizes(&dir));
+}

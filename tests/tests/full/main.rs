@@ -11,6 +11,7 @@ mod faults;
 mod features;
 mod hooks;
 mod identity;
+mod hostile;
 mod images;
 mod lifecycle;
 mod log_rotation;

@@ -72,3 +72,91 @@ fn a_failed_liveness_probe_restarts_and_a_startup_probe_holds_it_back() {
     let slow = node.ready("slow");
     assert_eq!((&status::only(&slow)["started"], status::restarts(&slow)), (&json!(true), 0));
 }
+
+/// Keeps a processor busy until it is dropped.
+struct Busy(std::process::Child);
+
+impl Busy {
+    fn new() -> Self {
+        let spin = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        Self(spin.unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs so far by result, of all probes.
+fn runs(node: &Node) -> std::collections::BTreeMap<String, u64> {
+    let text = node.agent.read_only("/metrics/probes").unwrap().body;
+    let mut runs = std::collections::BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("prober_probe_total{")) {
+        let result = line.split("result=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap();
+        *runs.entry(result.to_owned()).or_default() += count;
+    }
+    runs
+}
+
+/// How many pods, and for how many seconds: few and short, or as `PODWRIGHT_PROBES_UNDER_LOAD=100,600` asks for.
+fn scale() -> (usize, u64) {
+    let asked = std::env::var("PODWRIGHT_PROBES_UNDER_LOAD").unwrap_or_default();
+    let numbers = asked.split_once(',').map(|(pods, secs)| (pods.parse().unwrap(), secs.parse().unwrap()));
+    numbers.unwrap_or((8, 20))
+}
+
+#[test]
+fn probes_under_load_tell_no_false_failure_and_are_counted() {
+    let (pods, secs) = scale();
+    let mut node = Node::started();
+    let probe = json!({ "httpGet": { "port": 8080, "path": "/ok.html" }, "periodSeconds": 1 });
+    let both = json!({ "livenessProbe": probe, "readinessProbe": probe });
+    let serve = "mkdir -p /tmp/www; echo ok > /tmp/www/ok.html; exec httpd -f -p 8080 -h /tmp/www";
+    let names: Vec<String> = (0..pods).map(|number| format!("served-{number}")).collect();
+    for name in &names {
+        node.put(&probed(name, serve, both.clone()));
+    }
+    let ids: Vec<String> = names.iter().map(|name| status::id(&status::only(&node.ready(name)))).collect();
+    let since: Vec<String> =
+        names.iter().map(|name| status::conditions(&node.pod(name))["Ready"].1.clone()).collect();
+    let busy: Vec<Busy> = std::iter::repeat_with(Busy::new).take(2).collect();
+    let before = runs(&node);
+    lab::wait::let_pass(std::time::Duration::from_secs(secs));
+    let after = runs(&node);
+    drop(busy);
+    let made = |result: &str| after.get(result).unwrap_or(&0) - before.get(result).unwrap_or(&0);
+    let (well, failed, passed_over) = (made("successful"), made("failed"), made("unknown"));
+    println!(
+        "{pods} pods, {secs} s with both processors busy: {well} probes well, {failed} failed, {passed_over} passed over"
+    );
+    for ((name, id), since) in names.iter().zip(ids).zip(since) {
+        let pod = node.pod(name);
+        assert_eq!(
+            (status::id(&status::only(&pod)), ready(&pod).as_str()),
+            (id, "True"),
+            "{name} was restarted"
+        );
+        assert_eq!(status::conditions(&pod)["Ready"].1, since, "{name} was ready all the time");
+    }
+    assert!(well > secs * pods as u64, "more than one of two probes of each second was carried out");
+
+    let text = node.agent.read_only("/metrics/probes").unwrap().body;
+    for part in [
+        "# TYPE prober_probe_total counter",
+        "prober_probe_total{probe_type=\"Liveness\",result=\"successful\",container=\"main\",pod=\"served-0-",
+        "prober_probe_duration_seconds_bucket{probe_type=\"Readiness\",container=\"main\",pod=\"served-0-",
+        "process_start_time_seconds ",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!node.agent.read_only("/metrics").unwrap().body.contains("prober_probe_total"));
+    node.take("served-0");
+    node.gone("served-0");
+    tests::eventually_true("the counts of a gone pod to go", SOON, || {
+        !node.agent.read_only("/metrics/probes").unwrap().body.contains("pod=\"served-0-")
+    });
+}
