@@ -7,6 +7,7 @@
 mod containers;
 mod context;
 mod hooks;
+mod image_volumes;
 mod images;
 mod references;
 mod release;

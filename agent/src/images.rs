@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`pulls`] | which pulls run, and who may use what was pulled |
 //! | [`keeper`] | the files about pulls |
-//! | [`credentials`] | nothing: it asks the node's files for credentials at each pull |
+//! | [`credentials`] | nothing: it asks secrets, files and plugins at each pull |
+//! | [`providers`] | answers of credential plugins that still hold |
 
 mod credentials;
 mod keeper;
+mod providers;
 mod pull_once;
 mod pulls;
 
@@ -21,7 +23,7 @@ use crate::outside::Outside;
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
 
-pub(crate) use credentials::CredentialFinder;
+pub(crate) use credentials::{CredentialFinder, FoundCredentials};
 pub(crate) use pulls::{Present, PullWish, Pulls};
 
 /// What operations share of images.
@@ -44,7 +46,7 @@ impl Images {
         let metrics = ImageMetrics::new(registry);
         let (task, pulls) = pulls::PullTask::new(outside.clone(), settings.pulls.clone(), metrics.clone());
         tasks.spawn(task.run(up, stop.clone()));
-        let credentials = CredentialFinder::new(outside.clone(), settings);
+        let credentials = CredentialFinder::new(outside.clone(), settings, metrics.clone());
         Self { pulls, credentials, metrics }
     }
 }

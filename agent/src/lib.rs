@@ -67,10 +67,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
-pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside};
+pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside, PullOutside};
 pub use settings::{
-    HostSummary, LogRotation, NodeIdentity, PullSettings, Registration, ResourceSettings, RuntimeSettings,
-    Settings, SettingsError, SourceSettings, Verification,
+    HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, Registration, ResourceSettings,
+    RuntimeSettings, Settings, SettingsError, SourceSettings, Verification,
 };
 
 use events::{Happening, Recorder};

@@ -9,7 +9,7 @@ use core_metrics::{DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 use core_types::WallTime;
 
 pub(crate) use events::EventMetrics;
-pub(crate) use images::{ImageMetrics, PullNeed};
+pub(crate) use images::{ImageMetrics, MountOutcome, PullNeed};
 pub(crate) use probes::{ProbeMetrics, ProbeName};
 pub(crate) use resize::ResizeMetrics;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
 use ports::{
-    Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, EventJournal, EventSink, HookDialer,
-    HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodFiles,
-    ProbeDialer, PullRecords, ReferencedObjects, ServiceAccountTokens,
+    Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, CredentialPlugins, EventJournal,
+    EventSink, HookDialer, HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi,
+    PodApi, PodFiles, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -20,6 +20,17 @@ pub struct ApiPorts {
     pub pods: Option<Arc<dyn PodApi>>,
     /// Events of this node.
     pub events: Option<Arc<dyn EventSink>>,
+}
+
+/// What pulls of images need beside the runtime.
+#[derive(Clone)]
+pub struct PullOutside {
+    /// Files about pulls.
+    pub records: Arc<dyn PullRecords>,
+    /// Programs that give credentials.
+    pub plugins: Arc<dyn CredentialPlugins>,
+    /// Secrets and service accounts; `None` without an API server.
+    pub access: Option<Arc<dyn PullAccess>>,
 }
 
 /// Everything outside the agent.
@@ -41,8 +52,8 @@ pub struct Outside {
     pub checkpoints: Arc<dyn Checkpoints>,
     /// Events of this node, for restarts.
     pub journal: Arc<dyn EventJournal>,
-    /// Files about pulls of images.
-    pub pull_records: Arc<dyn PullRecords>,
+    /// What pulls need beside the runtime.
+    pub pulls: PullOutside,
     /// HTTP requests of lifecycle hooks.
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.

@@ -2,11 +2,13 @@
 
 mod node;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use core_cm::convert::hugepage_size_name;
 use core_cm::{CgroupVersion, CpuQuota, MemoryQos, MemoryReservation, NodeFacts, SwapBehavior};
 use core_config::{Config, Feature, FeatureSet, KubeletConfiguration};
+use core_images::providers::config::Provider;
 use core_images::scheduler::PullRate;
 use core_images::verify::{AllowList, AllowListError, VerificationPolicy};
 use core_logs::LogPolicy;
@@ -77,6 +79,17 @@ pub struct PullSettings {
     pub rate: PullRate,
     /// Who may use images that are present.
     pub verification: Verification,
+    /// Programs that give credentials.
+    pub plugins: PluginSettings,
+}
+
+/// Credential provider plugins, read by whoever starts the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// The plugins, in the order in which they are asked.
+    pub providers: Vec<Provider>,
+    /// Absolute path of the directory of their programs.
+    pub bin_dir: PathBuf,
 }
 
 /// Who may use images that are present.
@@ -240,6 +253,7 @@ impl Settings {
                 parallel: parallel_pulls(kubelet),
                 rate: pull_rate(kubelet),
                 verification: verification(config).map_err(SettingsError::AllowList)?,
+                plugins: PluginSettings::default(),
             },
             log_rotation: log_rotation(kubelet),
             events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),

@@ -27,7 +27,7 @@ mod pull_records;
 pub use journal::{FakeJournal, FakeSink};
 pub use log_files::FakeLogFiles;
 pub use pod_files::{FakeFiles, UnmountWatcher};
-pub use pull_records::FakePullRecords;
+pub use pull_records::{FakePullRecords, NoPlugins};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

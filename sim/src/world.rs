@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent::{Agent, AgentControl, ApiPorts, HostSummary, Manifests, Outside, Settings};
+use agent::{Agent, AgentControl, ApiPorts, HostSummary, Manifests, Outside, PullOutside, Settings};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
@@ -17,7 +17,7 @@ use crate::clock::SimClock;
 use crate::faults::Faults;
 use crate::host::{
     FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeJournal, FakeLogFiles, FakeManifests,
-    FakePullRecords, FakeSink,
+    FakePullRecords, FakeSink, NoPlugins,
 };
 use crate::pod_api::FakePodApi;
 use crate::probes::FakeProbes;
@@ -135,7 +135,11 @@ impl World {
             files: self.files.clone(),
             checkpoints: self.checkpoints.clone(),
             journal: self.journal.clone(),
-            pull_records: self.pull_records.clone(),
+            pulls: PullOutside {
+                records: self.pull_records.clone(),
+                plugins: Arc::new(NoPlugins),
+                access: None,
+            },
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
             manifests: Manifests {

@@ -25,6 +25,7 @@ use ports::pod_files::LogLink;
 
 use super::Executor;
 use super::context::{Op, StepError, StepResult};
+use super::image_volumes::VolumePlaces;
 use super::images::{ImageError, ImageWish, ReadyImage};
 use crate::events::Happening;
 use crate::resolv_conf::{self, MAX_HOST_FILE_BYTES};
@@ -32,8 +33,7 @@ use crate::resolv_conf::{self, MAX_HOST_FILE_BYTES};
 /// What the containers of one pod share while they are made.
 pub(crate) struct PodSetup<'a> {
     pod: &'a Pod,
-    /// Host paths of volumes.
-    volumes: BTreeMap<String, PathBuf>,
+    volumes: VolumePlaces,
     sandbox: Option<SandboxId>,
     attempt: u32,
     /// Made once, when first needed.
@@ -47,7 +47,7 @@ impl<'a> PodSetup<'a> {
         let latest = observed.latest_sandbox();
         Self {
             pod,
-            volumes,
+            volumes: VolumePlaces::new(volumes),
             sandbox: latest.map(|sandbox| sandbox.id().clone()),
             attempt: latest.map_or(0, |sandbox| sandbox.0.summary.attempt),
             sandbox_config: None,
@@ -209,6 +209,7 @@ impl Executor {
             self.sandbox_config(op, setup).await.map_err(|error| StepError::failed("FailedSync", error))?;
         op.notes.metrics.container_starts(container.kind);
         let metrics = op.notes.metrics.clone();
+        self.image_volumes(op, (setup.pod, &container), &sandbox_config, &mut setup.volumes).await?;
         let image =
             self.container_image(op, setup.pod, &container, &sandbox_config).await.inspect_err(|error| {
                 if let StepError::Failed { reason, .. } = error {
@@ -226,7 +227,10 @@ impl Executor {
             self.run(op, &container, &id, &sandbox_config, &config).await?;
             Ok(id)
         };
-        match result.await {
+        let result = result.await;
+        let failure = result.as_ref().err().map_or("", |failure: &StartFailure| &failure.message);
+        self.count_image_volumes(container.spec, &setup.volumes, failure);
+        match result {
             Ok(id) => self.post_start(op, (setup.pod, &setup.ips), &container, &id).await,
             Err(StartFailure { reason, message }) => {
                 op.tell(RuntimeEventText::Failed(message.clone()), &container.field_path()).await;
@@ -368,7 +372,8 @@ impl Executor {
     async fn env_files(&self, op: &Op, setup: &PodSetup<'_>, container: &Container) -> EnvFiles {
         let mut files = EnvFiles::new();
         for name in env_files::wanted(container) {
-            let Some(volume) = setup.volumes.get(&name.volume).filter(|_| !files.contains_key(&name)) else {
+            let Some(volume) = setup.volumes.paths.get(&name.volume).filter(|_| !files.contains_key(&name))
+            else {
                 continue;
             };
             let read =

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use core_images::ImageReference;
 use core_images::book::{Check, Verdict};
 use core_images::pull::{
     Presence, PullDecision, PullFailure, PullPolicy, backoff_key, pull_decision, pull_failure,
 };
 use core_images::scheduler::PullRank;
-use core_images::{Credential, ImageReference};
 use core_runtime::backoff::Backoff;
 use core_runtime::runtime_class::{RuntimeClasses, runtime_handler};
 use core_runtime::{RuntimeEventText, WaitingReason};
@@ -18,7 +18,7 @@ use core_types::runtime::{Image, ImageSpec, SandboxConfig};
 
 use super::Executor;
 use super::context::Op;
-use crate::images::{Present, PullWish};
+use crate::images::{FoundCredentials, Present, PullWish};
 use crate::metrics::PullNeed;
 use crate::settings::Verification;
 
@@ -73,7 +73,7 @@ struct Findings {
 /// The credentials of a pod for an image, once they were needed.
 #[derive(Default)]
 struct Credentials {
-    found: Option<Vec<Credential>>,
+    found: Option<FoundCredentials>,
 }
 
 impl Executor {
@@ -159,7 +159,7 @@ impl Executor {
             Check::Decided(verdict) => verdict,
             Check::NeedsCredentials => {
                 let found = self.credentials(op, wish, credentials).await?;
-                self.images.pulls.may_use_with(present, found).await
+                self.images.pulls.may_use_with(present, found.credentials).await
             }
         };
         Ok((verdict != Verdict::MustPull).then_some(RuntimeEventText::AlreadyAccessible(written)))
@@ -171,16 +171,22 @@ impl Executor {
         op: &Op,
         wish: ImageWish<'_>,
         known: &mut Credentials,
-    ) -> Result<Vec<Credential>, ImageError> {
+    ) -> Result<FoundCredentials, ImageError> {
         if let Some(found) = &known.found {
             return Ok(found.clone());
         }
         let found = tokio::select! {
             biased;
             () = op.cancel.cancelled() => return Err(ImageError::Cancelled),
-            found = self.images.credentials.find(wish.written) => found,
+            found = self.images.credentials.find(wish.pod, wish.written) => found,
         };
-        Ok(known.found.insert(found).clone())
+        match found {
+            Ok(found) => Ok(known.found.insert(found).clone()),
+            Err(error) => {
+                let message = error.to_string();
+                Err(PullFailure { reason: WaitingReason::ErrImagePull, message }.into())
+            }
+        }
     }
 
     async fn look_up(&self, op: &Op, spec: &ImageSpec, place: &str) -> Result<Option<Image>, ImageError> {
@@ -215,7 +221,8 @@ impl Executor {
         op.tell(RuntimeEventText::Pulling(name.clone()), place).await;
         op.notes.doing(wish.container, format!("pulling image {name:?}")).await;
         let asked_at = op.now().mono;
-        let credentials = self.credentials(op, wish, &mut credentials).await?;
+        let FoundCredentials { credentials, missing_secrets } =
+            self.credentials(op, wish, &mut credentials).await?;
         let (sandbox, rank) = (wish.sandbox.clone(), rank_of(wish.pod));
         let end = tokio::select! {
             biased;
@@ -236,6 +243,10 @@ impl Executor {
             Err(cause) => {
                 let failure = pull_failure(&name, &cause);
                 op.tell(RuntimeEventText::FailedToPull { image: name, cause }, place).await;
+                if failure.reason == WaitingReason::ErrImagePull && !missing_secrets.is_empty() {
+                    let missing = missing_secrets.join(", ");
+                    op.tell(RuntimeEventText::FailedToRetrieveImagePullSecret(missing), "").await;
+                }
                 let now = op.now().mono;
                 let backoff = op.memory.pull.get_or_insert_with(|| Backoff::new(PULL_BACKOFF_MAX));
                 backoff.fail(&key, &failure.summary(), now);
@@ -251,7 +262,7 @@ fn presence_of(found: &Option<Image>) -> Presence {
 }
 
 /// The handler that the pod's sandbox was made with; its class was checked then.
-fn handler_of(pod: &Pod) -> String {
+pub(super) fn handler_of(pod: &Pod) -> String {
     let handler = pod.spec_ref().and_then(|spec| runtime_handler(spec, RuntimeClasses::Standalone).ok());
     handler.map(|handler| handler.as_str().to_owned()).unwrap_or_default()
 }

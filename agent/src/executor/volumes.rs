@@ -12,6 +12,7 @@ use ports::pod_files::SubPathRequest;
 
 use super::Executor;
 use super::context::{Op, StepError, StepResult};
+use super::image_volumes::VolumePlaces;
 use crate::events::Happening;
 
 /// Pause before what could not be read from the API server is read again, for a volume that has content.
@@ -101,14 +102,27 @@ impl Executor {
         pod: &Pod,
         container: &Container,
         envs: &[KeyValue],
-        volumes: &BTreeMap<String, PathBuf>,
+        volumes: &VolumePlaces,
     ) -> Result<Vec<Mount>, String> {
         let mut mounts = Vec::new();
         let recursive = self.recursive_read_only(op);
         for mount in
             core_volumes::mounts(pod, container, envs, recursive).map_err(|error| error.to_string())?
         {
-            let volume_path = volumes.get(&mount.volume).cloned().ok_or_else(|| {
+            if let Some(image) = volumes.image(&mount.volume) {
+                mounts.push(Mount {
+                    container_path: mount.container_path,
+                    readonly: true,
+                    recursive_read_only: mount.recursive_read_only,
+                    selinux_relabel: mount.selinux_relabel,
+                    propagation: mount.propagation,
+                    image: Some(image.clone()),
+                    image_sub_path: mount.sub_path,
+                    ..Mount::default()
+                });
+                continue;
+            }
+            let volume_path = volumes.paths.get(&mount.volume).cloned().ok_or_else(|| {
                 let volume = mount.volume.clone();
                 VolumeError::Missing { volume, container: container.name.clone() }.to_string()
             })?;

@@ -158,7 +158,7 @@ impl PullTask {
     pub(crate) fn new(outside: Outside, settings: PullSettings, metrics: ImageMetrics) -> (Self, Pulls) {
         let (sender, asks) = mpsc::channel(ASK_QUEUE);
         let task = Self {
-            keeper: Keeper::new(Arc::clone(&outside.pull_records)),
+            keeper: Keeper::new(Arc::clone(&outside.pulls.records)),
             outside,
             metrics,
             scheduler: PullScheduler::new(settings.parallel, settings.rate),
@@ -203,7 +203,7 @@ impl PullTask {
     /// Reads the files of an earlier life. Pulls that it had begun and the runtime had ended become records.
     async fn open_book(&mut self, up: &mut watch::Receiver<RuntimeUp>) {
         let Verification::By(policy) = &self.verification else { return };
-        let found = keeper::load(self.outside.pull_records.as_ref()).await;
+        let found = keeper::load(self.outside.pulls.records.as_ref()).await;
         let mut book = PullBook::new(policy.clone(), found);
         if book.intents() > 0 && up.wait_for(RuntimeUp::is_ready).await.is_ok() {
             match self.outside.images.list_images().await {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use core_images::book::{MAX_RECORDS, Verdict};
 use core_images::pull::{Presence, PullPolicy};
-use core_metrics::{Counter, Desc, Gauge, Histogram, Registry};
+use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 
 /// Upper bounds of the time that a pull takes, in seconds.
 const PULL_SECS: &[f64] = &[
@@ -68,6 +68,33 @@ const MUST_PULL_CHECKS: Desc = Desc {
     labels: &["result"],
 };
 
+const PLUGIN_ERRORS: Desc = Desc {
+    name: "kubelet_credential_provider_plugin_errors_total",
+    help: "[ALPHA] Number of errors from credential provider plugin",
+    labels: &["plugin_name"],
+};
+const PLUGIN_DURATION: Desc = Desc {
+    name: "kubelet_credential_provider_plugin_duration",
+    help: "[ALPHA] Duration of execution in seconds for credential provider plugin",
+    labels: &["plugin_name"],
+};
+
+const VOLUMES_REQUESTED: Desc = Desc {
+    name: "kubelet_image_volume_requested_total",
+    help: "[BETA] Number of requested image volumes.",
+    labels: &[],
+};
+const VOLUMES_MOUNTED: Desc = Desc {
+    name: "kubelet_image_volume_mounted_succeed_total",
+    help: "[BETA] Number of successful image volume mounts.",
+    labels: &[],
+};
+const VOLUMES_FAILED: Desc = Desc {
+    name: "kubelet_image_volume_mounted_errors_total",
+    help: "[BETA] Number of failed image volume mounts.",
+    labels: &[],
+};
+
 /// The families.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageMetrics {
@@ -78,6 +105,18 @@ pub(crate) struct ImageMetrics {
     memory_intents: Gauge,
     memory_records: Gauge,
     must_pull_checks: Counter,
+    plugin_errors: Counter,
+    plugin_duration: Histogram,
+    volumes_requested: Counter,
+    volumes_mounted: Counter,
+    volumes_failed: Counter,
+}
+
+/// Whether the runtime mounted the images of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MountOutcome {
+    Mounted,
+    Failed,
 }
 
 /// Whether an image had to be pulled.
@@ -97,6 +136,11 @@ impl ImageMetrics {
             memory_intents: registry.gauge(MEMORY_INTENTS),
             memory_records: registry.gauge(MEMORY_RECORDS),
             must_pull_checks: registry.counter(MUST_PULL_CHECKS),
+            plugin_errors: registry.counter(PLUGIN_ERRORS),
+            plugin_duration: registry.histogram(PLUGIN_DURATION, DEFAULT_BUCKETS),
+            volumes_requested: registry.counter(VOLUMES_REQUESTED),
+            volumes_mounted: registry.counter(VOLUMES_MOUNTED),
+            volumes_failed: registry.counter(VOLUMES_FAILED),
         }
     }
 
@@ -114,6 +158,24 @@ impl ImageMetrics {
         for (disk, memory, count) in gauges {
             disk.set(&[], count as f64);
             memory.set(&[], (count * 100 / MAX_RECORDS) as f64);
+        }
+    }
+
+    /// A credential plugin has run.
+    pub(crate) fn plugin_ran<T, E>(&self, name: &str, secs: f64, result: &Result<T, E>) {
+        self.plugin_duration.observe(&[name], secs);
+        if result.is_err() {
+            self.plugin_errors.inc(&[name]);
+        }
+    }
+
+    /// A container with so many mounts of images was tried to start.
+    pub(crate) fn image_volumes(&self, mounts: usize, outcome: MountOutcome) {
+        let mounts = mounts as f64;
+        self.volumes_requested.add(&[], mounts);
+        match outcome {
+            MountOutcome::Mounted => self.volumes_mounted.add(&[], mounts),
+            MountOutcome::Failed => self.volumes_failed.add(&[], mounts),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`api`] | the client of the API server |
 //! | [`host`] | what the machine is, and whether it can be used |
 //! | [`cluster`] | the way to the API server, and the node's certificates |
+//! | [`credential_providers`] | reads the configuration of image credential plugins |
 //! | [`lock`] | `--lock-file` |
 //! | [`notify`] | tells systemd that the agent is ready, and that it still works |
 //! | [`serve`] | the listeners that the configuration asks for |
@@ -18,6 +19,7 @@
 mod api;
 mod causes;
 mod cluster;
+mod credential_providers;
 mod files;
 mod host;
 mod lock;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agent::{Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, Settings};
+use agent::{Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, PullOutside, Settings};
 use anyhow::{Context, Result, anyhow};
 use core_config::{Config, Feature, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
@@ -19,8 +19,8 @@ use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
-    HostEventJournal, HostManifestFiles, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader,
-    MachineInfo, NodeFacts, PodFilesOptions,
+    HostCredentialPlugins, HostEventJournal, HostManifestFiles, HostOwnProcess, HostPodFiles,
+    HostPullRecords, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
@@ -35,7 +35,7 @@ use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
 use crate::serve::{self, Listeners};
-use crate::{VERSION, api, causes};
+use crate::{VERSION, api, causes, credential_providers};
 
 /// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
 /// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
@@ -193,7 +193,8 @@ impl Node {
         let (ports, api) = clients.map_or((None, ApiPorts::default()), |(ports, api)| (Some(ports), api));
         let mut outside = outside(&config, &directories, Arc::clone(&clock), &registry, ports)?;
         outside.api = api;
-        let settings = settings(&config, summary, &directories)?;
+        let mut settings = settings(&config, summary, &directories)?;
+        settings.pulls.plugins = credential_providers::read_settings(&config, &registry)?;
         let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
         let layers = Arc::new(Arc::clone(&outside.runtime));
         let machine_info = serde_json::to_value(&machine).context("describe the machine")?;
@@ -283,7 +284,11 @@ fn outside(
         files: Arc::new(HostPodFiles::new(&files)?),
         checkpoints: Arc::new(HostCheckpoints::new(&directories.root)),
         journal: Arc::new(HostEventJournal::new(&directories.events)),
-        pull_records: Arc::new(HostPullRecords::new(&directories.root)),
+        pulls: PullOutside {
+            records: Arc::new(HostPullRecords::new(&directories.root)),
+            plugins: Arc::new(HostCredentialPlugins),
+            access: None,
+        },
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
         manifests: Manifests {

@@ -37,7 +37,8 @@ const CONTAINER_ROWS: &[ContainerRow] = &[
 ];
 
 /// Volume sources that work. Of projected volumes, some parts do not.
-const VOLUME_SOURCES: &[&str] = &["emptyDir", "hostPath", "downwardAPI", "projected", "secret", "configMap"];
+const VOLUME_SOURCES: &[&str] =
+    &["emptyDir", "hostPath", "downwardAPI", "image", "projected", "secret", "configMap"];
 
 const REMOVE: &str = "remove the field";
 

@@ -61,6 +61,8 @@ pub enum RuntimeEventText {
         /// The runtime's words.
         cause: String,
     },
+    /// A pull failed, and secrets that the pod names for it could not be had; their names.
+    FailedToRetrieveImagePullSecret(String),
     /// The next pull waits.
     BackOffPull(String),
     /// The image is missing and may not be pulled.
@@ -109,6 +111,7 @@ impl RuntimeEventText {
             Self::FailedKillPod(_) => "FailedKillPod",
             Self::Pulling(_) => "Pulling",
             Self::Pulled { .. } | Self::AlreadyPresent(_) | Self::AlreadyAccessible(_) => "Pulled",
+            Self::FailedToRetrieveImagePullSecret(_) => "FailedToRetrieveImagePullSecret",
             Self::ErrImageNeverPull(_) => "ErrImageNeverPull",
             Self::InspectFailed(_) => "InspectFailed",
             Self::DnsConfigForming(_) => "DNSConfigForming",
@@ -149,6 +152,9 @@ impl RuntimeEventText {
                 quoted(image)
             ),
             Self::FailedToPull { image, cause } => format!("Failed to pull image {}: {cause}", quoted(image)),
+            Self::FailedToRetrieveImagePullSecret(names) => format!(
+                "Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+            ),
             Self::BackOffPull(image) => format!("Back-off pulling image {}", quoted(image)),
             Self::ErrImageNeverPull(image) => {
                 format!("Container image {} is not present with pull policy of Never", quoted(image))
@@ -219,6 +225,11 @@ mod tests {
             (
                 RuntimeEventText::FailedToPull { image: text("a:1"), cause: text("no such host") },
                 "Warning Failed Failed to pull image \"a:1\": no such host",
+            ),
+            (
+                RuntimeEventText::FailedToRetrieveImagePullSecret(text("a, b")),
+                "Warning FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (a, b); attempting to \
+                 pull the image may not succeed.",
             ),
             (RuntimeEventText::BackOffPull(text("a:1")), "Normal BackOff Back-off pulling image \"a:1\""),
             (

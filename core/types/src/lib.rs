@@ -30,7 +30,8 @@ pub mod api {
         ContainerStateWaiting, ContainerStatus, EmptyDirVolumeSource, EnvVar, EnvVarSource,
         EphemeralContainer, HTTPGetAction, HostAlias, HostIP, HostPathVolumeSource, Lifecycle,
         LifecycleHandler, Pod, PodCondition, PodDNSConfig, PodIP, PodSecurityContext, PodSpec, PodStatus,
-        Probe, ResourceRequirements, SecurityContext, Toleration, Volume, VolumeMount,
+        Probe, ResourceRequirements, Secret, SecurityContext, ServiceAccount, Toleration, Volume,
+        VolumeMount,
     };
     pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity as QuantityText;
     pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};

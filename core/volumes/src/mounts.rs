@@ -55,7 +55,8 @@ impl Resolver<'_> {
         let volume = volumes.into_iter().find(|volume| volume.name == mount.name).ok_or_else(|| {
             VolumeError::Missing { volume: mount.name.clone(), container: self.container.name.clone() }
         })?;
-        let is_kept_by_agent = volume.downward_api.is_some() || volume.projected.is_some();
+        let is_kept_by_agent =
+            volume.downward_api.is_some() || volume.projected.is_some() || volume.image.is_some();
         let absolute = mount.mount_path.starts_with('/');
         Ok(ResolvedMount {
             volume: mount.name.clone(),

@@ -19,12 +19,12 @@ pub struct VolumeFacts<'a> {
 }
 
 /// The volumes that the pod's containers mount, in the order of the spec. Volumes that none mounts are left out, as
-/// upstream does.
+/// upstream does; so are images, which the runtime mounts.
 pub fn plan_volumes(pod: &Pod, facts: &VolumeFacts<'_>) -> Result<Vec<VolumeSetup>, VolumeError> {
     let mounted = mounted_names(pod);
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes
-        .filter(|volume| mounted.contains(volume.name.as_str()))
+        .filter(|volume| volume.image.is_none() && mounted.contains(volume.name.as_str()))
         .map(|volume| plan_one(pod, volume, facts))
         .collect()
 }

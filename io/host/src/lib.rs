@@ -10,6 +10,7 @@
 //! | [`checkpoints`] | `ports::Checkpoints` |
 //! | [`event_journal`] | `ports::EventJournal` |
 //! | `pull_records` | `ports::PullRecords` |
+//! | `credential_plugins` | `ports::CredentialPlugins` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | `node_files`, `journal` | `ports::NodeFiles`, `ports::Journal` |
@@ -27,6 +28,7 @@ pub mod cgroups;
 pub mod checkpoints;
 pub mod clock;
 mod container_logs;
+mod credential_plugins;
 mod error;
 pub mod event_journal;
 mod journal;
@@ -49,6 +51,7 @@ pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
 pub use checkpoints::HostCheckpoints;
 pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
+pub use credential_plugins::HostCredentialPlugins;
 pub use event_journal::HostEventJournal;
 pub use journal::HostJournal;
 pub use log_files::HostContainerLogFiles;

@@ -1,4 +1,4 @@
-//! Files about pulls in memory: they survive the agent.
+//! Files about pulls in memory, which survive the agent, and credential plugins, of which there are none.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ports::credential_plugins::{PluginCommand, PluginError};
 use ports::pull_records::{PullContent, PullFile, PullFileKind};
-use ports::{FileError, PullRecords};
+use ports::{CredentialPlugins, FileError, PullRecords};
 
 use super::{lock, plain};
 use crate::faults::Faults;
@@ -67,5 +68,16 @@ impl PullRecords for FakePullRecords {
             self.put(kind, PullFile { name: name.clone(), content: PullContent::SetAside });
         }
         Ok(PathBuf::from(name))
+    }
+}
+
+/// A node without credential plugins.
+#[derive(Debug)]
+pub struct NoPlugins;
+
+#[async_trait]
+impl CredentialPlugins for NoPlugins {
+    async fn run(&self, _command: &PluginCommand, _input: &[u8]) -> Result<Vec<u8>, PluginError> {
+        Err(PluginError::Start(Error::from(ErrorKind::NotFound)))
     }
 }

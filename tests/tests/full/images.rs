@@ -159,3 +159,137 @@ fn forget_by_pod(node: &mut Node, name: &str, image: &str) {
     node.cri.wait_removed(name);
     forget(node, image);
 }
+
+/// A credential plugin that says what it was told to say, and notes that it was asked.
+fn write_plugin(dir: &std::path::Path, registry: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    let login = json!({ "username": lab::registry::USER, "password": lab::registry::PASSWORD });
+    let answer = json!({
+        "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "cacheKeyType": "Registry", "auth": { registry: login },
+    });
+    std::fs::write(dir.join("answer.json"), answer.to_string()).unwrap();
+    let script = format!("#!/bin/sh\ncat >> {0}/asked\ncat {0}/$ANSWER\n", dir.display());
+    std::fs::write(dir.join("bin/login"), script).unwrap();
+    std::fs::set_permissions(dir.join("bin/login"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let provider = json!({
+        "name": "login", "matchImages": [registry], "defaultCacheDuration": "1h",
+        "apiVersion": "credentialprovider.kubelet.k8s.io/v1", "env": [{ "name": "ANSWER", "value": "answer.json" }],
+    });
+    let config = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig", "providers": [provider],
+    });
+    std::fs::create_dir_all(dir.join("config")).unwrap();
+    std::fs::write(dir.join("config/login.yaml"), config.to_string()).unwrap();
+}
+
+#[test]
+fn plugins_open_a_private_registry_and_what_they_pulled_is_recorded() {
+    let mut node = Node::prepared();
+    let registry = node.instance.registry(Access::SignIn).unwrap();
+    let image = registry.push(node.instance.containerd(), images::BUSYBOX, "private/busybox:1").unwrap();
+    let plugins = node.agent.root_dir().join("../plugins");
+    write_plugin(&plugins, registry.host());
+    node.agent.flags = vec![
+        format!("--image-credential-provider-config={}", plugins.join("config").display()),
+        format!("--image-credential-provider-bin-dir={}", plugins.join("bin").display()),
+    ];
+    node.start();
+    node.put(&manifest::of_image("first", &image, "Always"));
+    node.ready("first");
+    let pulls = pulls(&node);
+    node.put(&manifest::of_image("second", &image, "Always"));
+    node.ready("second");
+    let asked = std::fs::read_to_string(plugins.join("asked")).unwrap();
+    assert_eq!(asked.lines().count(), 1, "its answer holds for an hour: {asked}");
+    assert!(asked.contains(&format!("\"image\":\"{}/private/busybox\"", registry.host())), "{asked}");
+
+    let manager = node.agent.root_dir().join("image_manager");
+    let files = |kind: &str| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(manager.join(kind)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    eventually_true("the intents to go", SOON, || files("pulling").is_empty());
+    let records = files("pulled");
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    let content: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    assert_eq!(
+        (&content["kind"], &content["apiVersion"]),
+        (&json!("ImagePulledRecord"), &json!("kubelet.config.k8s.io/v1beta1"))
+    );
+    let access = json!({ format!("{}/private/busybox", registry.host()): { "nodePodsAccessible": true } });
+    assert_eq!(content["credentialMapping"], access);
+    let image_ref = content["imageRef"].as_str().unwrap();
+    assert!(image_ref.starts_with("sha256:"), "{content}");
+
+    // With the record the image is there for every pod; without, it must be pulled once more.
+    node.put(&manifest::of_image("third", &image, "IfNotPresent"));
+    let third = status::uid(&node.ready("third"));
+    node.logged(0, &[&third, "already present on machine and can be accessed by the pod"]);
+    assert_eq!(self::pulls(&node), pulls + 1);
+    node.agent.stop(SOON).unwrap();
+    std::fs::write(record, "{}").unwrap();
+    let mark = node.log_mark();
+    node.start();
+    node.logged(mark, &["set aside", "corrupt-sha256-"]);
+    node.put(&manifest::of_image("fourth", &image, "IfNotPresent"));
+    node.ready("fourth");
+    assert_eq!(self::pulls(&node), 1, "proved by a pull");
+    eventually_true("the record to be back", SOON, || record.exists());
+    let log = node.agent.log();
+    assert!(!log.contains(lab::registry::PASSWORD), "the log gives the password away");
+}
+
+#[test]
+fn images_are_volumes_and_the_policy_says_who_may_use_what_is_there() {
+    let mut node = Node::prepared();
+    node.agent.config["imagePullCredentialsVerificationPolicy"] = json!("NeverVerifyAllowlistedImages");
+    node.agent.config["preloadedImagesVerificationAllowlist"] =
+        json!(["podwright.test/busybox", "podwright.test/web", "podwright.test/pause"]);
+    node.instance.containerd().ctr(&["images", "tag", images::BUSYBOX, "podwright.test/other:1"]).unwrap();
+    node.start();
+    let with_volume = |name: &str, image: &str, mount: Value| {
+        let script = format!("cat /data/index.html; echo x > /data/new || echo refused; {}", manifest::IDLE);
+        let main = manifest::with(manifest::shell("main", &script), json!({ "volumeMounts": [mount] }));
+        let volume = json!({ "name": "files", "image": { "reference": image, "pullPolicy": "Never" } });
+        manifest::pod(
+            name,
+            json!({ "containers": [main, manifest::shell("aside", manifest::IDLE)], "volumes": [volume] }),
+        )
+    };
+    node.put(&with_volume(
+        "whole",
+        images::WEB,
+        json!({ "name": "files", "mountPath": "/data", "subPath": "www" }),
+    ));
+    let whole = node.ready("whole");
+    eventually_true("the page of the image", SOON, || {
+        node.log_of("whole", "main") == format!("{}refused\n", images::PAGE)
+    });
+    let mounts = &status::container(&whole, "main")["volumeMounts"];
+    assert_eq!((&mounts[0]["name"], &mounts[0]["mountPath"]), (&json!("files"), &json!("/data")));
+
+    let missing = "podwright.test/missing:1";
+    node.put(&with_volume("missing", missing, json!({ "name": "files", "mountPath": "/data" })));
+    let waiting = node.waiting("missing", "ErrImageNeverPull");
+    let text = waiting["state"]["waiting"]["message"].as_str().unwrap();
+    assert_eq!(text, format!("Container image \"{missing}\" is not present with pull policy of Never"));
+    node.until("missing", "the container without the volume running", SOON, |pod| {
+        !status::container(pod, "aside")["state"]["running"].is_null()
+    });
+
+    // It is there, but no pod may use it without proof.
+    node.put(&manifest::of_image("other", "podwright.test/other:1", "Never"));
+    node.waiting("other", "ErrImageNeverPull");
+    let why = node.podwright().run(&["why", "other"]).ok();
+    assert!(why.contains("podwright.test/other:1"), "{why}");
+    let metrics = node.agent.read_only("/metrics").unwrap().body;
+    for line in [
+        "kubelet_image_volume_mounted_succeed_total 1",
+        "kubelet_imagemanager_image_mustpull_checks_total{result=\"mustAuthenticate\"}",
+        "kubelet_imagemanager_image_mustpull_checks_total{result=\"credentialPolicyAllowed\"}",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}

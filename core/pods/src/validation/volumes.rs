@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use core_types::Quantity;
 use core_types::api::{EmptyDirVolumeSource, HostPathVolumeSource, Volume};
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, ProjectedVolumeSource};
+use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, ImageVolumeSource, ProjectedVolumeSource};
 
 use super::container::{validate_descending_path, validate_no_backsteps};
 use super::env::{FieldUser, validate_field_ref, validate_resource_field_ref};
@@ -99,9 +99,23 @@ fn validate_source(volume: &Volume, path: &Path, errors: &mut Errors) {
             validate_downward_file(file, &path.child("items").index(index), errors);
         }
     }
+    if let Some(source) = &volume.image {
+        validate_image(source, &path.child("image"), errors);
+    }
     if let Some(source) = &volume.projected {
         validate_projected(source, &path.child("projected"), errors);
     }
+}
+
+fn validate_image(source: &ImageVolumeSource, path: &Path, errors: &mut Errors) {
+    if source.reference.as_deref().unwrap_or_default().is_empty() {
+        errors.required(&path.child("reference"), "");
+    }
+    errors.one_of(
+        &path.child("pullPolicy"),
+        source.pull_policy.as_deref().unwrap_or_default(),
+        &["Always", "IfNotPresent", "Never"],
+    );
 }
 
 fn validate_empty_dir(source: &EmptyDirVolumeSource, path: &Path, errors: &mut Errors) {

@@ -3,6 +3,7 @@
 use core_types::PodKey;
 
 use super::cause::{Cause, ProbeWord};
+use super::image;
 use super::text::Span;
 
 /// What follows from a cause; either text may be empty.
@@ -40,7 +41,7 @@ pub(super) fn advice(cause: &Cause, pod: &PodKey, retry_in_secs: Option<u64>) ->
         Cause::NotStartedYet => Advice::new("It starts by itself.", ""),
         Cause::Busy { .. } => Advice::new("Its start goes on by itself.", ""),
         Cause::PullingImage { .. } => Advice::new("The container starts when the image is there.", ""),
-        Cause::ImageUnavailable { reason, .. } => image(reason, &again),
+        Cause::ImageUnavailable { reason, message, .. } => image(reason, message, &again),
         Cause::CrashLoop { container, reason, stopped_for, .. } => {
             let next = again("It is started again");
             let to_do = match (stopped_for.as_str(), reason.as_str()) {
@@ -101,29 +102,14 @@ pub(super) fn advice(cause: &Cause, pod: &PodKey, retry_in_secs: Option<u64>) ->
     }
 }
 
-fn image(reason: &str, again: &dyn Fn(&str) -> String) -> Advice {
-    let (next, to_do) = match reason {
-        "ErrImageNeverPull" => (
-            "The agent looks for it again",
-            "Put the image on this node, or set imagePullPolicy to IfNotPresent.",
-        ),
-        "InvalidImageName" => ("It is tried again", "Correct the image name in the pod."),
-        "ImageInspectError" => {
-            ("It is looked for again", "Read the container runtime's log: it cannot tell what images it has.")
-        }
-        "RegistryUnavailable" => {
-            ("The pull is tried again", "Check that the registry runs and that this node reaches it.")
-        }
-        "SignatureValidationFailed" => (
-            "The pull is tried again",
-            "Use an image with a signature that this node trusts, or correct the runtime's signature policy.",
-        ),
-        _ => (
-            "The pull is tried again",
-            "Check the image's name and tag, the network, and the registry's credentials (imagePullSecrets).",
-        ),
+fn image(reason: &str, message: &str, again: &dyn Fn(&str) -> String) -> Advice {
+    let next = match reason {
+        "ErrImageNeverPull" => "The agent looks for it again",
+        "InvalidImageName" => "It is tried again",
+        "ImageInspectError" => "It is looked for again",
+        _ => "The pull is tried again",
     };
-    Advice::new(again(next), to_do)
+    Advice::new(again(next), image::hint(reason, message))
 }
 
 /// What to do about a container that ended; `read` shows its last words.

@@ -8,7 +8,7 @@ use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{ContainerKind, EventRecord, PodExt, RestartRules, WallTime};
 
 use super::cause::ProbeWord;
-use super::{Cause, State};
+use super::{Cause, State, image};
 use crate::containers::{ended, last_end, running, waiting};
 
 /// State, cause, and since when.
@@ -169,7 +169,8 @@ fn stuck_container(view: &PodView, now: WallTime) -> Option<Decision> {
             | "InvalidImageName"
             | "RegistryUnavailable"
             | "SignatureValidationFailed" => {
-                Cause::ImageUnavailable { image: status.image.clone(), container, reason, message }
+                let image = image::named_in(&message).unwrap_or(&status.image).to_owned();
+                Cause::ImageUnavailable { image, container, reason, message }
             }
             "RestartingAllContainers" => Cause::RestartingAll { container },
             "CreateContainerConfigError" => Cause::ConfigError { container, message },

@@ -6,6 +6,7 @@
 mod advice;
 mod cause;
 mod decide;
+mod image;
 mod resize;
 mod text;
 
