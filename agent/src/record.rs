@@ -12,11 +12,20 @@ use core_types::{MonoTime, WallTime};
 use crate::executor::PodMemory;
 use crate::probe_book::ProbeBook;
 
-/// Why a pod was not taken, or was ended by the node.
+/// Why a pod was not taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejection {
     pub(crate) reason: String,
     pub(crate) message: String,
+}
+
+/// Why a pod was ended by the node.
+#[derive(Clone, Debug)]
+pub(crate) struct Eviction {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Message of the condition `DisruptionTarget`; empty for none.
+    pub(crate) disruption: &'static str,
 }
 
 /// One pod's record.
@@ -27,7 +36,7 @@ pub(crate) struct Record {
     pub(crate) waiting: BTreeMap<String, Waiting>,
     pub(crate) rejection: Option<Rejection>,
     /// Why the node ended the pod.
-    pub(crate) eviction: Option<Rejection>,
+    pub(crate) eviction: Option<Eviction>,
     /// Until when the pod may be active; kept while it may run.
     pub(crate) deadline: Option<ActiveDeadline>,
     pub(crate) activity: Option<Activity>,
@@ -50,7 +59,7 @@ impl Record {
         let is_over = self.deadline.is_some_and(|deadline| deadline.at() <= mono);
         if is_over {
             let (reason, message) = (active_deadline::REASON.to_owned(), active_deadline::MESSAGE.to_owned());
-            self.eviction = Some(Rejection { reason, message });
+            self.eviction = Some(Eviction { reason, message, disruption: "" });
         }
         is_over
     }

@@ -20,7 +20,7 @@ use core_pods::admission::{
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
 use core_references::Strategy;
-use core_runtime::backoff;
+use core_runtime::backoff::{self, Growth};
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
@@ -159,8 +159,8 @@ pub struct Settings {
     pub worker_policy: WorkerPolicy,
     /// Waiting times of the PLEG.
     pub pleg_policy: core_pleg::Policy,
-    /// Longest crash back-off.
-    pub crash_backoff_max: Duration,
+    /// How long crashed containers wait.
+    pub crash_backoff: Growth,
     /// Facts of the node for cgroup values.
     pub node_facts: NodeFacts,
     /// What pods may use together.
@@ -233,10 +233,7 @@ impl Settings {
                 ..WorkerPolicy::default()
             },
             pleg_policy: core_pleg::Policy::default(),
-            crash_backoff_max: kubelet
-                .crash_loop_back_off
-                .max_container_restart_period
-                .map_or(backoff::DEFAULT_MAX, |max| max.to_std()),
+            crash_backoff: crash_backoff(config),
             node_facts: node_facts(config, &host, &allocatable),
             allocatable,
             node,
@@ -275,6 +272,15 @@ impl Settings {
             },
             host,
         })
+    }
+}
+
+/// `crashLoopBackOff` and its gates (CONTRACT 3.12).
+fn crash_backoff(config: &Config) -> Growth {
+    let max = config.kubelet.crash_loop_back_off.max_container_restart_period.map(|max| max.to_std());
+    match config.features.enabled(Feature::ReduceDefaultCrashLoopBackOffDecay) {
+        true => Growth::reduced(max),
+        false => Growth::to(max.unwrap_or(backoff::DEFAULT_MAX)),
     }
 }
 

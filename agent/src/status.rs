@@ -51,7 +51,9 @@ pub(crate) struct Known<'a> {
 pub(crate) fn generate(pod: &Pod, record: &Record, known: &Known<'_>, now: WallTime) -> PodStatus {
     let verdict = match (&record.rejection, &record.eviction) {
         (Some(why), _) => Verdict::Rejected { reason: &why.reason, message: &why.message },
-        (None, Some(why)) => Verdict::Evicted { reason: &why.reason, message: &why.message },
+        (None, Some(why)) => {
+            Verdict::Evicted { reason: &why.reason, message: &why.message, disruption: why.disruption }
+        }
         (None, None) => Verdict::None,
     };
     core_status::generate(&StatusInput {

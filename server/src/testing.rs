@@ -417,7 +417,7 @@ fn observed_container(id: &str, state: ContainerState) -> ObservedContainer {
             mounts: Vec::new(),
             log_path: format!("/logs/{id}.log"),
             resources: None,
-            user: None,
+            process: Default::default(),
         },
     }
 }

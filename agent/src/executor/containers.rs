@@ -13,14 +13,14 @@ use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
 use core_runtime::hosts::{host_network_hosts, pod_hosts};
 use core_runtime::plan::{DeadLog, RestartCount};
 use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
-use core_runtime::security::{ImageUser, NodeSecurity, container_security};
+use core_runtime::security::{ImageUser, JoinedProcesses, NodeSecurity, container_security};
 use core_runtime::service_links::{Services, service_variables};
 use core_runtime::user_namespaces::PodUsers;
 use core_runtime::{RuntimeEventText, WaitingReason};
 use core_types::api::{Container, Pod};
 use core_types::downward::PodFacts;
 use core_types::runtime::{ContainerConfig, KeyValue, SandboxConfig};
-use core_types::{ContainerId, ContainerRef, ObservedPod, PodExt, SandboxId};
+use core_types::{ContainerId, ContainerKind, ContainerRef, ObservedPod, PodExt, SandboxId};
 use ports::pod_files::LogLink;
 
 use super::Executor;
@@ -83,6 +83,13 @@ impl StartFailure {
 fn runtime_handler_of(pod: &Pod) -> Result<RuntimeHandler, String> {
     let Some(spec) = pod.spec_ref() else { return Ok(RuntimeHandler::Default) };
     runtime_handler(spec, RuntimeClasses::Standalone).map_err(|error| error.to_string())
+}
+
+/// Whose processes a container is to see, as the picture shows them.
+fn joined_processes<'a>(op: &'a Op, pod: &Pod, name: &str) -> Result<JoinedProcesses<'a>, StartFailure> {
+    let Some(target) = pod.ephemeral_target(name) else { return Ok(JoinedProcesses::None) };
+    let found = op.observed.latest(target).map(|target| JoinedProcesses::Of(target.id()));
+    found.ok_or_else(|| StartFailure::config(format!("unable to find target container {target}")))
 }
 
 impl Executor {
@@ -198,10 +205,11 @@ impl Executor {
         name: &str,
         restart_count: RestartCount,
     ) -> StepResult<()> {
-        let containers = setup.pod.container_refs();
-        let Some(container) = containers.into_iter().find(|container| container.spec.name == name) else {
-            return Ok(());
-        };
+        let pod = setup.pod;
+        let ephemeral = pod.ephemeral_container(name);
+        let of_spec = pod.container_refs().into_iter().find(|container| container.spec.name == name);
+        let ephemeral = ephemeral.as_ref().map(|spec| ContainerRef { spec, kind: ContainerKind::Ephemeral });
+        let Some(container) = of_spec.or(ephemeral) else { return Ok(()) };
         let Some(sandbox) = setup.sandbox.clone() else {
             return Err(StepError::failed("FailedSync", "the plan starts a container without a sandbox"));
         };
@@ -218,7 +226,9 @@ impl Executor {
             })?;
         op.check_cancelled()?;
         op.notes.doing(name, "creating the container").await;
-        op.put_container_in_force(container.spec).await;
+        if container.kind != ContainerKind::Ephemeral {
+            op.put_container_in_force(container.spec).await;
+        }
         let result = async {
             let config = self.container_config(op, setup, &container, image, restart_count).await?;
             let id = self.outside.runtime.create_container(&sandbox, &config, &sandbox_config).await;
@@ -316,7 +326,8 @@ impl Executor {
             thermal_throttle_paths: Vec::new(),
         };
         let security = container_security(pod, spec, &ImageUser::of(&image.image), &setup.users(), &node);
-        let security = security.map_err(StartFailure::config)?;
+        let mut security = security.map_err(StartFailure::config)?;
+        joined_processes(op, pod, &spec.name)?.apply(&mut security);
         let last_log =
             files.ensure_log_dir(&op.key, &op.uid, &spec.name).await.map_err(StartFailure::config)?;
         let restart_count = match restart_count {
@@ -332,6 +343,7 @@ impl Executor {
             pod,
             container: spec,
             restart_count,
+            stop_signals: self.settings.resources.gates.stop_signals,
             image_ref: &image.id,
             envs,
             volume_mounts,

@@ -76,6 +76,9 @@ impl Executor {
             Ok(Ok(())) => {}
             Ok(Err(_cause)) => op.tell(RuntimeEventText::FailedPreStopHook, field_path).await,
             Err(_elapsed) => {
+                if matches!(hook, Hook::Sleep { .. }) {
+                    op.notes.metrics.sleep_was_cut();
+                }
                 tracing::info!(pod = %op.key, container = stop.name, "the preStop hook did not end within the grace; the container is stopped");
             }
         }

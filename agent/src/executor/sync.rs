@@ -105,8 +105,8 @@ impl Executor {
 
     fn plan(&self, op: &mut Op, pod: &Pod, needs: &ResizeNeeds) -> PodPlan {
         let now = op.now();
-        let max = self.settings.crash_backoff_max;
-        let backoff = op.memory.crash.get_or_insert_with(|| CrashBackoff::new(max));
+        let growth = self.settings.crash_backoff;
+        let backoff = op.memory.crash.get_or_insert_with(|| CrashBackoff::new(growth));
         let rules = self.settings.resources.gates.restart_rules;
         backoff.observe(pod, &op.observed, rules, now);
         let (unstarted, failed) = (&op.probes.unstarted, &op.probes.failed);

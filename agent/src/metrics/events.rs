@@ -23,6 +23,8 @@ struct Counters {
     container_starts: Counter,
     container_start_errors: Counter,
     container_ends: Counter,
+    preemptions: Counter,
+    sleeps_cut: Counter,
 }
 
 impl EventMetrics {
@@ -79,6 +81,16 @@ impl EventMetrics {
                 "[ALPHA] Cumulative number of container terminations.",
                 &["container_type", "exit_code", "reason"],
             ),
+            preemptions: counter(
+                "kubelet_preemptions",
+                "[ALPHA] Cumulative number of pod preemptions by preemption resource",
+                &["preemption_signal"],
+            ),
+            sleeps_cut: counter(
+                "kubelet_sleep_action_terminated_early_total",
+                "[ALPHA] The number of times lifecycle sleep handler got terminated before it finishes",
+                &[],
+            ),
         }))
     }
 
@@ -90,7 +102,13 @@ impl EventMetrics {
             Tally::AdmissionRejection => self.0.rejections.inc(&[&happening.reason]),
             Tally::HookFallback => self.0.hook_fallbacks.inc(&[]),
             Tally::PodStartError => self.0.pod_start_errors.inc(&[]),
+            Tally::Preemption { resource } => self.0.preemptions.inc(&[resource]),
         }
+    }
+
+    /// The sleep of a hook did not come to its end.
+    pub(crate) fn sleep_was_cut(&self) {
+        self.0.sleeps_cut.inc(&[]);
     }
 
     /// The start of a sandbox is tried.

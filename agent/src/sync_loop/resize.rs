@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_cm::resize::{Novelty, is_resizing};
+use core_pods::admission::Room;
 use core_pods::allocation::{
     NewsKind, ResizeNews, RetryTrigger, Round, requested_resizes, resize_completed, resize_error,
 };
@@ -46,7 +47,8 @@ impl SyncLoop {
         }
         let pods = self.wanted_pods();
         let settings = Arc::clone(&self.settings);
-        let judge = |pod: &Pod, others: &[Arc<Pod>]| super::wanted::admit(&settings, pod, others);
+        let judge =
+            |pod: &Pod, others: &[Arc<Pod>]| super::wanted::admit(&settings, pod, others, Room::AsItIs);
         let (node, rules) = (&settings.node_facts, settings.resources.resize);
         let news = self.sizes.judge(&Round { pods: &pods, judge: &judge, node, rules, now });
         self.take_resize_news(news, trigger)

@@ -1,8 +1,9 @@
 //! What the sources want: pod sets become steps of the workers, and a new pod is admitted or rejected.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use core_pods::admission::{self, Admission};
+use core_pods::admission::{self, Admission, Room};
 use core_pods::allocation::RetryTrigger;
 use core_pods::merge::{PodSetChange, SourcedPod};
 use core_pods::mirror::is_mirror;
@@ -13,10 +14,15 @@ use core_types::{PodExt, PodUid};
 
 use super::{SyncLoop, sighting_of};
 use crate::events::{Happening, Tally};
-use crate::record::Rejection;
+use crate::record::{Eviction, Rejection};
 use crate::settings::Settings;
 use crate::sources::SourceSet;
 use crate::status;
+
+const PREEMPTING: &str = "Preempting";
+const PREEMPTED: &str = "Preempted in order to admit critical pod";
+/// How long the end of a pod is waited for at least (CONTRACT 3.6).
+const LEAST_KILL_WAIT: Duration = Duration::from_secs(10);
 
 impl SyncLoop {
     pub(super) fn take_source(&mut self, set: SourceSet) {
@@ -89,27 +95,33 @@ impl SyncLoop {
             .filter_map(|(_, worker)| Some(self.sizes.given(worker.pod()?)))
             .collect();
         let end = end_of(&pod);
+        // What a person runs beside the node's own pods ends none of them.
+        let room = if source == PodSource::Local { Room::AsItIs } else { Room::Make };
         // What it was given before the agent was started is what it has.
         let verdict = match end {
             Some(_) => Admission::Admit,
-            None => admit(&self.settings, &self.sizes.given(&pod), &active),
+            None => admit(&self.settings, &self.sizes.given(&pod), &active, room),
         };
-        if verdict == Admission::Admit && end.is_none() {
+        if end.is_none() && !matches!(verdict, Admission::Reject { .. }) {
             self.sizes.change(|allocations| allocations.admit(&pod));
+        }
+        if let Admission::Preempt { victims, resource } = &verdict {
+            self.preempt(&uid, victims, resource);
         }
         let grace_secs = pod.metadata.deletion_grace_period_seconds;
         self.step(Event::Desired { pod, source });
         if let Some(reason) = end {
             self.step(Event::Stop { uid: uid.clone(), reason, grace_secs });
         }
-        if let Admission::Reject { reason, message } = verdict {
-            let reason = reason.as_str().into_owned();
-            self.record_event(
-                &uid,
-                Happening::warning(reason.clone(), message.clone()).counted(Tally::AdmissionRejection),
-            );
-            self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
-            self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });
+        match verdict {
+            Admission::Admit | Admission::Preempt { .. } => {}
+            Admission::Reject { reason, message } => {
+                let reason = reason.as_str().into_owned();
+                let why = Happening::warning(reason.clone(), message.clone());
+                self.record_event(&uid, why.counted(Tally::AdmissionRejection));
+                self.records.entry(uid.clone()).or_default().rejection = Some(Rejection { reason, message });
+                self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Rejected, grace_secs: None });
+            }
         }
         // Only now may it begin: a pod that was rejected must not be set up first.
         self.show_last_picture(&uid);
@@ -119,6 +131,30 @@ impl SyncLoop {
     fn stop_deleted(&mut self, pod: &Pod) {
         let grace_secs = pod.metadata.deletion_grace_period_seconds;
         self.step(Event::Stop { uid: pod.uid(), reason: StopReason::Deleted, grace_secs });
+    }
+
+    /// Ends pods so that a critical one has room, which waits for them (CONTRACT 3.4).
+    fn preempt(&mut self, uid: &PodUid, victims: &[PodUid], resource: &str) {
+        let mut longest = Duration::ZERO;
+        for victim in victims {
+            let grace_secs =
+                self.workers.get(victim).and_then(|worker| worker.pod()).map(|pod| pod.grace_period_secs());
+            let grace =
+                Duration::from_secs(grace_secs.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0));
+            longest = longest.max(grace);
+            let why = Happening::warning(PREEMPTING, PREEMPTED);
+            self.record_event(victim, why.counted(Tally::Preemption { resource: resource.to_owned() }));
+            self.records.entry(victim.clone()).or_default().eviction = Some(Eviction {
+                reason: PREEMPTING.to_owned(),
+                message: PREEMPTED.to_owned(),
+                disruption: "Pod was preempted by Kubelet to accommodate a critical pod.",
+            });
+            self.step(Event::Stop { uid: victim.clone(), reason: StopReason::Evicted, grace_secs: None });
+            self.refresh(victim);
+        }
+        let at_most = self.outside.clock.now() + LEAST_KILL_WAIT.max(longest.mul_f64(1.5));
+        let until_ended = victims.iter().cloned().collect();
+        self.step(Event::Hold { uid: uid.clone(), until_ended, at_most });
     }
 
     /// Tells the machine what is known of a pod that it has just met.
@@ -141,7 +177,7 @@ fn end_of(pod: &Pod) -> Option<StopReason> {
 }
 
 /// Whether this node takes a pod beside the others.
-pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>]) -> Admission {
+pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>], room: Room) -> Admission {
     let node = admission::NodeFacts {
         name: &settings.host.node_name,
         labels: &settings.node.labels,
@@ -149,6 +185,7 @@ pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>]) -> Admi
         sysctls: &settings.sysctls,
         app_armor: settings.host.app_armor,
         pod_level_resources: settings.resources.pod_level,
+        restart_rules: settings.resources.gates.restart_rules,
     };
-    admission::admit(pod, others, &node)
+    admission::admit(pod, others, &node, room)
 }

@@ -76,6 +76,13 @@ pub enum Support {
     NotOurs,
 }
 
+/// The implemented gates of those that are off by default.
+const OPT_IN: &[Feature] = &[
+    Feature::ContainerStopSignals,
+    Feature::PodLogsQuerySplitStreams,
+    Feature::ReduceDefaultCrashLoopBackOffDecay,
+];
+
 impl Feature {
     /// All gates, by name.
     pub fn all() -> impl Iterator<Item = Feature> {
@@ -97,12 +104,14 @@ impl Feature {
         self.spec().name
     }
 
-    /// Whether this kubelet does what the gate promises. Of the gates that are off by default only some are implemented.
+    /// Whether this kubelet does what the gate promises. Of the gates that are off by default, those of
+    /// [`OPT_IN`] are implemented.
     pub fn support(self) -> Support {
         match self.spec() {
             Spec { scope: Scope::Elsewhere, .. } => Support::NotOurs,
-            Spec { feature, .. } if OFF_AND_IMPLEMENTED.contains(feature) => Support::Implemented,
-            Spec { default_on: false, lock: Lock::Free, .. } => Support::Missing,
+            Spec { default_on: false, lock: Lock::Free, feature, .. } if !OPT_IN.contains(feature) => {
+                Support::Missing
+            }
             _ => Support::Implemented,
         }
     }
@@ -148,9 +157,6 @@ pub enum FeatureError {
 pub struct FeatureSet {
     on: Vec<bool>,
 }
-
-/// Gates that are off by default and switch something here.
-const OFF_AND_IMPLEMENTED: &[Feature] = &[Feature::PodLogsQuerySplitStreams];
 
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";

@@ -20,7 +20,7 @@ pub struct Happening {
 }
 
 /// Upstream's metric that counts a happening, beside ours that counts them all (CONTRACT 5.15).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tally {
     /// None.
     #[default]
@@ -31,6 +31,11 @@ pub enum Tally {
     HookFallback,
     /// `kubelet_started_pods_errors_total`.
     PodStartError,
+    /// `kubelet_preemptions`, by the resource that was missing.
+    Preemption {
+        /// Its name.
+        resource: String,
+    },
 }
 
 impl Happening {

@@ -136,7 +136,7 @@ impl Model {
             mounts: Vec::new(),
             log_path: String::new(),
             resources: None,
-            user: None,
+            process: Default::default(),
         }
     }
 

@@ -2,15 +2,17 @@
 //! other pods on the node. They hold for pods of every source.
 //!
 //! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: sysctls, operating
-//! system, resources, node affinity, node name, host ports, AppArmor, resources of the pod as a whole.
+//! system, resources, node affinity, node name, host ports, AppArmor, resources of the pod as a whole, features of the
+//! node. Where only resources are missing and the pod is critical, it says which other pods must end for it.
 //!
-//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints,
-//! declared features, node shutdown, and making room for critical pods.
+//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints, the groups
+//! policy of the runtime, node shutdown.
 
 mod app_armor;
 mod fit;
 mod node_affinity;
 mod ports;
+mod preempt;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use core_types::PodExt;
 use core_types::api::{Pod, PodSpec};
+use core_types::{PodExt, PodUid, RestartRules};
 
 pub use app_armor::AppArmor;
 pub use fit::NodeAllocatable;
+pub use preempt::is_critical;
 pub use sysctl::{KernelVersion, SysctlAllowList, SysctlPatternError};
 
 /// The label that names an operating system.
@@ -46,8 +49,12 @@ pub enum RejectReason {
     NodeName,
     /// Another pod has a host port.
     NodePorts,
-    /// The pod asks for an AppArmor profile that cannot be enforced.
+    /// The pod is critical, and no pods can be ended for it.
+    UnexpectedAdmissionError,
+    /// The pod has an AppArmor profile, and the host has no AppArmor.
     AppArmor,
+    /// The pod asks for a feature that is off on this node.
+    PodFeatureUnsupported,
     /// The pod has resources as a whole, and the feature gate `PodLevelResources` is off.
     PodLevelResourcesNotSupported,
 }
@@ -64,6 +71,8 @@ impl RejectReason {
             Self::NodeName => "NodeName",
             Self::NodePorts => "NodePorts",
             Self::AppArmor => "AppArmor",
+            Self::UnexpectedAdmissionError => "UnexpectedAdmissionError",
+            Self::PodFeatureUnsupported => "PodFeatureUnsupported",
             Self::PodLevelResourcesNotSupported => "PodLevelResourcesNotSupported",
         })
     }
@@ -74,6 +83,13 @@ impl RejectReason {
 pub enum Admission {
     /// The pod may run here.
     Admit,
+    /// It may, once these pods have ended: it is critical.
+    Preempt {
+        /// The pods to end.
+        victims: Vec<PodUid>,
+        /// The first resource that is missing.
+        resource: String,
+    },
     /// It may not. It becomes Failed with `status.reason` and the message "Pod was rejected: ..." (CONTRACT 3.3).
     Reject {
         /// Why.
@@ -98,7 +114,20 @@ pub struct NodeFacts<'a> {
     pub app_armor: AppArmor,
     /// Whether pods may have resources as a whole.
     pub pod_level_resources: PodLevelResources,
+    /// Which restart rules count.
+    pub restart_rules: RestartRules,
 }
+
+/// Whether other pods may be ended for the pod that is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// For a critical pod they may.
+    Make,
+    /// They may not: a running pod that asks for more waits.
+    AsItIs,
+}
+
+type Rejection = (RejectReason, String);
 
 /// The feature gate `PodLevelResources`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,42 +140,74 @@ pub enum PodLevelResources {
 
 /// Judges a pod. `others` are the pods that hold resources of the node now: admitted and not terminal; the pod itself
 /// may be among them and does not count.
-pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>) -> Admission {
+pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>, room: Room) -> Admission {
     let Some(spec) = &pod.spec else { return Admission::Admit };
     let uid = pod.uid();
     let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|other| other.uid() != uid).collect();
-    let checks: [&dyn Fn() -> Option<(RejectReason, String)>; 8] = [
-        &|| node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text)),
-        &|| other_operating_system(pod, spec),
-        &|| fit::insufficient(pod, &others, node.allocatable),
-        &|| {
-            let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
-            (!node_affinity::matches(spec, node)).then(|| (RejectReason::NodeAffinity, message.to_owned()))
-        },
-        &|| {
-            let wanted = spec.node_name.as_deref().unwrap_or_default();
-            let message = "Predicate NodeName failed: node(s) didn't match the requested node name";
-            (!wanted.is_empty() && wanted != node.name).then(|| (RejectReason::NodeName, message.to_owned()))
-        },
-        &|| ports::conflict(spec, &others).map(|text| (RejectReason::NodePorts, text)),
-        &|| {
-            let problem = app_armor::unenforceable(pod, spec, node.app_armor);
-            problem.map(|text| (RejectReason::AppArmor, text))
-        },
-        &|| {
-            let is_off = node.pod_level_resources == PodLevelResources::Disabled;
-            let message = "PodLevelResources feature gate is disabled".to_owned();
-            (is_off && core_cm::resources::pod_level(spec).is_some())
-                .then_some((RejectReason::PodLevelResourcesNotSupported, message))
-        },
-    ];
-    match checks.into_iter().find_map(|check| check()) {
+    let short = fit::insufficient(pod, &others, node.allocatable);
+    let makes_room = room == Room::Make && is_critical(pod);
+    let first = || {
+        let forbidden = node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text));
+        forbidden.or_else(|| other_operating_system(pod, spec))
+    };
+    let resources = || short.first().filter(|_| !makes_room).map(fit::Insufficient::rejection);
+    let early = first().or_else(resources).or_else(|| wrong_place(spec, &others, node));
+    // What comes after the resources in upstream's order is looked at before other pods are ended for nothing.
+    match early.or_else(|| unable(pod, spec, node)) {
         Some((reason, message)) => Admission::Reject { reason, message },
-        None => Admission::Admit,
+        None => match short.first() {
+            None => Admission::Admit,
+            Some(missing) => make_room(pod, &others, &short, &missing.resource),
+        },
     }
 }
 
-fn other_operating_system(pod: &Pod, spec: &PodSpec) -> Option<(RejectReason, String)> {
+fn make_room(pod: &Pod, others: &[&Pod], short: &[fit::Insufficient], resource: &str) -> Admission {
+    match preempt::victims(pod, others, short) {
+        Ok(victims) => Admission::Preempt { victims, resource: resource.to_owned() },
+        Err(error) => Admission::Reject {
+            reason: RejectReason::UnexpectedAdmissionError,
+            message: format!("Unexpected error while attempting to recover from admission failure: {error}"),
+        },
+    }
+}
+
+/// Why the pod does not belong on this node, or beside its pods.
+fn wrong_place(spec: &PodSpec, others: &[&Pod], node: &NodeFacts<'_>) -> Option<Rejection> {
+    if !node_affinity::matches(spec, node) {
+        let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+        return Some((RejectReason::NodeAffinity, message.to_owned()));
+    }
+    let wanted = spec.node_name.as_deref().unwrap_or_default();
+    if !wanted.is_empty() && wanted != node.name {
+        let message = "Predicate NodeName failed: node(s) didn't match the requested node name";
+        return Some((RejectReason::NodeName, message.to_owned()));
+    }
+    ports::conflict(spec, others).map(|text| (RejectReason::NodePorts, text))
+}
+
+/// What the pod asks for and the node does not do.
+fn unable(pod: &Pod, spec: &PodSpec, node: &NodeFacts<'_>) -> Option<Rejection> {
+    if let Some(message) = app_armor::unenforceable(pod, spec, node.app_armor) {
+        return Some((RejectReason::AppArmor, message));
+    }
+    let is_off = node.pod_level_resources == PodLevelResources::Disabled;
+    if is_off && core_cm::resources::pod_level(spec).is_some() {
+        let message = "PodLevelResources feature gate is disabled".to_owned();
+        return Some((RejectReason::PodLevelResourcesNotSupported, message));
+    }
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let mut rules = containers.flat_map(|container| container.restart_policy_rules.iter().flatten());
+    let restarts_all = rules.any(|rule| rule.action == "RestartAllContainers");
+    (restarts_all && node.restart_rules < RestartRules::OfAllContainers).then(|| {
+        let message =
+            "Pod requires node features that are not available: RestartAllContainersOnContainerExits"
+                .to_owned();
+        (RejectReason::PodFeatureUnsupported, message)
+    })
+}
+
+fn other_operating_system(pod: &Pod, spec: &PodSpec) -> Option<Rejection> {
     let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(OS_LABEL));
     if label.is_some_and(|name| name != "linux") {
         let message = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";

@@ -248,7 +248,8 @@ impl Allocations {
         let refusal = match feasible::infeasible(pod, &given, round.node, round.rules) {
             Some(why) => Some((PendingReason::Infeasible, NewsKind::Infeasible(why), why.message())),
             None => match (round.judge)(pod, &self.others(&uid, round.pods)) {
-                Admission::Admit => None,
+                // No other pod ends for a resize.
+                Admission::Admit | Admission::Preempt { .. } => None,
                 Admission::Reject { message, .. } => {
                     Some((PendingReason::Deferred, NewsKind::Deferred, message))
                 }

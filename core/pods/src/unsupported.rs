@@ -11,22 +11,13 @@ use crate::validation::{Errors, FieldError, Path, volume_sources};
 /// A field of the pod spec: its name, whether the pod uses it, what is missing, and the way out.
 type PodRow = (&'static str, fn(&PodSpec) -> bool, &'static str, &'static str);
 
-const POD_ROWS: &[PodRow] = &[
-    ("ephemeralContainers", |spec| filled(&spec.ephemeral_containers), "ephemeral containers are", REMOVE),
-    ("readinessGates", |spec| filled(&spec.readiness_gates), "readiness gates are", REMOVE),
-    ("resourceClaims", |spec| filled(&spec.resource_claims), "resource claims are", REMOVE),
-];
+const POD_ROWS: &[PodRow] =
+    &[("resourceClaims", |spec| filled(&spec.resource_claims), "resource claims are", REMOVE)];
 
 /// A field of a container, as [`PodRow`].
 type ContainerRow = (&'static str, fn(&Container) -> bool, &'static str, &'static str);
 
 const CONTAINER_ROWS: &[ContainerRow] = &[
-    (
-        "lifecycle.stopSignal",
-        |container| container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.stop_signal.is_some()),
-        "stop signals are",
-        REMOVE,
-    ),
     ("volumeDevices", |container| filled(&container.volume_devices), "block volumes are", REMOVE),
     (
         "resources.claims",

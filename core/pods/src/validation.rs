@@ -8,7 +8,7 @@
 //! Guarantees: total (no input makes it panic), the same errors in the same order for the same pod, at most
 //! [`MAX_ERRORS`] of them.
 //!
-//! Left out: fields that no node reads (affinity terms, topology spread, scheduling and readiness gates), Windows
+//! Left out: fields that no node reads (affinity terms, topology spread, scheduling gates), Windows
 //! options, and the insides of everything that [`crate::unsupported`] refuses as a whole.
 
 mod container;

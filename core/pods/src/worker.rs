@@ -18,7 +18,7 @@ mod one;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +92,8 @@ pub enum StopReason {
     Rejected,
     /// It was deleted at the API server. It stays known there, and wanted here, until nothing of it is left.
     Deleted,
+    /// The node ended it: to make room for a critical pod.
+    Evicted,
     /// Only the runtime knows it.
     Orphaned,
 }
@@ -161,6 +163,15 @@ pub enum Event {
         sightings: BTreeMap<PodUid, Sighting>,
         /// Pods that the runtime has and whose details are not known yet.
         unknown: BTreeMap<PodUid, PodKey>,
+    },
+    /// A pod that has not begun waits until others have ended, but not longer than until `at_most`.
+    Hold {
+        /// Which pod.
+        uid: PodUid,
+        /// For whom it waits.
+        until_ended: BTreeSet<PodUid>,
+        /// When it begins all the same.
+        at_most: MonoTime,
     },
     /// Something outside the runtime asks for a sync, e.g. a back-off that a user cleared.
     Nudge {
@@ -244,12 +255,28 @@ pub struct PodWorkers {
     relisted_at: Option<MonoTime>,
     /// Pods that the runtime runs and that nobody has claimed.
     unclaimed: BTreeMap<PodUid, PodKey>,
+    /// Pods that wait until others have ended.
+    holds: BTreeMap<PodUid, Hold>,
+}
+
+/// For whom a pod waits that has not begun.
+#[derive(Debug)]
+struct Hold {
+    until_ended: BTreeSet<PodUid>,
+    at_most: MonoTime,
 }
 
 impl PodWorkers {
     /// A node without pods.
     pub fn new(policy: WorkerPolicy) -> Self {
-        Self { policy, workers: BTreeMap::new(), next_op: 0, relisted_at: None, unclaimed: BTreeMap::new() }
+        Self {
+            policy,
+            workers: BTreeMap::new(),
+            next_op: 0,
+            relisted_at: None,
+            unclaimed: BTreeMap::new(),
+            holds: BTreeMap::new(),
+        }
     }
 
     /// The worker of a pod.
@@ -264,7 +291,8 @@ impl PodWorkers {
 
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        self.workers.values().filter_map(PodWorker::due).min()
+        let holds = self.holds.values().map(|hold| hold.at_most);
+        self.workers.values().filter_map(PodWorker::due).chain(holds).min()
     }
 
     /// Takes one event and says what follows from it.
@@ -273,11 +301,14 @@ impl PodWorkers {
         let everyone = self.take(now, event, &mut effects);
         let affected: Vec<PodUid> = match everyone {
             Affected::One(uid) => {
-                // The pod's own progress may free its name for another.
+                // The pod's own progress may free its name for another, or room.
                 let key = self.workers.get(&uid).map(|worker| worker.key().clone());
+                let waits = |other: &PodUid| {
+                    self.holds.get(other).is_some_and(|hold| hold.until_ended.contains(&uid))
+                };
                 self.workers
                     .iter()
-                    .filter(|(_, w)| Some(w.key()) == key.as_ref())
+                    .filter(|(other, w)| Some(w.key()) == key.as_ref() || waits(other))
                     .map(|(uid, _)| uid.clone())
                     .collect()
             }
@@ -349,6 +380,10 @@ impl PodWorkers {
                 }
                 Affected::All
             }
+            Event::Hold { uid, until_ended, at_most } => {
+                self.holds.insert(uid.clone(), Hold { until_ended, at_most });
+                Affected::One(uid)
+            }
             Event::Nudge { uid } => {
                 if let Some(worker) = self.workers.get_mut(&uid) {
                     worker.nudge(now);
@@ -367,7 +402,7 @@ impl PodWorkers {
 
     /// Moves one pod on as far as it can go now, and starts its next operation if one is due.
     fn advance(&mut self, now: MonoTime, uid: &PodUid, effects: &mut Vec<Effect>) {
-        let may_start = self.relisted_at.is_some() && !self.name_is_taken(uid);
+        let may_start = self.relisted_at.is_some() && !self.name_is_taken(uid) && !self.is_held(now, uid);
         let Some(worker) = self.workers.get_mut(uid) else { return };
         worker.settle(may_start, effects);
         if worker.lifecycle() == Lifecycle::Finished {
@@ -388,6 +423,21 @@ impl PodWorkers {
             worker.started(op, effects);
             effects.push(Effect::Start { uid: uid.clone(), op, operation });
         }
+    }
+
+    /// True while pods have not ended that this one was told to wait for.
+    fn is_held(&mut self, now: MonoTime, uid: &PodUid) -> bool {
+        let Some(hold) = self.holds.get(uid) else { return false };
+        let runs =
+            |uid: &PodUid| self.workers.get(uid).is_some_and(|w| w.lifecycle() < Lifecycle::Terminated);
+        let waits = |worker: &PodWorker| worker.lifecycle() == Lifecycle::Waiting;
+        let is_held = self.workers.get(uid).is_some_and(waits)
+            && now < hold.at_most
+            && hold.until_ended.iter().any(runs);
+        if !is_held {
+            self.holds.remove(uid);
+        }
+        is_held
     }
 
     /// True when another pod with the same full name may still run something (PW-5), or when one that was here before

@@ -28,6 +28,9 @@ const INITIAL: Duration = Duration::from_secs(10);
 /// Longest wait unless configured otherwise.
 pub const DEFAULT_MAX: Duration = Duration::from_secs(300);
 
+const REDUCED_INITIAL: Duration = Duration::from_secs(1);
+const REDUCED_MAX: Duration = Duration::from_secs(60);
+
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -37,16 +40,23 @@ pub struct Now {
     pub wall: WallTime,
 }
 
-/// How waits grow.
+/// How waits grow: doubling from the first to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Growth {
+pub struct Growth {
     initial: Duration,
     max: Duration,
 }
 
 impl Growth {
-    fn new(max: Duration) -> Self {
+    /// From 10 s (or `max`, if shorter) to `max`.
+    pub fn to(max: Duration) -> Self {
         Self { initial: INITIAL.min(max), max }
+    }
+
+    /// From 1 s to `max`, or to 60 s when that is `None` (the gate `ReduceDefaultCrashLoopBackOffDecay`).
+    pub fn reduced(max: Option<Duration>) -> Self {
+        let max = max.unwrap_or(REDUCED_MAX);
+        Self { initial: REDUCED_INITIAL.min(max), max }
     }
 
     fn after(self, delay: Duration) -> Duration {
@@ -93,7 +103,7 @@ pub struct Wait<'a> {
 impl Backoff {
     /// Waits grow from 10 s (or `max`, if shorter) to `max`.
     pub fn new(max: Duration) -> Self {
-        Self { growth: Growth::new(max), entries: BTreeMap::new() }
+        Self { growth: Growth::to(max), entries: BTreeMap::new() }
     }
 
     /// Counts a failure at `now`, with the text to show while waiting.
@@ -143,9 +153,9 @@ pub struct CrashWait {
 }
 
 impl CrashBackoff {
-    /// Waits grow from 10 s (or `max`, if shorter) to `max` (`crashLoopBackOff.maxContainerRestartPeriod`).
-    pub fn new(max: Duration) -> Self {
-        Self { growth: Growth::new(max), entries: BTreeMap::new() }
+    /// No container has ended yet.
+    pub fn new(growth: Growth) -> Self {
+        Self { growth, entries: BTreeMap::new() }
     }
 
     /// Takes note of the containers of a pod that have ended. Call it with each new picture before planning; the same
@@ -255,7 +265,7 @@ mod tests {
 
     #[test]
     fn crashes_wait_longer_each_time_and_a_long_run_resets() {
-        let mut backoff = CrashBackoff::new(DEFAULT_MAX);
+        let mut backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
         let waits: Vec<u64> =
             (0..8).map(|n| crash(&mut backoff, n, 10_000 + u64::from(n) * 400, 5)).collect();
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
@@ -264,16 +274,31 @@ mod tests {
     }
 
     #[test]
+    fn waits_are_as_short_as_they_are_configured() {
+        let secs = Duration::from_secs;
+        for (growth, expected) in [
+            (Growth::to(secs(3)), [0, 3, 3, 3]),
+            (Growth::to(secs(25)), [0, 10, 20, 25]),
+            (Growth::reduced(None), [0, 1, 2, 4]),
+            (Growth::reduced(Some(secs(3))), [0, 1, 2, 3]),
+        ] {
+            let mut backoff = CrashBackoff::new(growth);
+            let waits = [0, 1, 2, 3].map(|n| crash(&mut backoff, n, 10_000 + u64::from(n) * 5, 1));
+            assert_eq!(waits, expected, "{growth:?}");
+        }
+    }
+
+    #[test]
     fn a_restarted_agent_derives_the_wait_from_the_container() {
         for (restarts, secs) in [(0, 0), (1, 10), (3, 40), (6, 300), (500, 300)] {
-            assert_eq!(crash(&mut CrashBackoff::new(DEFAULT_MAX), restarts, 10_000, 5), secs);
+            assert_eq!(crash(&mut CrashBackoff::new(Growth::to(DEFAULT_MAX)), restarts, 10_000, 5), secs);
         }
-        assert_eq!(crash(&mut CrashBackoff::new(DEFAULT_MAX), 500, 10_000, 700), 0);
+        assert_eq!(crash(&mut CrashBackoff::new(Growth::to(DEFAULT_MAX)), 500, 10_000, 700), 0);
     }
 
     #[test]
     fn a_changed_image_or_changed_resources_start_at_once() {
-        let mut backoff = CrashBackoff::new(DEFAULT_MAX);
+        let mut backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
         for n in 0..4 {
             crash(&mut backoff, n, 10_000 + u64::from(n), 1);
         }
@@ -297,7 +322,7 @@ mod tests {
         container.status.created_at = now_at(4_990).wall;
         container.status.finished_at = now_at(5_000).wall;
         let observed = observed(&pod, true, vec![container]);
-        let mut backoff = CrashBackoff::new(DEFAULT_MAX);
+        let mut backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
         // The clock was set back by an hour after the container had ended.
         let set_back = Now { wall: now_at(1_400).wall, ..now_at(5_001) };
         backoff.observe(&pod, &observed, RestartRules::default(), set_back);

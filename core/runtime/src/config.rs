@@ -10,9 +10,9 @@ use core_types::api::{Container, ContainerPort, Pod};
 use core_types::expansion::TooLong;
 use core_types::runtime::{
     ContainerConfig, DnsConfig, ImageSpec, KeyValue, LinuxResources, Mount, PortMapping, PortProtocol,
-    SandboxConfig, SandboxLinux, SecurityContext,
+    SandboxConfig, SandboxLinux, SecurityContext, Terminal,
 };
-use core_types::{PodExt, keys};
+use core_types::{PodExt, StopSignals, keys};
 
 use crate::env::command_and_args;
 use crate::hash::container_hash;
@@ -54,6 +54,8 @@ pub struct ContainerInput<'a> {
     pub container: &'a Container,
     /// Restart count of this instance.
     pub restart_count: u32,
+    /// Whether it may name its stop signal.
+    pub stop_signals: StopSignals,
     /// What the runtime resolved the image to.
     pub image_ref: &'a str,
     /// Environment.
@@ -68,6 +70,12 @@ pub struct ContainerInput<'a> {
     pub resources: LinuxResources,
     /// Security.
     pub security: SecurityContext,
+}
+
+/// The container's own stop signal, where it may have one.
+fn stop_signal(container: &Container, signals: StopSignals) -> String {
+    let own = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone());
+    own.filter(|_| signals == StopSignals::OfContainers).unwrap_or_default()
 }
 
 /// The configuration of a sandbox.
@@ -124,9 +132,12 @@ pub fn container_config(input: ContainerInput<'_>) -> Result<ContainerConfig, To
         labels,
         annotations: container_annotations(input.pod, container, input.restart_count),
         log_path: format!("{}/{}.log", container.name, input.restart_count),
-        stdin: container.stdin.unwrap_or(false),
-        stdin_once: container.stdin_once.unwrap_or(false),
-        tty: container.tty.unwrap_or(false),
+        terminal: Terminal {
+            stdin: container.stdin.unwrap_or(false),
+            stdin_once: container.stdin_once.unwrap_or(false),
+            tty: container.tty.unwrap_or(false),
+        },
+        stop_signal: stop_signal(container, input.stop_signals),
         resources: input.resources,
         security: input.security,
         ..ContainerConfig::default()
@@ -258,7 +269,7 @@ mod tests {
                 {"name": "c", "image": "busybox", "command": ["sh", "-c"], "args": ["echo $(A)"],
                  "workingDir": "/w", "tty": true, "stdin": true,
                  "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-                 "lifecycle": {"preStop": {"exec": {"command": ["sleep", "1"]}}},
+                 "lifecycle": {"preStop": {"exec": {"command": ["sleep", "1"]}}, "stopSignal": "SIGUSR1"},
                  "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080, "protocol": "TCP"},
                     {"name": "http", "containerPort": 81},
                     {"containerPort": 53, "protocol": "UDP"}],
@@ -278,6 +289,7 @@ mod tests {
             pod,
             container: &pod.spec.as_ref().unwrap().containers[0],
             restart_count: 3,
+            stop_signals: StopSignals::OfContainers,
             image_ref: "sha256:1",
             envs: vec![KeyValue { key: "A".to_owned(), value: "1".to_owned() }],
             volume_mounts,
@@ -370,7 +382,8 @@ mod tests {
             (config.command, config.args),
             (vec!["sh".to_owned(), "-c".to_owned()], vec!["echo 1".to_owned()])
         );
-        assert!(config.tty && config.stdin && !config.stdin_once);
+        assert_eq!(config.terminal, Terminal { stdin: true, stdin_once: false, tty: true });
+        assert_eq!(config.stop_signal, "SIGUSR1");
     }
 
     #[test]

@@ -14,7 +14,9 @@
 //! starts a container whose older instance may still run without stopping that one first, and never without a usable
 //! sandbox (kept, or created earlier in the same plan).
 //!
-//! Left out: ephemeral containers, and sizes of containers that change while they run (`core_cm::resize`).
+//! An ephemeral container is started once, as soon as there is a sandbox, and never again.
+//!
+//! Left out: sizes of containers that change while they run (`core_cm::resize`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -236,6 +238,7 @@ pub fn plan(input: &PlanInput<'_>) -> PodPlan {
 /// Plans the containers of a usable sandbox.
 fn keep(draft: &mut Draft<'_>, sandbox: &SandboxId) {
     regular::stop_superseded(draft);
+    draft.start_ephemeral();
     match init::step(draft, sandbox) {
         init::Outcome::Failed => draft.finish_pod(),
         init::Outcome::InProgress => {}
@@ -255,6 +258,8 @@ struct Draft<'a> {
     /// Whatever must happen between the stops and the starts.
     sandbox_actions: Vec<Action>,
     starts: Vec<ContainerRef<'a>>,
+    /// Ephemeral containers to start. They are held back by nobody.
+    ephemeral: Vec<&'a str>,
     progress: Progress,
 }
 
@@ -266,6 +271,7 @@ impl<'a> Draft<'a> {
             stops: Vec::new(),
             sandbox_actions: Vec::new(),
             starts: Vec::new(),
+            ephemeral: Vec::new(),
             progress: Progress::Running,
         }
     }
@@ -279,6 +285,14 @@ impl<'a> Draft<'a> {
         let is_deleted = self.input.pod.metadata.deletion_timestamp.is_some();
         if !is_deleted && !self.starts.iter().any(|other| other.spec.name == container.spec.name) {
             self.starts.push(container);
+        }
+    }
+
+    fn start_ephemeral(&mut self) {
+        let pod = self.input.pod;
+        if pod.metadata.deletion_timestamp.is_none() {
+            let never_made = |name: &&str| self.input.observed.latest(name).is_none();
+            self.ephemeral = pod.ephemeral_names().into_iter().filter(never_made).collect();
         }
     }
 
@@ -304,6 +318,7 @@ impl<'a> Draft<'a> {
         self.progress = Progress::Finished;
         self.stops.clear();
         self.starts.clear();
+        self.ephemeral.clear();
         self.sandbox_actions =
             terminate::stop_all(self.input.pod, self.input.observed, StopReason::PodFinished);
         let ready = self.input.observed.sandboxes.iter().filter(|sandbox| sandbox.is_ready());
@@ -316,6 +331,11 @@ impl<'a> Draft<'a> {
             actions.push(Action::StopContainers(std::mem::take(&mut self.stops)));
         }
         actions.append(&mut self.sandbox_actions);
+        actions.extend(self.ephemeral.iter().map(|name| Action::StartContainer {
+            name: (*name).to_owned(),
+            kind: ContainerKind::Ephemeral,
+            restart_count: RestartCount::FromLogs,
+        }));
         let mut waiting = Vec::new();
         for container in &self.starts {
             if let Some(wait) = self.back_off(container) {

@@ -7,7 +7,7 @@ use core_types::runtime::{
     Capabilities, Image, NamespaceMode, NamespaceOptions, SeccompProfile, SecurityContext, SelinuxOptions,
     SupplementalGroupsPolicy,
 };
-use core_types::{PodExt, keys};
+use core_types::{ContainerId, PodExt, keys};
 use k8s_openapi::api::core::v1::{AppArmorProfile, SELinuxOptions, SeccompProfile as ApiSeccompProfile};
 
 use crate::text::pod_text;
@@ -223,6 +223,27 @@ fn check_non_root(pod: &Pod, container: &Container, image_user: &ImageUser) -> R
             Err(SecurityError::ImageUserInvalid { uid: *uid, pod, container })
         }
         (None, ImageUser::Uid(_)) => Ok(()),
+    }
+}
+
+/// Whose processes an ephemeral container sees beside its own (`targetContainerName`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinedProcesses<'a> {
+    /// Nobody's.
+    None,
+    /// Those of this container.
+    Of(&'a ContainerId),
+}
+
+impl JoinedProcesses<'_> {
+    /// Has the container see the processes of its target, unless it shares those of the pod or the host anyway.
+    pub fn apply(&self, context: &mut SecurityContext) {
+        if let Self::Of(target) = self
+            && context.namespaces.pid == NamespaceMode::Container
+        {
+            context.namespaces.pid = NamespaceMode::Target;
+            context.namespaces.target_id = target.to_string();
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn observed_container(
             mounts: Vec::new(),
             log_path: String::new(),
             resources: None,
-            user: None,
+            process: Default::default(),
         },
         termination_message: String::new(),
     }

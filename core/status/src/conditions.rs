@@ -25,6 +25,8 @@ pub(crate) fn is_own(name: &str) -> bool {
     OWN.contains(&name)
 }
 
+const DISRUPTION: &str = "DisruptionTarget";
+
 /// Value of a condition.
 struct Verdict {
     holds: bool,
@@ -45,7 +47,7 @@ pub(crate) fn set(input: &StatusInput<'_>, old: &PodStatus, reported: &PodStatus
     let foreign = reported.conditions.iter().flatten().filter(|known| !is_own(&known.type_));
     let mut conditions: Vec<PodCondition> = foreign.cloned().collect();
     conditions.extend(resources::conditions(input));
-    if let Some(disruption) = find(old, "DisruptionTarget") {
+    if let Some(disruption) = &disruption(input, old) {
         match conditions.iter_mut().find(|known| known.type_ == disruption.type_) {
             Some(known) => known.clone_from(disruption),
             None => conditions.push(disruption.clone()),
@@ -73,6 +75,20 @@ pub(crate) fn set(input: &StatusInput<'_>, old: &PodStatus, reported: &PodStatus
         conditions.push(PodCondition { observed_generation: None, ..own });
     }
     status.conditions = Some(conditions);
+}
+
+/// That the node ended the pod, once it has.
+fn disruption(input: &StatusInput<'_>, old: &PodStatus) -> Option<PodCondition> {
+    let ended = match input.verdict {
+        crate::Verdict::Evicted { disruption, .. } if !disruption.is_empty() => Some(disruption),
+        _ => None,
+    };
+    let known = find(old, DISRUPTION).cloned();
+    let Some(message) = ended.filter(|_| known.as_ref().is_none_or(|known| known.status != "True")) else {
+        return known;
+    };
+    let verdict = Verdict { reason: "TerminationByKubelet", message: message.to_owned(), ..Verdict::HOLDS };
+    Some(condition(input, old, DISRUPTION, verdict))
 }
 
 fn condition(input: &StatusInput<'_>, old: &PodStatus, name: &str, verdict: Verdict) -> PodCondition {

@@ -6,7 +6,7 @@ use core_types::api::{
     ContainerStatus, PodStatus, ResourceRequirements, Time, VolumeMount,
 };
 use core_types::runtime::ContainerState as Observed;
-use core_types::{ContainerKind, ObservedContainer, PodExt, WallTime};
+use core_types::{ContainerKind, ObservedContainer, PodExt, StopSignals, WallTime};
 use k8s_openapi::api::core::v1::{ContainerUser, LinuxContainerUser, VolumeMountStatus};
 
 use crate::restart::{AllContainers, all_containers};
@@ -219,7 +219,7 @@ fn from_instance(
             resources::of_container(input, given, latest, same)
         }),
         allocated_resources: row.resources.and_then(|resources| resources.requests.clone()),
-        user: latest.status.user.as_ref().map(|(uid, gid, groups)| ContainerUser {
+        user: latest.status.process.user.as_ref().map(|(uid, gid, groups)| ContainerUser {
             linux: Some(LinuxContainerUser {
                 uid: *uid,
                 gid: *gid,
@@ -227,6 +227,9 @@ fn from_instance(
             }),
         }),
         container_id: Some(container_id.clone()),
+        stop_signal: (input.node.gates.stop_signals == StopSignals::OfContainers)
+            .then(|| latest.status.process.stop_signal.clone())
+            .and_then(|signal| non_empty(&signal)),
         ..ContainerStatus::default()
     };
     let Some(old) = old else { return status };

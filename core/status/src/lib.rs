@@ -149,6 +149,8 @@ pub enum Verdict<'a> {
         reason: &'a str,
         /// Text for people.
         message: &'a str,
+        /// Message of the condition `DisruptionTarget`; empty when the pod's own terms ended it.
+        disruption: &'a str,
     },
 }
 

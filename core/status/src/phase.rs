@@ -26,7 +26,7 @@ pub(crate) fn decide(input: &StatusInput<'_>, old: &PodStatus, reported: &PodSta
         status.message.clone_from(&terminal.message);
         return;
     }
-    if let Verdict::Evicted { reason, message } = input.verdict {
+    if let Verdict::Evicted { reason, message, .. } = input.verdict {
         status.phase = Some("Failed".to_owned());
         status.reason = Some(reason.to_owned());
         status.message = Some(message.to_owned());

@@ -1,6 +1,6 @@
 //! Small readings of an API pod that many decisions need.
 
-use crate::api::{Container, Pod, PodSpec};
+use crate::api::{Container, EphemeralContainer, Pod, PodSpec};
 use crate::{PodKey, PodUid};
 
 /// Which list of the pod spec a container stands in, and how it behaves.
@@ -49,12 +49,22 @@ pub trait PodExt {
     fn annotation(&self, key: &str) -> Option<&str>;
     /// Init containers and sidecars in order, then regular containers in order.
     fn container_refs(&self) -> Vec<ContainerRef<'_>>;
+    /// Names of the ephemeral containers in order.
+    fn ephemeral_names(&self) -> Vec<&str>;
+    /// An ephemeral container by its name, as a container with what such a one may have.
+    fn ephemeral_container(&self, name: &str) -> Option<Container>;
+    /// The container whose processes an ephemeral container sees.
+    fn ephemeral_target(&self, name: &str) -> Option<&str>;
     /// `spec.hostNetwork`.
     fn is_host_network(&self) -> bool;
     /// `spec.restartPolicy`, `Always` when unset.
     fn restart_policy(&self) -> &str;
     /// `spec.terminationGracePeriodSeconds`, 30 when unset, in seconds.
     fn grace_period_secs(&self) -> i64;
+}
+
+fn ephemeral<'a>(pod: &'a Pod, name: &str) -> Option<&'a EphemeralContainer> {
+    pod.spec.as_ref()?.ephemeral_containers.iter().flatten().find(|container| container.name == name)
 }
 
 impl PodExt for Pod {
@@ -88,6 +98,38 @@ impl PodExt for Pod {
         });
         init.chain(spec.containers.iter().map(|spec| ContainerRef { spec, kind: ContainerKind::Regular }))
             .collect()
+    }
+
+    fn ephemeral_names(&self) -> Vec<&str> {
+        let all = self.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+        all.map(|container| container.name.as_str()).collect()
+    }
+
+    fn ephemeral_container(&self, name: &str) -> Option<Container> {
+        let found = ephemeral(self, name)?.clone();
+        Some(Container {
+            name: found.name,
+            image: found.image,
+            image_pull_policy: found.image_pull_policy,
+            command: found.command,
+            args: found.args,
+            working_dir: found.working_dir,
+            env: found.env,
+            env_from: found.env_from,
+            volume_mounts: found.volume_mounts,
+            volume_devices: found.volume_devices,
+            security_context: found.security_context,
+            stdin: found.stdin,
+            stdin_once: found.stdin_once,
+            tty: found.tty,
+            termination_message_path: found.termination_message_path,
+            termination_message_policy: found.termination_message_policy,
+            ..Container::default()
+        })
+    }
+
+    fn ephemeral_target(&self, name: &str) -> Option<&str> {
+        ephemeral(self, name)?.target_container_name.as_deref().filter(|target| !target.is_empty())
     }
 
     fn is_host_network(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use core_types::runtime::{
     ContainerConfig, ContainerState, ContainerStats, ContainerStatus, ContainerSummary, Image,
-    LinuxResources, MemoryUsage, SandboxConfig, SandboxState, SandboxStatus, SandboxSummary,
+    LinuxResources, MemoryUsage, ProcessFacts, SandboxConfig, SandboxState, SandboxStatus, SandboxSummary,
 };
 use core_types::{ContainerId, PodUid, SandboxId, WallTime};
 use ports::runtime::{RuntimeError, RuntimeResult};
@@ -357,7 +357,7 @@ impl Store {
             mounts: container.config.mounts.clone(),
             log_path: self.log_path(id).unwrap_or_default(),
             resources: Some(container.config.resources.clone()),
-            user: None,
+            process: ProcessFacts { user: None, stop_signal: container.config.stop_signal.clone() },
         })
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admission;
 mod adoption;
 mod bad_input;
 mod cli;

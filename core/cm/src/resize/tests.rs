@@ -33,7 +33,7 @@ fn observed(names: &[&str]) -> ObservedPod {
                 mounts: Vec::new(),
                 log_path: String::new(),
                 resources: None,
-                user: None,
+                process: Default::default(),
             },
         })
         .collect();

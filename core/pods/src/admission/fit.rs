@@ -23,16 +23,37 @@ pub struct NodeAllocatable {
     pub others: BTreeMap<String, i64>,
 }
 
-/// The first resource of which too little is left: pods, CPU, memory, local storage, then the others by name.
-pub(super) fn insufficient(
-    pod: &Pod,
-    others: &[&Pod],
-    allocatable: &NodeAllocatable,
-) -> Option<(RejectReason, String)> {
-    let pods = i64::try_from(others.len()).unwrap_or(i64::MAX);
-    if pods.saturating_add(1) > allocatable.pods {
-        return Some(out_of("pods", 1, pods, allocatable.pods));
+/// A resource of which too little is left. CPU is in thousandths of a core, everything else in its own unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Insufficient {
+    pub(super) resource: String,
+    requested: i64,
+    used: i64,
+    capacity: i64,
+}
+
+impl Insufficient {
+    /// How much is missing.
+    pub(super) fn amount(&self) -> i64 {
+        self.requested - (self.capacity - self.used)
     }
+
+    /// Upstream's reason and message.
+    pub(super) fn rejection(&self) -> (RejectReason, String) {
+        let Self { resource, requested, used, capacity } = self;
+        let message = format!(
+            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+        );
+        (RejectReason::OutOf(resource.clone()), message)
+    }
+}
+
+/// The resources of which too little is left: pods, CPU, memory, local storage, then the others by name.
+pub(super) fn insufficient(pod: &Pod, others: &[&Pod], allocatable: &NodeAllocatable) -> Vec<Insufficient> {
+    let pods = i64::try_from(others.len()).unwrap_or(i64::MAX);
+    let of_pods =
+        Insufficient { resource: "pods".to_owned(), requested: 1, used: pods, capacity: allocatable.pods };
+    let of_pods = (pods.saturating_add(1) > allocatable.pods).then_some(of_pods);
     let wanted = pod_requests(pod, Overhead::Included);
     let mut used = ResourceList::new();
     for other in others {
@@ -55,16 +76,10 @@ pub(super) fn insufficient(
         Some(capacity) => Some((name, *capacity)),
         None => (!is_extended_resource(name)).then_some((name, 0)),
     });
-    fixed.into_iter().chain(rest).find_map(|(name, capacity)| {
+    let sized = fixed.into_iter().chain(rest).filter_map(|(name, capacity)| {
         let (requested, used) = (amount(&wanted, name), amount(&used, name));
-        (requested > 0 && requested > capacity.saturating_sub(used))
-            .then(|| out_of(name, requested, used, capacity))
-    })
-}
-
-fn out_of(resource: &str, requested: i64, used: i64, capacity: i64) -> (RejectReason, String) {
-    let message = format!(
-        "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
-    );
-    (RejectReason::OutOf(resource.to_owned()), message)
+        let is_short = requested > 0 && requested > capacity.saturating_sub(used);
+        is_short.then(|| Insufficient { resource: name.to_owned(), requested, used, capacity })
+    });
+    of_pods.into_iter().chain(sized).collect()
 }

@@ -23,8 +23,9 @@ fn answer(pod: &Pod, others: &[Pod]) -> Result<(), (String, String)> {
     let sysctls =
         SysctlAllowList::new(KernelVersion { major: 4, minor: 10 }, &["net.core.*".to_owned()]).unwrap();
     let others: Vec<Arc<Pod>> = others.iter().cloned().map(Arc::new).collect();
-    match admit(pod, &others, &facts(&labels, &allocatable(), &sysctls)) {
+    match admit(pod, &others, &facts(&labels, &allocatable(), &sysctls), Room::Make) {
         Admission::Admit => Ok(()),
+        Admission::Preempt { victims, .. } => panic!("ends {victims:?}"),
         Admission::Reject { reason, message } => Err((reason.as_str().into_owned(), message)),
     }
 }
@@ -41,6 +42,7 @@ fn facts<'a>(
         sysctls,
         app_armor: AppArmor::Disabled,
         pod_level_resources: PodLevelResources::Enabled,
+        restart_rules: RestartRules::default(),
     }
 }
 
@@ -52,11 +54,11 @@ fn resources_of_the_pod_as_a_whole_need_their_feature_gate() {
     let node = facts(&labels, &allocatable, &sysctls);
     let off = NodeFacts { pod_level_resources: PodLevelResources::Disabled, ..node };
     let whole = pod("a", json!({"containers": [], "resources": {"requests": {"cpu": "1"}}}));
-    assert_eq!(admit(&whole, &none, &node), Admission::Admit);
-    let Admission::Reject { reason, message } = admit(&whole, &none, &off) else { panic!() };
+    assert_eq!(admit(&whole, &none, &node, Room::Make), Admission::Admit);
+    let Admission::Reject { reason, message } = admit(&whole, &none, &off, Room::Make) else { panic!() };
     assert_eq!(reason.as_str(), "PodLevelResourcesNotSupported");
     assert_eq!(message, "PodLevelResources feature gate is disabled");
-    assert_eq!(admit(&pod("b", json!({"containers": []})), &none, &off), Admission::Admit);
+    assert_eq!(admit(&pod("b", json!({"containers": []})), &none, &off, Room::Make), Admission::Admit);
 }
 
 #[test]
@@ -66,8 +68,8 @@ fn app_armor_profiles_need_a_host_that_enforces_them() {
     let allocatable = allocatable();
     let disabled = facts(&labels, &allocatable, &sysctls);
     let enabled = NodeFacts { app_armor: AppArmor::Enabled, ..disabled };
-    let answer = |pod: &Pod, node: &NodeFacts<'_>| match admit(pod, &[], node) {
-        Admission::Admit => None,
+    let answer = |pod: &Pod, node: &NodeFacts<'_>| match admit(pod, &[], node, Room::AsItIs) {
+        Admission::Admit | Admission::Preempt { .. } => None,
         Admission::Reject { reason, message } => Some(format!("{}: {message}", reason.as_str())),
     };
     let profile =
@@ -248,4 +250,83 @@ fn node_and_operating_system_must_match() {
     let mut windows = pod("p", json!({"containers": []}));
     windows.metadata.labels = Some([(OS_LABEL.to_owned(), "windows".to_owned())].into());
     assert_eq!(answer(&windows, &[]).unwrap_err().0, "PodOSSelectorNodeLabelDoesNotMatch");
+}
+
+/// A pod of a priority with these requests; Guaranteed when `limits` says so.
+fn ranked(uid: &str, priority: i32, cpu: &str, memory: &str, limits: &str) -> Pod {
+    let list = json!({"cpu": cpu, "memory": memory});
+    let resources = match limits {
+        "guaranteed" => json!({"requests": list, "limits": list}),
+        _ => json!({"requests": list}),
+    };
+    pod(uid, json!({"priority": priority, "containers": [{"name": "c", "resources": resources}]}))
+}
+
+fn preempted(new: &Pod, others: &[Pod], room: Room) -> Result<Vec<String>, (String, String)> {
+    let (labels, allocatable) = (BTreeMap::new(), NodeAllocatable { pods: 10, ..allocatable() });
+    let sysctls = SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap();
+    let others: Vec<Arc<Pod>> = others.iter().cloned().map(Arc::new).collect();
+    match admit(new, &others, &facts(&labels, &allocatable, &sysctls), room) {
+        Admission::Admit => Ok(Vec::new()),
+        Admission::Preempt { victims, .. } => Ok(victims.iter().map(ToString::to_string).collect()),
+        Admission::Reject { reason, message } => Err((reason.as_str().into_owned(), message)),
+    }
+}
+
+#[test]
+fn a_critical_pod_ends_as_few_others_as_it_can() {
+    let critical = |cpu: &str| ranked("new", 2_000_000_000, cpu, "1Mi", "");
+    let others = [
+        ranked("best", 0, "0", "0", ""),
+        ranked("small", 0, "300m", "10Mi", ""),
+        ranked("large", 0, "700m", "10Mi", ""),
+        ranked("whole", 0, "500m", "10Mi", "guaranteed"),
+        ranked("rank", 2_000_000_000, "500m", "10Mi", ""),
+    ];
+    for (cpu, expected) in [
+        // Of the Burstable ones the one that comes closest; Guaranteed ones only when these are not enough.
+        ("100m", vec!["small"]),
+        ("300m", vec!["small"]),
+        ("400m", vec!["large"]),
+        ("900m", vec!["large", "small"]),
+        ("1200m", vec!["large", "whole"]),
+    ] {
+        let mut found = preempted(&critical(cpu), &others, Room::Make).unwrap();
+        found.sort();
+        assert_eq!(found, expected, "{cpu}");
+    }
+    let (reason, message) = preempted(&critical("1600m"), &others, Room::Make).unwrap_err();
+    assert_eq!(reason, "UnexpectedAdmissionError");
+    assert_eq!(
+        message,
+        "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of \
+         pods to preempt: no set of running pods found to reclaim resources: [(res: cpu, q: 100), ]"
+    );
+    let (reason, _) = preempted(&critical("100m"), &others, Room::AsItIs).unwrap_err();
+    assert_eq!(reason, "OutOfcpu", "a resize ends nobody");
+    let (reason, _) = preempted(&ranked("new", 1000, "100m", "1Mi", ""), &others, Room::Make).unwrap_err();
+    assert_eq!(reason, "OutOfcpu", "only critical pods end others");
+}
+
+#[test]
+fn nobody_ends_for_a_pod_that_does_not_belong_here() {
+    let mut new = ranked("new", 2_000_000_000, "2", "1Mi", "");
+    new.spec.as_mut().unwrap().node_name = Some("other".to_owned());
+    let others = [ranked("old", 0, "1", "1Mi", "")];
+    assert_eq!(preempted(&new, &others, Room::Make).unwrap_err().0, "NodeName");
+    let spec = json!({"priority": 2_000_000_000, "containers": [{"name": "c",
+        "resources": {"requests": {"cpu": "2"}}, "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}]});
+    let (reason, message) = preempted(&pod("new", spec), &others, Room::Make).unwrap_err();
+    assert_eq!(reason, "AppArmor");
+    assert_eq!(message, "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+}
+
+#[test]
+fn static_pods_are_critical() {
+    for (source, expected) in [("file", true), ("http", true), ("api", false)] {
+        let mut pod = pod("p", json!({"containers": []}));
+        let key = core_types::keys::CONFIG_SOURCE_ANNOTATION.to_owned();
+        pod.metadata.annotations = Some([(key, source.to_owned())].into());
+        assert_eq!(is_critical(&pod), expected, "{source}");
+    }
 }

@@ -80,8 +80,11 @@ impl Node {
             app_armor: admission::AppArmor::Disabled,
             sysctls: &sysctls,
             pod_level_resources: admission::PodLevelResources::Enabled,
+            restart_rules: core_types::RestartRules::default(),
         };
-        let judge = |pod: &Pod, others: &[Arc<Pod>]| admission::admit(pod, others, &admission);
+        let judge = |pod: &Pod, others: &[Arc<Pod>]| {
+            admission::admit(pod, others, &admission, admission::Room::AsItIs)
+        };
         let now = (
             MonoTime::ZERO + Duration::from_secs(self.secs.unsigned_abs()),
             WallTime::from_unix_secs(self.secs),

@@ -391,10 +391,6 @@ fn what_is_not_implemented_is_refused_by_name() {
             "spec.containers[0].livenessProbe.grpc.mode: Forbidden: gRPC probes with TLS are not implemented yet: remove the field",
         ),
         (
-            with_container("lifecycle: {stopSignal: SIGINT}"),
-            "spec.containers[0].lifecycle.stopSignal: Forbidden: stop signals are not implemented yet: remove the field",
-        ),
-        (
             with_spec("volumes: [{name: v, nfs: {server: s, path: /}}]"),
             "spec.volumes[0].nfs: Forbidden: nfs volumes are not implemented yet: use an emptyDir, hostPath or downwardAPI volume",
         ),

@@ -88,6 +88,7 @@ fn validate_lifecycle(container: &Container, spec: &PodSpec, path: &Path, errors
     if let Some(lifecycle) = &container.lifecycle {
         let grace_secs = spec.termination_grace_period_seconds;
         lifecycle::validate(lifecycle, grace_secs, &path.child("lifecycle"), errors);
+        lifecycle::validate_stop_signal(lifecycle, spec, &path.child("lifecycle"), errors);
     }
 }
 

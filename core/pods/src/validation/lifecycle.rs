@@ -1,6 +1,7 @@
 //! Lifecycle hooks of a container.
 
-use core_types::api::{HTTPGetAction, IntOrString, Lifecycle, LifecycleHandler};
+use core_types::api::{HTTPGetAction, IntOrString, Lifecycle, LifecycleHandler, PodSpec};
+use core_types::runtime::STOP_SIGNALS;
 
 use super::{Errors, Path, names};
 
@@ -10,6 +11,23 @@ pub(super) fn validate(lifecycle: &Lifecycle, grace_secs: Option<i64>, path: &Pa
         if let Some(handler) = handler {
             validate_handler(handler, grace_secs, &path.child(field), errors);
         }
+    }
+}
+
+/// `lifecycle.stopSignal`: which signals there are depends on the pod's operating system, so that must be named.
+pub(super) fn validate_stop_signal(lifecycle: &Lifecycle, spec: &PodSpec, path: &Path, errors: &mut Errors) {
+    let Some(signal) = &lifecycle.stop_signal else { return };
+    let path = path.child("stopSignal");
+    let signals = match spec.os.as_ref().map(|os| os.name.as_str()) {
+        None => {
+            return errors.forbidden(&path, "may not be set for containers with empty `spec.os.name`");
+        }
+        Some("linux") => STOP_SIGNALS,
+        Some("windows") => &["SIGKILL", "SIGTERM"],
+        Some(_) => return,
+    };
+    if !signals.contains(&signal.as_str()) {
+        errors.not_supported(&path, signal, signals);
     }
 }
 

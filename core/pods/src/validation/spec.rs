@@ -28,6 +28,10 @@ pub(super) fn validate(spec: &PodSpec, gates: PodGates, errors: &mut Errors) {
     network::validate_dns(spec, &path.child("dnsConfig"), errors);
     validate_names(spec, &path, errors);
     validate_numbers(spec, &path, errors);
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let field = path.child("readinessGates").index(index).child("conditionType");
+        errors.invalid_each(&field, &gate.condition_type, names::qualified_name(&gate.condition_type));
+    }
     for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
         validate_toleration(toleration, &path.child("tolerations").index(index), errors);
     }

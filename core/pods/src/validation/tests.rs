@@ -195,6 +195,32 @@ fn restart_rules_are_checked_as_far_as_gates_let_them_be() {
 }
 
 #[test]
+fn a_stop_signal_belongs_to_the_named_operating_system() {
+    let with = |os: Value, signal: &str| {
+        let mut spec = container(json!({"lifecycle": {"stopSignal": signal}}));
+        spec["os"] = os;
+        errors(spec)
+    };
+    let linux = json!({"name": "linux"});
+    assert_eq!(with(linux.clone(), "SIGRTMIN+3"), Vec::<String>::new());
+    let path = "spec.containers[0].lifecycle.stopSignal";
+    assert_eq!(
+        with(Value::Null, "SIGINT"),
+        [format!("{path}: Forbidden: may not be set for containers with empty `spec.os.name`")]
+    );
+    let found = with(linux, "SIGNOT");
+    assert!(
+        found[0]
+            .starts_with(&format!("{path}: Unsupported value: \"SIGNOT\": supported values: \"SIGABRT\"")),
+        "{found:?}"
+    );
+    assert_eq!(
+        with(json!({"name": "windows"}), "SIGINT"),
+        [format!("{path}: Unsupported value: \"SIGINT\": supported values: \"SIGKILL\", \"SIGTERM\"")]
+    );
+}
+
+#[test]
 fn probes_are_checked() {
     let probe = |field: &str, probe: serde_json::Value| container(json!({field: probe}));
     let at = |detail: &str| format!("spec.containers[0].{detail}");

@@ -161,7 +161,7 @@ impl PodWorker {
     fn is_leaving(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| match stop.reason {
             StopReason::Removed | StopReason::Orphaned => true,
-            StopReason::Completed | StopReason::Rejected | StopReason::Deleted => false,
+            StopReason::Completed | StopReason::Rejected | StopReason::Evicted | StopReason::Deleted => false,
         })
     }
 

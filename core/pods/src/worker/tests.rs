@@ -87,6 +87,40 @@ fn nothing_starts_before_the_runtime_was_seen() {
 }
 
 #[test]
+fn a_pod_waits_for_others_to_end_but_not_for_ever() {
+    for ends in [true, false] {
+        let mut bench = Bench::new();
+        bench.at(1, relisted(1));
+        bench.at(1, desired("old", "old"));
+        let first = bench.at(1, seen("old", 1, true));
+        bench.end(2, "old", &first);
+        let second = bench.at(3, seen("old", 3, false));
+        let stop = Event::Stop { uid: "old".into(), reason: StopReason::Evicted, grace_secs: None };
+        bench.at(4, stop);
+        let hold = Event::Hold {
+            uid: "new".into(),
+            until_ended: [PodUid::from("old")].into(),
+            at_most: MonoTime::from_secs(60),
+        };
+        bench.at(4, hold);
+        bench.at(4, desired("new", "new"));
+        assert!(started(&bench.at(5, seen("new", 5, true))).is_none());
+        assert_eq!(bench.lifecycle("new"), Some(Lifecycle::Waiting));
+        bench.end(6, "old", &second);
+        let third = bench.at(7, seen("old", 7, false));
+        bench.end(8, "old", &third);
+        if ends {
+            bench.at(20, seen("old", 20, true));
+            assert_eq!(bench.lifecycle("old"), Some(Lifecycle::Terminated));
+        } else {
+            assert!(bench.workers.next_deadline().is_some_and(|at| at <= MonoTime::from_secs(60)));
+            bench.at(60, Event::Tick);
+        }
+        assert_eq!(bench.lifecycle("new"), Some(Lifecycle::Syncing), "{ends}");
+    }
+}
+
+#[test]
 fn a_sync_waits_for_a_picture_newer_than_the_last_act() {
     let mut bench = Bench::new();
     bench.at(1, relisted(1));

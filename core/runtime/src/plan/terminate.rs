@@ -124,9 +124,11 @@ fn recorded_grace_secs(container: &ObservedContainer, grace: Grace) -> i64 {
 
 fn stages(pod: &Pod, observed: &ObservedPod, reason: StopReason, grace_secs: i64) -> Vec<Vec<StopContainer>> {
     let containers = pod.container_refs();
+    let ephemeral = pod.ephemeral_names();
     let spec_of = |name: &str| {
         let found = containers.iter().find(|container| container.spec.name == name);
-        found.map_or((ContainerKind::Regular, None), |found| (found.kind, pre_stop(found.spec)))
+        let kind = if ephemeral.contains(&name) { ContainerKind::Ephemeral } else { ContainerKind::Regular };
+        found.map_or((kind, None), |found| (found.kind, pre_stop(found.spec)))
     };
     let live = |name: &str| observed.live_containers().any(|container| container.name() == name);
     let first = observed.live_containers().filter(|c| spec_of(c.name()).0 != ContainerKind::Sidecar);

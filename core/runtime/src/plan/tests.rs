@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::backoff::DEFAULT_MAX;
+use crate::backoff::{DEFAULT_MAX, Growth};
 use crate::testing::{now_at, observed, observed_container, observed_sandbox, pod, pod_with};
 
 fn plan_at(pod: &Pod, observed: &ObservedPod, secs: u64) -> PodPlan {
-    let mut backoff = CrashBackoff::new(DEFAULT_MAX);
+    let mut backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
     backoff.observe(pod, observed, RestartRules::default(), now_at(secs));
     let unstarted = BTreeSet::new();
     let input = PlanInput {
@@ -122,7 +122,7 @@ fn a_container_that_needs_a_restart_for_its_size_is_restarted() {
         plan(&PlanInput {
             pod: &pod,
             observed: &seen,
-            backoff: &CrashBackoff::new(DEFAULT_MAX),
+            backoff: &CrashBackoff::new(Growth::to(DEFAULT_MAX)),
             unstarted: &BTreeSet::new(),
             failed: &BTreeMap::new(),
             resized: &resized,
@@ -148,7 +148,7 @@ fn a_failed_probe_stops_the_container_and_the_policy_starts_it_again() {
         let observed = observed(&pod, true, instances(&pod, containers));
         let failed =
             containers[..1].iter().map(|text| (ContainerId::from(text.split(':').next().unwrap()), failed));
-        let backoff = CrashBackoff::new(DEFAULT_MAX);
+        let backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
         plan(&PlanInput {
             pod: &pod,
             observed: &observed,
@@ -309,7 +309,7 @@ fn sidecars_do_not_keep_a_pod_alive() {
 fn a_sidecar_that_has_not_started_up_holds_back_the_next() {
     let pod = pod("Always", &["side1"], &["a"]);
     let observed = observed(&pod, true, instances(&pod, &["side1-0:run"]));
-    let backoff = CrashBackoff::new(DEFAULT_MAX);
+    let backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
     let unstarted = BTreeSet::from([ContainerId::from("side1-0")]);
     let input = PlanInput {
         pod: &pod,
@@ -394,7 +394,7 @@ fn rules_of_a_container_go_before_the_policy_of_the_pod() {
     let plan = plan(&PlanInput {
         pod: &the_pod,
         observed: &seen,
-        backoff: &CrashBackoff::new(DEFAULT_MAX),
+        backoff: &CrashBackoff::new(Growth::to(DEFAULT_MAX)),
         unstarted: &BTreeSet::new(),
         failed: &BTreeMap::new(),
         resized: &BTreeSet::new(),
@@ -432,7 +432,7 @@ fn a_rule_restarts_all_containers() {
 #[test]
 fn a_restart_of_all_containers_is_no_crash() {
     let pod = pod_that_restarts_all();
-    let mut backoff = CrashBackoff::new(DEFAULT_MAX);
+    let mut backoff = CrashBackoff::new(Growth::to(DEFAULT_MAX));
     let ended = |text: &str| {
         let mut seen = observed(&pod, true, instances(&pod, &[text, "b-0:run", "side-0:run", "i-0:0"]));
         seen.containers[0].status.created_at = now_at(999).wall;
@@ -447,6 +447,29 @@ fn a_restart_of_all_containers_is_no_crash() {
     assert_eq!(backoff.wait(&pod, a, now_at(1000).mono), None);
     backoff.observe(&pod, &ended("a-6:42"), RestartRules::OfContainers, now_at(1000));
     assert!(backoff.wait(&pod, a, now_at(1000).mono).is_some(), "with the gate off it is one");
+}
+
+#[test]
+fn ephemeral_containers_start_once_whatever_else_waits() {
+    let mut the_pod = pod("Always", &["i"], &["a"]);
+    let spec = the_pod.spec.as_mut().unwrap();
+    spec.ephemeral_containers = serde_json::from_value(json!([{"name": "debug"}, {"name": "more"}])).unwrap();
+    check(&the_pod, &["i-0:run"], &["start debug", "start more"]);
+    check(&the_pod, &["more-0:created", "debug-0:run", "i-0:1"], &["start i 1"]);
+    check(&the_pod, &["more-0:1", "debug-0:0", "a-0:run"], &[]);
+    check(&the_pod, &["debug-0:0", "a-0:1"], &["start more", "start a 1"]);
+    let empty = ObservedPod::empty(the_pod.uid(), the_pod.key(), MonoTime::ZERO);
+    assert_eq!(words(&plan_at(&the_pod, &empty, 0)), ["sandbox 0", "start i"], "the sandbox comes first");
+    let seen = observed(&the_pod, true, instances(&the_pod, &["debug-0:run", "a-0:run"]));
+    let plan = termination_plan(Some(&the_pod), &seen, Grace::FromPod);
+    assert_eq!((plan.stages[0][0].kind, plan.stages[0].len()), (ContainerKind::Ephemeral, 2));
+    let mut anew = pod_that_restarts_all();
+    let spec = anew.spec.as_mut().unwrap();
+    spec.ephemeral_containers = serde_json::from_value(json!([{"name": "debug"}])).unwrap();
+    check(&anew, &["debug-0:run", "a-0:42"], &["remove a-0"]);
+    let mut done = pod("Never", &[], &["a"]);
+    done.spec.as_mut().unwrap().ephemeral_containers = anew.spec.unwrap().ephemeral_containers;
+    check(&done, &["a-0:0"], &["stop sandbox-0", "finished"]);
 }
 
 #[test]
@@ -524,7 +547,7 @@ enum Fault {
 impl Model {
     fn new(pod: Pod) -> Self {
         let observed = ObservedPod::empty(pod.uid(), pod.key(), MonoTime::ZERO);
-        Self { pod, observed, backoff: CrashBackoff::new(DEFAULT_MAX), secs: 1000, made: 0 }
+        Self { pod, observed, backoff: CrashBackoff::new(Growth::to(DEFAULT_MAX)), secs: 1000, made: 0 }
     }
 
     fn plan(&mut self) -> PodPlan {

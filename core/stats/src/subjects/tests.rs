@@ -58,7 +58,7 @@ fn container_of(id: &str, state: ContainerState) -> ObservedContainer {
         mounts: Vec::new(),
         log_path: String::new(),
         resources: None,
-        user: None,
+        process: Default::default(),
     };
     ObservedContainer { sandbox_id: "s1".into(), status, termination_message: String::new() }
 }

@@ -183,3 +183,19 @@ fn other_owners_parts_are_kept() {
     assert_eq!(bench.generate().resource_claim_statuses.unwrap().len(), 1);
     assert_eq!(bench.generate().qos_class.as_deref(), Some("BestEffort"));
 }
+
+#[test]
+fn a_pod_that_the_node_ended_says_so_once() {
+    let mut bench = Bench::new(simple_pod("Always")).see(vec![running("main", 1)]);
+    bench.step();
+    let ended = Verdict::Evicted { reason: "Preempting", message: "why", disruption: "to make room" };
+    let status = bench.generate_with(ended);
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Preempting")));
+    let shown = condition(&status, "DisruptionTarget");
+    assert_eq!(shown, ("True".into(), "TerminationByKubelet".into(), "to make room".into()));
+    let names: Vec<_> = status.conditions.iter().flatten().map(|c| c.type_.as_str()).collect();
+    assert_eq!(names[..2], ["DisruptionTarget", "PodReadyToStartContainers"]);
+    bench.previous = Some(status.clone());
+    bench.now_secs += 100;
+    assert_eq!(bench.generate_with(ended), status);
+}

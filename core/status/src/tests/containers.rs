@@ -11,7 +11,7 @@ use crate::containers::{ended, last_end, running as running_state};
 #[test]
 fn a_running_container_shows_its_facts() {
     let mut main = with_restarts(running("main", 4), 2);
-    main.status.user = Some((1000, 2000, vec![3000]));
+    main.status.process.user = Some((1000, 2000, vec![3000]));
     let status = Bench::new(pod(json!({"containers": [{
         "name": "main", "image": "img", "resources": {"requests": {"cpu": "100m"}},
         "volumeMounts": [
@@ -317,4 +317,14 @@ fn without_the_gate_a_rule_restarts_no_one_else() {
     assert_eq!(status.phase.as_deref(), Some("Failed"));
     let names: Vec<_> = status.conditions.iter().flatten().map(|c| c.type_.as_str()).collect();
     assert!(!names.contains(&"AllContainersRestarting"), "{names:?}");
+}
+
+#[test]
+fn the_stop_signal_shows_with_its_gate() {
+    let mut main = running("main", 1);
+    main.status.process.stop_signal = "SIGUSR1".to_owned();
+    let mut bench = Bench::new(simple_pod("Always")).see(vec![main]);
+    assert_eq!(main_of(&bench.generate()).stop_signal, None);
+    bench.node.gates.stop_signals = core_types::StopSignals::OfContainers;
+    assert_eq!(main_of(&bench.generate()).stop_signal.as_deref(), Some("SIGUSR1"));
 }

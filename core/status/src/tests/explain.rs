@@ -84,7 +84,11 @@ fn causes_have_plain_words() {
     oom.status.reason = "OOMKilled".to_owned();
     let oom = view(&Bench::new(simple_pod("Never")).see(vec![oom]));
     let mut evicted = view(&Bench::new(simple_pod("Always")));
-    let verdict = Verdict::Evicted { reason: "Evicted", message: "The node was low on resource: memory." };
+    let verdict = Verdict::Evicted {
+        reason: "Evicted",
+        message: "The node was low on resource: memory.",
+        disruption: "",
+    };
     evicted.status = Arc::new(Bench::new(simple_pod("Always")).generate_with(verdict));
     let mut leaving = view(&Bench::new(simple_pod("Always")).see(vec![running("main", 1)]));
     leaving.lifecycle = Lifecycle::Terminating;

@@ -65,7 +65,7 @@ pub(crate) fn container(name: &str, serial: u32, state: ContainerState) -> Obser
             mounts: Vec::new(),
             log_path: String::new(),
             resources: None,
-            user: None,
+            process: Default::default(),
         },
         termination_message: String::new(),
     }

@@ -147,7 +147,7 @@ fn a_terminal_phase_never_changes() {
     assert_eq!(bench.step().phase.as_deref(), Some("Succeeded"));
     bench.observed = Some(observed(vec![running("main", 2)]));
     assert_eq!(bench.generate().phase.as_deref(), Some("Succeeded"));
-    let evicted = Verdict::Evicted { reason: "Evicted", message: "low on memory" };
+    let evicted = Verdict::Evicted { reason: "Evicted", message: "low on memory", disruption: "" };
     assert_eq!(bench.generate_with(evicted).phase.as_deref(), Some("Succeeded"));
 
     let mut bench = Bench::new(simple_pod("Always")).see(vec![running("main", 1)]);
@@ -159,7 +159,8 @@ fn a_terminal_phase_never_changes() {
 #[test]
 fn verdicts_make_a_pod_failed_with_their_reason() {
     let mut bench = Bench::new(simple_pod("Always")).see(vec![running("main", 1)]);
-    let evicted = bench.generate_with(Verdict::Evicted { reason: "Evicted", message: "low on memory" });
+    let evicted =
+        bench.generate_with(Verdict::Evicted { reason: "Evicted", message: "low on memory", disruption: "" });
     assert_eq!(evicted.phase.as_deref(), Some("Failed"));
     assert_eq!(evicted.reason.as_deref(), Some("Evicted"));
     assert_eq!(condition(&evicted, "Ready").1, "PodFailed");

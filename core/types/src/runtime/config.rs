@@ -183,11 +183,24 @@ pub struct LinuxResources {
     pub memory_swap_limit_bytes: i64,
 }
 
+/// Standard input and terminal of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Keep stdin open.
+    pub stdin: bool,
+    /// Close stdin after the first attach ends.
+    pub stdin_once: bool,
+    /// Allocate a terminal.
+    pub tty: bool,
+}
+
 /// Everything needed to create one container (CRI `ContainerConfig`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerConfig {
     /// Name of the container in the pod.
     pub name: String,
+    /// The signal that stops it, as Kubernetes names it; empty for the image's.
+    pub stop_signal: String,
     /// Restart count of this instance.
     pub attempt: u32,
     /// Image.
@@ -212,12 +225,8 @@ pub struct ContainerConfig {
     pub annotations: BTreeMap<String, String>,
     /// Log file relative to the sandbox's log directory.
     pub log_path: String,
-    /// Keep stdin open.
-    pub stdin: bool,
-    /// Close stdin after the first attach ends.
-    pub stdin_once: bool,
-    /// Allocate a terminal.
-    pub tty: bool,
+    /// Standard input and terminal.
+    pub terminal: Terminal,
     /// Cgroup resources.
     pub resources: LinuxResources,
     /// Security.

@@ -7,12 +7,13 @@ mod config;
 mod image;
 mod info;
 mod security;
+mod signal;
 mod stats;
 mod status;
 
 pub use config::{
     ContainerConfig, Device, DnsConfig, HugepageLimit, ImageSpec, KeyValue, LinuxResources, Mount,
-    MountPropagation, PortMapping, PortProtocol, SandboxConfig, SandboxLinux,
+    MountPropagation, PortMapping, PortProtocol, SandboxConfig, SandboxLinux, Terminal,
 };
 pub use image::{Image, ImageAuth, ImageFilesystem};
 pub use info::{
@@ -22,11 +23,12 @@ pub use security::{
     Capabilities, IdMapping, NamespaceMode, NamespaceOptions, SeccompProfile, SecurityContext,
     SelinuxOptions, SupplementalGroupsPolicy, UserNamespace,
 };
+pub use signal::STOP_SIGNALS;
 pub use stats::{
     ContainerStats, CpuUsage, FilesystemUsage, MemoryUsage, MetricDescriptor, MetricKind, MetricSample,
     NetworkUsage, SandboxMetrics, SandboxStats, SwapUsage,
 };
 pub use status::{
-    ContainerState, ContainerStatus, ContainerSummary, ExecOutput, RuntimeEvent, RuntimeEventKind,
-    SandboxState, SandboxStatus, SandboxSummary, StreamRequest,
+    ContainerState, ContainerStatus, ContainerSummary, ExecOutput, ProcessFacts, RuntimeEvent,
+    RuntimeEventKind, SandboxState, SandboxStatus, SandboxSummary, StreamRequest,
 };

@@ -128,8 +128,17 @@ pub struct ContainerStatus {
     pub log_path: String,
     /// Resources in force, where the runtime reports them.
     pub resources: Option<LinuxResources>,
+    /// What its first process is.
+    pub process: ProcessFacts,
+}
+
+/// What the runtime tells of the first process of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFacts {
     /// Numeric user the first process runs as: uid, gid, supplemental groups.
     pub user: Option<(i64, i64, Vec<i64>)>,
+    /// The signal that stops it, as Kubernetes names it; empty where the runtime does not tell.
+    pub stop_signal: String,
 }
 
 /// What happened to a container or sandbox.

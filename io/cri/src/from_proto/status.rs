@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use core_types::keys::POD_UID_LABEL;
 use core_types::runtime::{
     ContainerState, ContainerStatus, ContainerSummary, HugepageLimit, ImageSpec, LinuxResources, Mount,
-    MountPropagation, RuntimeEvent, RuntimeEventKind, SandboxState, SandboxStatus, SandboxSummary,
+    MountPropagation, ProcessFacts, RuntimeEvent, RuntimeEventKind, SandboxState, SandboxStatus,
+    SandboxSummary,
 };
 use core_types::{PodUid, WallTime};
 
@@ -119,6 +120,7 @@ fn container_state(state: i32) -> ContainerState {
 /// stands in.
 pub(crate) fn container_reply(reply: proto::ContainerStatusResponse) -> Result<ContainerStatus, Malformed> {
     let status = required(reply.status, "status")?;
+    let stop_signal = stop_signal(status.stop_signal());
     let metadata = required(status.metadata, "status.metadata")?;
     let image_ref = required_text(status.image_ref, "status.image_ref")?;
     let image_id = if status.image_id.is_empty() { image_ref.clone() } else { status.image_id };
@@ -142,8 +144,20 @@ pub(crate) fn container_reply(reply: proto::ContainerStatusResponse) -> Result<C
         mounts: status.mounts.into_iter().map(mount).collect(),
         log_path: status.log_path,
         resources: status.resources.and_then(|resources| resources.linux).map(linux_resources),
-        user: user.map(|user| (user.uid, user.gid, user.supplemental_groups)),
+        process: ProcessFacts {
+            user: user.map(|user| (user.uid, user.gid, user.supplemental_groups)),
+            stop_signal,
+        },
     })
+}
+
+/// The Kubernetes name of a signal; empty when the runtime does not tell.
+fn stop_signal(signal: proto::Signal) -> String {
+    let name = signal.as_str_name().trim_start_matches("SIGNAL_");
+    match signal {
+        proto::Signal::RuntimeDefault => String::new(),
+        _ => name.replace("PLUS", "+").replace("MINUS", "-"),
+    }
 }
 
 fn mount(mount: proto::Mount) -> Mount {

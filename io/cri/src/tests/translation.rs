@@ -260,9 +260,8 @@ fn container_config() -> ContainerConfig {
         labels: map("l", "1"),
         annotations: map("a", "2"),
         log_path: text("main/4.log"),
-        stdin: true,
-        stdin_once: true,
-        tty: true,
+        terminal: Terminal { stdin: true, stdin_once: true, tty: true },
+        stop_signal: "SIGRTMIN+1".to_owned(),
         resources: resources(),
         security: security(),
     }
@@ -328,7 +327,7 @@ fn wire_container() -> proto::ContainerConfig {
         }),
         windows: None,
         cdi_devices: vec![proto::CdiDevice { name: text("vendor.com/gpu=0") }],
-        stop_signal: 0,
+        stop_signal: proto::Signal::Sigrtminplus1.into(),
     }
 }
 
@@ -379,7 +378,7 @@ fn wire_status() -> proto::ContainerStatus {
         user: Some(proto::ContainerUser {
             linux: Some(proto::LinuxContainerUser { uid: 1000, gid: 1001, supplemental_groups: vec![7] }),
         }),
-        stop_signal: 0,
+        stop_signal: proto::Signal::Sigusr1.into(),
     }
 }
 
@@ -403,7 +402,7 @@ fn status() -> ContainerStatus {
         mounts: mounts(),
         log_path: text("/var/log/pods/p/main/4.log"),
         resources: Some(resources()),
-        user: Some((1000, 1001, vec![7])),
+        process: ProcessFacts { user: Some((1000, 1001, vec![7])), stop_signal: text("SIGUSR1") },
     }
 }
 
@@ -417,7 +416,8 @@ async fn a_container_status_arrives_whole() {
     let old =
         proto::ContainerStatus { image_id: String::new(), user: None, resources: None, ..wire_status() };
     *bench.fake.container_status.lock().unwrap() = reply(old);
-    let want = ContainerStatus { image_id: text("r/i@sha256:1"), user: None, resources: None, ..status() };
+    let process = ProcessFacts { user: None, ..status().process };
+    let want = ContainerStatus { image_id: text("r/i@sha256:1"), process, resources: None, ..status() };
     assert_eq!(bench.client.container_status(&id).await.unwrap(), want, "as before CRI of Kubernetes 1.30");
 }
 

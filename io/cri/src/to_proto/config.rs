@@ -87,17 +87,23 @@ pub(crate) fn container_config(config: &ContainerConfig) -> proto::ContainerConf
         labels: config.labels.clone(),
         annotations: config.annotations.clone(),
         log_path: config.log_path.clone(),
-        stdin: config.stdin,
-        stdin_once: config.stdin_once,
-        tty: config.tty,
+        stdin: config.terminal.stdin,
+        stdin_once: config.terminal.stdin_once,
+        tty: config.terminal.tty,
         linux: Some(proto::LinuxContainerConfig {
             resources: Some(linux_resources(&config.resources)),
             security_context: Some(security::of_container(&config.security)),
         }),
         windows: None,
         cdi_devices: config.cdi_devices.iter().map(|name| proto::CdiDevice { name: name.clone() }).collect(),
-        stop_signal: proto::Signal::RuntimeDefault.into(),
+        stop_signal: stop_signal(&config.stop_signal).into(),
     }
+}
+
+/// The signal by its Kubernetes name; the image decides when there is none.
+fn stop_signal(name: &str) -> proto::Signal {
+    let name = format!("SIGNAL_{}", name.replace('+', "PLUS").replace('-', "MINUS"));
+    proto::Signal::from_str_name(&name).unwrap_or(proto::Signal::RuntimeDefault)
 }
 
 fn env(env: &KeyValue) -> proto::KeyValue {
