@@ -216,18 +216,7 @@ impl Node {
             registry,
             probe_registry: agent.probe_registry(),
             cadvisor,
-            facts: Arc::new(ServedFacts {
-                node_name,
-                version: VERSION.to_owned(),
-                sync_frequency: kubelet.sync_frequency.to_std(),
-                stream_idle_limit: kubelet.streaming_connection_idle_timeout.to_std(),
-                split_log_streams: match config.features.enabled(Feature::PodLogsQuerySplitStreams) {
-                    true => SplitLogStreams::Allowed,
-                    false => SplitLogStreams::Refused,
-                },
-                machine_info,
-                configuration: kubelet.to_document(),
-            }),
+            facts: Arc::new(served_facts(&config, node_name, machine_info)),
         };
         match Listeners::start(&config, &context, (&directories, cluster.as_ref())).await {
             Ok(listeners) => Ok(Self { agent, listeners, context, cluster }),
@@ -236,6 +225,23 @@ impl Node {
                 Err(error)
             }
         }
+    }
+}
+
+/// What the ports tell of the node and its configuration.
+fn served_facts(config: &Config, node_name: String, machine_info: serde_json::Value) -> ServedFacts {
+    let kubelet = &config.kubelet;
+    ServedFacts {
+        node_name,
+        version: VERSION.to_owned(),
+        sync_frequency: kubelet.sync_frequency.to_std(),
+        stream_idle_limit: kubelet.streaming_connection_idle_timeout.to_std(),
+        split_log_streams: match config.features.enabled(Feature::PodLogsQuerySplitStreams) {
+            true => SplitLogStreams::Allowed,
+            false => SplitLogStreams::Refused,
+        },
+        machine_info,
+        configuration: kubelet.to_document(),
     }
 }
 

@@ -370,14 +370,7 @@ impl PodWorkers {
                 Affected::One(uid)
             }
             Event::Relisted { observed_at, sightings, unknown } => {
-                self.relisted_at.get_or_insert(observed_at);
-                self.unclaimed.retain(|uid, _| sightings.get(uid).is_some_and(|seen| !seen.stopped));
-                let found = unknown.iter().filter(|(uid, _)| !self.workers.contains_key(*uid));
-                self.unclaimed.extend(found.map(|(uid, key)| (uid.clone(), key.clone())));
-                let nothing = Sighting { observed_at, stopped: true, changed: false };
-                for (uid, worker) in self.workers.iter_mut().filter(|(uid, _)| !unknown.contains_key(*uid)) {
-                    worker.see(now, sightings.get(uid).copied().unwrap_or(nothing));
-                }
+                self.relist(now, observed_at, &sightings, &unknown);
                 Affected::All
             }
             Event::Hold { uid, until_ended, at_most } => {
@@ -397,6 +390,24 @@ impl PodWorkers {
                 Affected::One(uid)
             }
             Event::Tick => Affected::All,
+        }
+    }
+
+    /// Takes a whole picture: what it does not show has stopped.
+    fn relist(
+        &mut self,
+        now: MonoTime,
+        observed_at: MonoTime,
+        sightings: &BTreeMap<PodUid, Sighting>,
+        unknown: &BTreeMap<PodUid, PodKey>,
+    ) {
+        self.relisted_at.get_or_insert(observed_at);
+        self.unclaimed.retain(|uid, _| sightings.get(uid).is_some_and(|seen| !seen.stopped));
+        let found = unknown.iter().filter(|(uid, _)| !self.workers.contains_key(*uid));
+        self.unclaimed.extend(found.map(|(uid, key)| (uid.clone(), key.clone())));
+        let nothing = Sighting { observed_at, stopped: true, changed: false };
+        for (uid, worker) in self.workers.iter_mut().filter(|(uid, _)| !unknown.contains_key(*uid)) {
+            worker.see(now, sightings.get(uid).copied().unwrap_or(nothing));
         }
     }
 

@@ -158,7 +158,9 @@ impl ContainerLogFiles for FakeLogFiles {
                     |(log, seen): (&String, &u64)| files.get(log).is_some_and(|size| size != seen);
                 let found: Vec<String> =
                     armed.iter().filter(|one| is_written(*one)).map(|(log, _)| log.clone()).collect();
-                found.iter().for_each(|log| drop(armed.remove(log)));
+                for log in &found {
+                    armed.remove(log);
+                }
                 found
             };
             if !found.is_empty() {

@@ -43,15 +43,11 @@ pub(super) fn advice(cause: &Cause, pod: &PodKey, retry_in_secs: Option<u64>) ->
         Cause::PullingImage { .. } => Advice::new("The container starts when the image is there.", ""),
         Cause::ImageUnavailable { reason, message, .. } => image(reason, message, &again),
         Cause::CrashLoop { container, reason, stopped_for, .. } => {
-            let next = again("It is started again");
-            let to_do = match (stopped_for.as_str(), reason.as_str()) {
-                ("", _) => end(container, reason, &format!("{} --previous", logs(container))),
-                (probe, _) => format!(
-                    "Check what the {probe} probe asks and how long the answer takes, and read what the container said: {} --previous",
-                    logs(container)
-                ),
-            };
-            Advice::new(format!("{next} Each failure makes the next wait longer."), to_do)
+            let next = format!("{} Each failure makes the next wait longer.", again("It is started again"));
+            Advice::new(
+                next,
+                crash(container, reason, stopped_for, &format!("{} --previous", logs(container))),
+            )
         }
         Cause::RestartingAll { .. } => Advice::new("All containers, init containers too, start anew.", ""),
         Cause::ConfigError { .. } => Advice::new(
@@ -67,14 +63,7 @@ pub(super) fn advice(cause: &Cause, pod: &PodKey, retry_in_secs: Option<u64>) ->
             format!("If it takes long, read its log: {}", logs(container)),
         ),
         Cause::ProbeFails { container, probe, .. } => Advice::new(
-            match probe {
-                ProbeWord::Readiness => {
-                    "It gets no traffic until the probe succeeds; it is not restarted for this."
-                }
-                ProbeWord::Liveness | ProbeWord::Startup => {
-                    "When the probe fails as often as its failureThreshold, the container is restarted."
-                }
-            },
+            after_probe(*probe),
             format!("Check what the probe asks, and read the container's log: {}", logs(container)),
         ),
         Cause::NotReady { containers } => Advice::new(
@@ -99,6 +88,26 @@ pub(super) fn advice(cause: &Cause, pod: &PodKey, retry_in_secs: Option<u64>) ->
         }
         Cause::Stopped => Advice::new("Its volumes and its directory are removed, and then it is gone.", ""),
         Cause::Unwanted => Advice::new("It is stopped and removed.", ""),
+    }
+}
+
+/// What failures of a probe lead to.
+fn after_probe(probe: ProbeWord) -> &'static str {
+    match probe {
+        ProbeWord::Readiness => "It gets no traffic until the probe succeeds; it is not restarted for this.",
+        ProbeWord::Liveness | ProbeWord::Startup => {
+            "When the probe fails as often as its failureThreshold, the container is restarted."
+        }
+    }
+}
+
+/// What to do about a container that ends again and again; `read` shows its last words.
+fn crash(container: &str, reason: &str, stopped_for: &str, read: &str) -> String {
+    match stopped_for {
+        "" => end(container, reason, read),
+        probe => format!(
+            "Check what the {probe} probe asks and how long the answer takes, and read what the container said: {read}"
+        ),
     }
 }
 

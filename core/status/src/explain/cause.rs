@@ -212,34 +212,7 @@ impl fmt::Display for Cause {
             Self::ImageUnavailable { image, container, reason, message } => {
                 write!(f, "image {image}{} cannot be had ({reason}): {}", Of(container), Words(message))
             }
-            Self::CrashLoop {
-                container,
-                exit_code,
-                reason,
-                message,
-                restarts,
-                next_start_in_secs,
-                stopped_for,
-            } => {
-                match stopped_for.as_str() {
-                    "" => write!(f, "container {container} {}", End(*exit_code, reason))?,
-                    probe => write!(
-                        f,
-                        "container {container} was stopped because its {probe} probe failed (exit code {exit_code})"
-                    )?,
-                }
-                match restarts {
-                    0 => {}
-                    1 => f.write_str(" and was restarted once")?,
-                    times => write!(f, " and was restarted {times} times")?,
-                }
-                match next_start_in_secs {
-                    Some(0) => f.write_str("; it starts again now")?,
-                    Some(secs) => write!(f, "; it starts again in {}", Span(*secs))?,
-                    None => {}
-                }
-                last_words(f, message)
-            }
+            Self::CrashLoop { .. } => self.crash_loop(f),
             Self::ConfigError { container, message } => {
                 write!(f, "container {container} cannot be made from its specification: {}", Words(message))
             }
@@ -257,12 +230,8 @@ impl fmt::Display for Cause {
                 )
             }
             Self::ProbeFails { container, probe, said, times } => {
-                write!(f, "the {probe} probe of container {container} fails")?;
-                match times {
-                    0 | 1 => {}
-                    times => write!(f, " ({times} times)")?,
-                }
-                write!(f, ": {}", Words(said))
+                let times = if *times > 1 { format!(" ({times} times)") } else { String::new() };
+                write!(f, "the {probe} probe of container {container} fails{times}: {}", Words(said))
             }
             Self::NotReady { containers } => {
                 write!(f, "not ready: {}", containers.join(", "))
@@ -287,6 +256,42 @@ impl fmt::Display for Cause {
                 f.write_str("no manifest and no source names it (any more), so it is being removed")
             }
         }
+    }
+}
+
+impl Cause {
+    /// How a container ended that is started again and again, and when it is started next.
+    fn crash_loop(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::CrashLoop {
+            container,
+            exit_code,
+            reason,
+            message,
+            restarts,
+            next_start_in_secs,
+            stopped_for,
+        } = self
+        else {
+            return Ok(());
+        };
+        match stopped_for.as_str() {
+            "" => write!(f, "container {container} {}", End(*exit_code, reason))?,
+            probe => write!(
+                f,
+                "container {container} was stopped because its {probe} probe failed (exit code {exit_code})"
+            )?,
+        }
+        match restarts {
+            0 => {}
+            1 => f.write_str(" and was restarted once")?,
+            times => write!(f, " and was restarted {times} times")?,
+        }
+        match next_start_in_secs {
+            Some(0) => f.write_str("; it starts again now")?,
+            Some(secs) => write!(f, "; it starts again in {}", Span(*secs))?,
+            None => {}
+        }
+        last_words(f, message)
     }
 }
 

@@ -32,6 +32,9 @@ impl Case {
             problem: None,
             next_retry: None,
             events: Arc::from([]),
+            is_observed: true,
+            is_released: false,
+            is_wanted: true,
         };
         Self { view, node: NodeView::default() }
     }
@@ -147,7 +150,7 @@ fn refused(reason: &'static str, message: &'static str) -> Case {
 fn ended_by_node(reason: &'static str, message: &'static str) -> Case {
     let bench = bench("Always").see(vec![runs("main", 100)]);
     let mut case = Case::of(&bench);
-    case.view.status = Arc::new(bench.generate_with(Verdict::Evicted { reason, message }));
+    case.view.status = Arc::new(bench.generate_with(Verdict::Evicted { reason, message, disruption: "" }));
     case
 }
 
