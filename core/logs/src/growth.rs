@@ -60,10 +60,10 @@ impl Growth {
     pub fn written(&mut self, now: MonoTime, policy: &LogPolicy) {
         let left = policy.max_size_bytes.saturating_sub(self.size_bytes);
         let until_full = Duration::from_micros(left / (BURST_BYTES_PER_SEC / 1_000_000));
-        let due = now + until_full.max(MIN_WAIT);
-        if due < self.next_look() {
-            self.wait = due.since(self.at);
-        }
+        let due = self.next_look().min(now + until_full.max(MIN_WAIT)).max(now);
+        // It grows from here on: the time in which it rested does not make its writer look slow.
+        self.at = now;
+        self.wait = due.since(now);
     }
 
     /// True when the log is at its cap, or will be before it can be rotated; never when it is less than 9/10 full.
