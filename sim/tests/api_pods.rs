@@ -22,6 +22,7 @@ fn pod(name: &str, args: &str, policy: &str) -> Pod {
         "metadata": { "namespace": "default", "name": name },
         "spec": {
             "nodeName": NODE_NAME, "restartPolicy": policy, "terminationGracePeriodSeconds": 5,
+            "enableServiceLinks": true,
             "containers": [{ "name": "main", "image": "sim/app:1", "args": args.split(' ').collect::<Vec<_>>() }],
         },
         "status": { "phase": "Pending", "qosClass": "BestEffort" },

@@ -45,8 +45,12 @@ impl SyncLoop {
             let mut next = status::generate(&pod, record, &known, wall);
             let may_run = lifecycle == Lifecycle::Syncing && !status::is_terminal(&next);
             if may_run && record.evict_when_overdue(&pod, &next, (mono, wall)) {
-                let why = Happening::normal(active_deadline::REASON, active_deadline::MESSAGE);
-                self.recorder.record(&ObjectRef::pod(&pod.key(), uid), &why);
+                // An agent that was started again finds it once more, and has told it before.
+                let told = self.recorder.of_pod(uid);
+                if !told.iter().any(|event| event.reason == active_deadline::REASON) {
+                    let why = Happening::normal(active_deadline::REASON, active_deadline::MESSAGE);
+                    self.recorder.record(&ObjectRef::pod(&pod.key(), uid), &why);
+                }
                 next = status::generate(&pod, record, &known, wall);
             }
             record.deadline = record.deadline.filter(|_| may_run && record.eviction.is_none());
