@@ -88,7 +88,7 @@ impl Root {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let Some(writes) = writes else { return Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))) };
-                let Some(file) = dir.open_file(name, OFlags::PATH, 0)? else { return Ok(None) };
+                let Some(file) = dir.open_file(name, OFlags::RDONLY, 0)? else { return Ok(None) };
                 writes.arm(&file, log);
                 Ok(Some(file.metadata().at("stat", log)?.len()))
             }

@@ -194,7 +194,7 @@ fn groups_own_and_files_follow_the_pod() {
     node.put(&huge("unasked", "HugePages-2Mi", json!({})));
     if free.trim().parse().unwrap_or(0) < 2 {
         let huge = node.phase("huge", "Failed");
-        assert_eq!(huge["status"]["reason"], "OutOfhugepages-2Mi");
+        assert_eq!(huge["status"]["reason"], "UnexpectedAdmissionError");
     } else {
         node.ready("huge");
         assert!(node.cri.sh("huge", "main", "grep ' /huge ' /proc/mounts").contains("hugetlbfs"));
