@@ -29,6 +29,11 @@ impl SimClock {
     pub fn step_wall_secs(&self, secs: i64) {
         self.wall_offset_nanos.fetch_add(secs * 1_000_000_000, Ordering::Relaxed);
     }
+
+    /// The last reading: a trace that took a new one would change what it traces.
+    pub fn last(&self) -> MonoTime {
+        MonoTime::from_nanos(self.last_nanos.load(Ordering::Relaxed))
+    }
 }
 
 impl Default for SimClock {

@@ -122,7 +122,7 @@ impl FakeRuntime {
     async fn call<T>(&self, name: &'static str, act: impl FnOnce() -> RuntimeResult<T>) -> RuntimeResult<T> {
         self.store().count_call(name);
         let fate = self.faults.draw();
-        tracing::debug!(at = ?ports::Clock::now(self.clock.as_ref()), call = name, ?fate, "runtime");
+        tracing::debug!(at = ?self.clock.last(), call = name, ?fate, "runtime");
         match fate {
             Fate::Fine => act(),
             Fate::Slow(wait) => {

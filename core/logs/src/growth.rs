@@ -36,12 +36,14 @@ pub struct Growth {
     at: MonoTime,
     bytes_per_sec: f64,
     wait: Duration,
+    /// Until when writes do not bring the next look forward.
+    left_alone_until: MonoTime,
 }
 
 impl Growth {
     /// A log of which nothing is known yet: the first look is due soon after `now`.
     pub fn new(now: MonoTime) -> Self {
-        Self { size_bytes: 0, at: now, bytes_per_sec: 0.0, wait: FIRST_WAIT }
+        Self { size_bytes: 0, at: now, bytes_per_sec: 0.0, wait: FIRST_WAIT, left_alone_until: now }
     }
 
     /// A look has shown this size.
@@ -60,7 +62,7 @@ impl Growth {
     pub fn written(&mut self, now: MonoTime, policy: &LogPolicy) {
         let left = policy.max_size_bytes.saturating_sub(self.size_bytes);
         let until_full = Duration::from_micros(left / (BURST_BYTES_PER_SEC / 1_000_000));
-        let due = self.next_look().min(now + until_full.max(MIN_WAIT)).max(now);
+        let due = self.next_look().min(now + until_full.max(MIN_WAIT)).max(self.left_alone_until).max(now);
         // It grows from here on: the time in which it rested does not make its writer look slow.
         self.at = now;
         self.wait = due.since(now);
@@ -82,6 +84,7 @@ impl Growth {
     pub fn failed(&mut self, now: MonoTime, policy: &LogPolicy) {
         self.at = now;
         self.wait = policy.interval;
+        self.left_alone_until = self.next_look();
     }
 
     /// When to look next.
@@ -153,6 +156,10 @@ mod tests {
         growth.looked(20 << 20, MonoTime::from_secs(1), &POLICY);
         growth.failed(MonoTime::from_secs(2), &POLICY);
         assert_eq!(growth.next_look(), MonoTime::from_secs(12));
+        for written_at in 2..12 {
+            growth.written(MonoTime::from_secs(written_at), &POLICY);
+            assert_eq!(growth.next_look(), MonoTime::from_secs(12), "whatever is written meanwhile");
+        }
     }
 
     #[test]

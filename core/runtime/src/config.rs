@@ -12,7 +12,7 @@ use core_types::runtime::{
     ContainerConfig, DnsConfig, ImageSpec, KeyValue, LinuxResources, Mount, PortMapping, PortProtocol,
     SandboxConfig, SandboxLinux, SecurityContext, Terminal,
 };
-use core_types::{PodExt, StopSignals, keys};
+use core_types::{ContainerKind, ContainerRef, PodExt, StopSignals, keys};
 
 use crate::env::command_and_args;
 use crate::hash::container_hash;
@@ -180,11 +180,20 @@ fn container_annotations(pod: &Pod, container: &Container, restart_count: u32) -
     if let Some(json) = pre_stop.and_then(|handler| serde_json::to_string(handler).ok()) {
         annotations.push((keys::CONTAINER_PRE_STOP_HANDLER_ANNOTATION, json));
     }
+    if let Some(place) = sidecar_place(pod, &container.name) {
+        annotations.push((keys::SIDECAR_PLACE_ANNOTATION, place.to_string()));
+    }
     let ports = container.ports.as_ref().filter(|ports| !ports.is_empty());
     if let Some(json) = ports.and_then(|ports| serde_json::to_string(ports).ok()) {
         annotations.push((keys::CONTAINER_PORTS_ANNOTATION, json));
     }
     annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Place of a sidecar among the pod's init containers; none for other containers.
+fn sidecar_place(pod: &Pod, name: &str) -> Option<usize> {
+    let is_sidecar = |c: &ContainerRef<'_>| c.kind == ContainerKind::Sidecar && c.spec.name == name;
+    pod.container_refs().iter().position(is_sidecar)
 }
 
 /// Ports of a container, one per name, or per family, protocol and numbers where they have no name.

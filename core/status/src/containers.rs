@@ -1,6 +1,6 @@
 //! The statuses of a pod's containers: from the runtime where it holds them, else from what was known before.
 
-use core_runtime::restart::RESTARTING_ALL;
+use core_runtime::restart::{RESTARTING_ALL, may_restart_all, restarts_from};
 use core_types::api::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, PodStatus, ResourceRequirements, Time, VolumeMount,
@@ -138,11 +138,22 @@ fn convert(
             status
         }
     };
-    if all == AllContainers::Settled && !init_is_done(input, row, &mut status) {
-        explain_waiting(input, row, &mut status);
+    match old.filter(|old| ended(&status).is_none() && ended_for_good(input, row, old)) {
+        Some(old) => status = old.clone(),
+        None if all == AllContainers::Settled && !init_is_done(input, row, &mut status) => {
+            explain_waiting(input, row, &mut status);
+        }
+        None => {}
     }
     set_started_and_ready(input, row, old, &mut status);
     status
+}
+
+/// True when the container has ended and may not start again: its status stays so, whatever the runtime shows later.
+fn ended_for_good(input: &StatusInput<'_>, row: &Row<'_>, old: &ContainerStatus) -> bool {
+    let Some((spec, end)) = row.spec.zip(ended(old)) else { return false };
+    let rules = input.rules();
+    !may_restart_all(input.pod, rules) && !restarts_from(input.pod, spec, end, rules)
 }
 
 /// Status of a container that the runtime does not hold: as it was, and if it ran, it is taken to have ended.

@@ -30,6 +30,9 @@ pub const CONTAINER_PORTS_ANNOTATION: &str = "io.kubernetes.container.ports";
 pub const POD_DELETION_GRACE_PERIOD_ANNOTATION: &str = "io.kubernetes.pod.deletionGracePeriod";
 /// Container annotation: `spec.terminationGracePeriodSeconds` of the pod, in seconds.
 pub const POD_TERMINATION_GRACE_PERIOD_ANNOTATION: &str = "io.kubernetes.pod.terminationGracePeriod";
+/// Container annotation of sidecars only, podwright's own: place among the pod's init containers, from 0. With it a pod whose
+/// spec is gone still stops its sidecars last; upstream's kubelet does not read it.
+pub const SIDECAR_PLACE_ANNOTATION: &str = "podwright.io/sidecar-place";
 /// Before the name of a container: annotation of a pod with the AppArmor profile, from before there was a field.
 pub const APPARMOR_ANNOTATION_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 

@@ -1,6 +1,9 @@
 //! The order in which a pod is stopped: regular containers side by side, then sidecars from the last to the first, then
 //! the sandboxes (CONTRACT 3.11, 3.14). Works without the pod's spec too, from what its containers' annotations tell.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use core_types::api::Pod;
 use core_types::{
     ContainerId, ContainerKind, ContainerRef, ObservedContainer, ObservedPod, PodExt, SandboxId, keys,
@@ -35,14 +38,7 @@ pub struct TerminationPlan {
 pub fn termination_plan(pod: Option<&Pod>, observed: &ObservedPod, grace: Grace) -> TerminationPlan {
     let stages = match pod {
         Some(pod) => stages(pod, observed, StopReason::PodTerminating, pod_grace_secs(pod, grace)),
-        None => {
-            let stops = observed.live_containers().map(|container| {
-                let secs = recorded_grace_secs(container, grace);
-                let hook = recorded_pre_stop(container);
-                stop(container, (ContainerKind::Regular, hook), StopReason::PodTerminating, secs)
-            });
-            non_empty(vec![stops.collect()])
-        }
+        None => recorded_stages(observed, grace),
     };
     let ready = observed.sandboxes.iter().filter(|sandbox| sandbox.is_ready());
     TerminationPlan { stages, sandboxes: ready.map(|sandbox| sandbox.id().clone()).collect() }
@@ -139,6 +135,22 @@ fn stages(pod: &Pod, observed: &ObservedPod, reason: StopReason, grace_secs: i64
         stages.push(instances.map(|c| stop(c, spec_of(c.name()), reason, grace_secs)).collect());
     }
     non_empty(stages)
+}
+
+/// The stages of a pod whose spec is gone.
+fn recorded_stages(observed: &ObservedPod, grace: Grace) -> Vec<Vec<StopContainer>> {
+    let mut stages: BTreeMap<Reverse<Option<u32>>, Vec<StopContainer>> = BTreeMap::new();
+    for container in observed.live_containers() {
+        let place = container.status.annotations.get(keys::SIDECAR_PLACE_ANNOTATION);
+        let place: Option<u32> = place.and_then(|text| text.parse().ok());
+        let kind = place.map_or(ContainerKind::Regular, |_| ContainerKind::Sidecar);
+        let (hook, secs) = (recorded_pre_stop(container), recorded_grace_secs(container, grace));
+        let stop = stop(container, (kind, hook), StopReason::PodTerminating, secs);
+        stages.entry(Reverse(place)).or_default().push(stop);
+    }
+    // The last sidecar comes first here, and what is no sidecar at the end, yet that stops before all.
+    let regular = stages.remove(&Reverse(None)).unwrap_or_default();
+    non_empty(std::iter::once(regular).chain(stages.into_values()).collect())
 }
 
 fn non_empty(mut stages: Vec<Vec<StopContainer>>) -> Vec<Vec<StopContainer>> {

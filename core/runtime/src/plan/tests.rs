@@ -524,6 +524,22 @@ fn a_pod_that_only_the_runtime_knows_stops_by_its_annotations() {
     assert_eq!(plan.sandboxes.len(), 1);
 }
 
+#[test]
+fn sidecars_of_a_pod_that_only_the_runtime_knows_stop_last() {
+    let pod = pod("Always", &["init", "side-1", "side-2"], &["a", "b"]);
+    let mut containers = instances(&pod, &["side-1-0:run", "a-0:run", "side-2-0:run", "b-0:run"]);
+    for (index, place) in [(0, "1"), (2, "2")] {
+        let annotations = &mut containers[index].status.annotations;
+        annotations.insert(keys::SIDECAR_PLACE_ANNOTATION.to_owned(), place.to_owned());
+    }
+    let plan = termination_plan(None, &observed(&pod, true, containers), Grace::FromPod);
+    let names = |stage: &Vec<StopContainer>| stage.iter().map(|stop| stop.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        plan.stages.iter().map(names).collect::<Vec<_>>(),
+        [vec!["a", "b"], vec!["side-2"], vec!["side-1"]]
+    );
+}
+
 /// A runtime that does what a plan says, and checks what must never happen.
 struct Model {
     pod: Pod,

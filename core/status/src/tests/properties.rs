@@ -93,6 +93,15 @@ proptest! {
                 for old in all(&before) {
                     let new = all(&status).find(|new| new.name == old.name).unwrap();
                     prop_assert!(new.restart_count >= old.restart_count, "ST-2: {:?} -> {:?}", old, new);
+                    let end = old.state.as_ref().and_then(|state| state.terminated.as_ref());
+                    let policy = if old.name == "side" { "Always" } else { bench.pod.restart_policy() };
+                    let for_good = end.is_some_and(|end| match policy {
+                        "Never" => true,
+                        "OnFailure" => end.exit_code == 0,
+                        _ => false,
+                    });
+                    let has_ended = new.state.as_ref().is_some_and(|state| state.terminated.is_some());
+                    prop_assert!(!for_good || has_ended, "an end for good is taken back: {:?} -> {:?}", old, new);
                 }
                 prop_assert_eq!(&before.start_time, &status.start_time);
             }
