@@ -83,18 +83,24 @@ impl Podwright {
     /// Starts a command that goes on by itself, like `logs -f`.
     #[track_caller]
     pub fn follow(&self, args: &[&str]) -> Following {
-        let mut child = self.command(args).stderr(Stdio::inherit()).spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        let (pieces, inbox) = channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = stdout.read(&mut buffer) {
-                if pieces.send(String::from_utf8_lossy(&buffer[..count]).into_owned()).is_err() {
-                    return;
-                }
-            }
-        });
-        Following { child, inbox, seen: String::new() }
+        Following::start(self.command(args))
+    }
+
+    /// Starts a command in a terminal of its own with 33 rows and 111 columns; both outputs come as one.
+    #[track_caller]
+    pub fn in_terminal(&self, args: &[&str]) -> Following {
+        let program = own_program("podwright").unwrap();
+        let words =
+            [&*program.to_string_lossy(), "--socket", &*self.socket.to_string_lossy()].map(str::to_owned);
+        let quoted: Vec<String> = words
+            .into_iter()
+            .chain(args.iter().map(|&arg| arg.to_owned()))
+            .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
+            .collect();
+        let inside = format!("stty rows 33 cols 111; exec {}", quoted.join(" "));
+        let mut command = Command::new("script");
+        command.args(["-qefc", &inside, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Following::start(command)
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -113,6 +119,22 @@ pub struct Following {
 }
 
 impl Following {
+    #[track_caller]
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let (pieces, inbox) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+                if pieces.send(String::from_utf8_lossy(&buffer[..count]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, inbox, seen: String::new() }
+    }
+
     /// Waits until the command has printed `text`, and returns all that it has printed.
     #[track_caller]
     pub fn until(&mut self, text: &str, limit: Duration) -> String {
@@ -121,6 +143,12 @@ impl Following {
             seen.extend(inbox.try_iter());
             if seen.contains(text) { Ok(seen.clone()) } else { Err(format!("{seen:?}")) }
         })
+    }
+
+    /// Types a text.
+    #[track_caller]
+    pub fn send(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits for the end by itself and returns the exit code.

@@ -26,6 +26,7 @@ mod restart;
 mod restart_rules;
 mod security;
 mod streams;
+mod streams_cli;
 mod url_source;
 mod user_namespaces;
 mod volumes;
