@@ -3,6 +3,7 @@
 
 use core_runtime::dns::{HostDns, ResolvConf};
 
+use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
 use crate::settings::Settings;
 
@@ -24,8 +25,8 @@ pub(crate) async fn host_dns(outside: &Outside, settings: &Settings) -> Result<H
     conf.map(HostDns::File).map_err(|error| format!("resolvConf {path}: {error}"))
 }
 
-/// Warns when the file is over the limits of resolvers: pods get a part of it.
-pub(crate) async fn check_limits(outside: &Outside, settings: &Settings) {
+/// Tells in an event of the node when the file is over the limits of resolvers: pods get a part of it.
+pub(crate) async fn check_limits(outside: &Outside, settings: &Settings, recorder: &Recorder) {
     let runtime = &settings.runtime;
     let problem = match host_dns(outside, settings).await {
         Ok(HostDns::File(conf)) => conf.limits_problem(&runtime.resolv_conf, &runtime.cluster_domain),
@@ -33,6 +34,6 @@ pub(crate) async fn check_limits(outside: &Outside, settings: &Settings) {
         Err(error) => Some(error),
     };
     if let Some(problem) = problem {
-        tracing::warn!(reason = "CheckLimitsForResolvConf", "{problem}");
+        recorder.node(&Happening::warning("CheckLimitsForResolvConf", problem));
     }
 }

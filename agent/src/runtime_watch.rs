@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_pods::admission::StrictGroups;
 use core_types::MonoTime;
 use core_types::runtime::{CgroupDriver, RuntimeStatus, RuntimeVersion};
 use ports::RuntimeError;
@@ -39,6 +40,15 @@ impl RuntimeUp {
     /// True when pods may be synced.
     pub(crate) fn is_ready(&self) -> bool {
         self.version.is_some() && self.error.is_empty()
+    }
+
+    /// What it does with pods that want only the groups that they name.
+    pub(crate) fn strict_groups(&self) -> StrictGroups {
+        match self.status.as_ref().map(|status| status.supplemental_groups_policy) {
+            None => StrictGroups::Unknown,
+            Some(true) => StrictGroups::Honoured,
+            Some(false) => StrictGroups::Ignored,
+        }
     }
 
     /// Why pods with a network of their own cannot start; `None` when they can.

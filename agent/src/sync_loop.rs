@@ -139,7 +139,7 @@ impl SyncLoop {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         self.sizes.restore(self.outside.checkpoints.as_ref()).await;
         self.recorder.restore(self.outside.journal.as_ref()).await;
-        resolv_conf::check_limits(&self.outside, &self.settings).await;
+        resolv_conf::check_limits(&self.outside, &self.settings, &self.recorder).await;
         loop {
             self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
             match self.next_wake(&stop).await {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use core_cm::cgroup::CgroupPath;
 use core_images::pull::PullPolicy;
+use core_pods::admission::unsupported_groups_policy;
 use core_runtime::config::{ContainerInput, SandboxInput, container_config, sandbox_config};
 use core_runtime::dns::{DnsSettings, pod_dns};
 use core_runtime::env::{EnvError, EnvSources, environment};
@@ -107,6 +108,12 @@ impl Executor {
         setup.sandbox_config = None;
         let failed = |message: String| StepError::failed("FailedCreatePodSandBox", message);
         let result = async {
+            // When the pod was admitted, the runtime may not have been heard yet.
+            let strict_groups = op.runtime.strict_groups();
+            let spec = setup.pod.spec_ref();
+            if let Some(message) = spec.and_then(|spec| unsupported_groups_policy(spec, strict_groups)) {
+                return Err(message);
+            }
             let config = self.sandbox_config(op, setup).await?;
             let handler = runtime_handler_of(setup.pod)?;
             if let RuntimeHandler::DefaultInsteadOf { class } = &handler {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_pods::admission::{self, Admission, Room};
+use core_pods::admission::{self, Admission, Room, StrictGroups};
 use core_pods::allocation::RetryTrigger;
 use core_pods::merge::{PodSetChange, SourcedPod};
 use core_pods::mirror::is_mirror;
@@ -100,7 +100,7 @@ impl SyncLoop {
         // What it was given before the agent was started is what it has.
         let verdict = match end {
             Some(_) => Admission::Admit,
-            None => admit(&self.settings, &self.sizes.given(&pod), &active, room),
+            None => self.judge(&self.sizes.given(&pod), &active, room),
         };
         if end.is_none() && !matches!(verdict, Admission::Reject { .. }) {
             self.sizes.change(|allocations| allocations.admit(&pod));
@@ -157,6 +157,12 @@ impl SyncLoop {
         self.step(Event::Hold { uid: uid.clone(), until_ended, at_most });
     }
 
+    /// Whether this node takes a pod beside the others.
+    fn judge(&self, pod: &Pod, others: &[Arc<Pod>], room: Room) -> Admission {
+        let strict_groups = self.inputs.runtime.borrow().strict_groups();
+        admit((&self.settings, strict_groups), pod, others, room)
+    }
+
     /// Tells the machine what is known of a pod that it has just met.
     pub(super) fn show_last_picture(&mut self, uid: &PodUid) {
         let Some(relisted_at) = self.seen.relisted_at.filter(|_| self.seen.covers(uid)) else { return };
@@ -177,13 +183,19 @@ fn end_of(pod: &Pod) -> Option<StopReason> {
 }
 
 /// Whether this node takes a pod beside the others.
-pub(super) fn admit(settings: &Settings, pod: &Pod, others: &[Arc<Pod>], room: Room) -> Admission {
+pub(super) fn admit(
+    (settings, strict_groups): (&Settings, StrictGroups),
+    pod: &Pod,
+    others: &[Arc<Pod>],
+    room: Room,
+) -> Admission {
     let node = admission::NodeFacts {
         name: &settings.host.node_name,
         labels: &settings.node.labels,
         allocatable: &settings.allocatable,
         sysctls: &settings.sysctls,
         app_armor: settings.host.app_armor,
+        strict_groups,
         pod_level_resources: settings.resources.pod_level,
         restart_rules: settings.resources.gates.restart_rules,
     };

@@ -2,11 +2,11 @@
 //! other pods on the node. They hold for pods of every source.
 //!
 //! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: sysctls, operating
-//! system, resources, node affinity, node name, host ports, AppArmor, resources of the pod as a whole, features of the
+//! system, groups policy, resources, node affinity, node name, host ports, AppArmor, resources of the pod as a whole, features of the
 //! node. Where only resources are missing and the pod is critical, it says which other pods must end for it.
 //!
-//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints, the groups
-//! policy of the runtime, node shutdown.
+//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints, node
+//! shutdown.
 
 mod app_armor;
 mod fit;
@@ -41,6 +41,8 @@ pub enum RejectReason {
     PodOsSelectorNodeLabelDoesNotMatch,
     /// `spec.os` names another operating system.
     PodOsNotSupported,
+    /// The pod wants only the groups that it names, and the runtime cannot do that.
+    SupplementalGroupsPolicyNotSupported,
     /// Too little of a resource is left; the resource's name.
     OutOf(String),
     /// `spec.nodeSelector` or the required node affinity excludes this node.
@@ -66,6 +68,7 @@ impl RejectReason {
             Self::SysctlForbidden => "SysctlForbidden",
             Self::PodOsSelectorNodeLabelDoesNotMatch => "PodOSSelectorNodeLabelDoesNotMatch",
             Self::PodOsNotSupported => "PodOSNotSupported",
+            Self::SupplementalGroupsPolicyNotSupported => "SupplementalGroupsPolicyNotSupported",
             Self::OutOf(resource) => return Cow::Owned(format!("OutOf{resource}")),
             Self::NodeAffinity => "NodeAffinity",
             Self::NodeName => "NodeName",
@@ -112,6 +115,8 @@ pub struct NodeFacts<'a> {
     pub sysctls: &'a SysctlAllowList,
     /// Whether AppArmor profiles are enforced.
     pub app_armor: AppArmor,
+    /// Whether the runtime honours `supplementalGroupsPolicy: Strict`.
+    pub strict_groups: StrictGroups,
     /// Whether pods may have resources as a whole.
     pub pod_level_resources: PodLevelResources,
     /// Which restart rules count.
@@ -125,6 +130,18 @@ pub enum Room {
     Make,
     /// They may not: a running pod that asks for more waits.
     AsItIs,
+}
+
+/// What the runtime does with `supplementalGroupsPolicy: Strict` (KEP-3619).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StrictGroups {
+    /// It is not known yet.
+    #[default]
+    Unknown,
+    /// Processes get the groups of the pod alone.
+    Honoured,
+    /// It gives the groups of the image too.
+    Ignored,
 }
 
 type Rejection = (RejectReason, String);
@@ -148,7 +165,10 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>, room: Room) -
     let makes_room = room == Room::Make && is_critical(pod);
     let first = || {
         let forbidden = node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text));
-        forbidden.or_else(|| other_operating_system(pod, spec))
+        forbidden.or_else(|| other_operating_system(pod, spec)).or_else(|| {
+            let message = unsupported_groups_policy(spec, node.strict_groups)?;
+            Some((RejectReason::SupplementalGroupsPolicyNotSupported, message))
+        })
     };
     let resources = || short.first().filter(|_| !makes_room).map(fit::Insufficient::rejection);
     let early = first().or_else(resources).or_else(|| wrong_place(spec, &others, node));
@@ -160,6 +180,13 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>, room: Room) -
             Some(missing) => make_room(pod, &others, &short, &missing.resource),
         },
     }
+}
+
+/// Why a pod that wants only the groups that it names cannot have that; `None` when it can, or when that is not known yet.
+pub fn unsupported_groups_policy(spec: &PodSpec, runtime: StrictGroups) -> Option<String> {
+    let policy = spec.security_context.as_ref()?.supplemental_groups_policy.as_deref()?;
+    (policy == "Strict" && runtime == StrictGroups::Ignored)
+        .then(|| "SupplementalGroupsPolicy=Strict is not supported in this node".to_owned())
 }
 
 fn make_room(pod: &Pod, others: &[&Pod], short: &[fit::Insufficient], resource: &str) -> Admission {

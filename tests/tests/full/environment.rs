@@ -125,6 +125,11 @@ fn names_and_resolvers_have_limits() {
     let mut node = Node::prepared();
     node.agent.config["clusterDomain"] = json!("cluster.local");
     node.agent.config["clusterDNS"] = json!(["10.96.0.10"]);
+    let folder = tempfile::tempdir().unwrap();
+    let resolv_conf = folder.path().join("resolv.conf");
+    let of_host: Vec<String> = (0..30).map(|n| format!("h{n}.example.org")).collect();
+    std::fs::write(&resolv_conf, format!("search {}\n", of_host.join(" "))).unwrap();
+    node.agent.config["resolvConf"] = json!(resolv_conf);
     node.start();
     let idle = || json!([shell("main", IDLE)]);
     node.put(&pod(
@@ -164,6 +169,9 @@ fn names_and_resolvers_have_limits() {
         "{conf}"
     );
     assert_eq!(lines("options"), ["options ndots:2"]);
+    let of_node = node.podwright().run(&["events"]).all();
+    assert!(of_node.contains("CheckLimitsForResolvConf"), "{of_node}");
+    assert!(of_node.contains("contains search line consisting of more than 29 domains!"), "{of_node}");
     let why = node.podwright().run(&["why", "crowded"]).all();
     assert!(why.contains("DNSConfigForming"), "{why}");
     node.logged(

@@ -41,6 +41,7 @@ fn facts<'a>(
         allocatable,
         sysctls,
         app_armor: AppArmor::Disabled,
+        strict_groups: StrictGroups::Unknown,
         pod_level_resources: PodLevelResources::Enabled,
         restart_rules: RestartRules::default(),
     }
@@ -59,6 +60,33 @@ fn resources_of_the_pod_as_a_whole_need_their_feature_gate() {
     assert_eq!(reason.as_str(), "PodLevelResourcesNotSupported");
     assert_eq!(message, "PodLevelResources feature gate is disabled");
     assert_eq!(admit(&pod("b", json!({"containers": []})), &none, &off, Room::Make), Admission::Admit);
+}
+
+#[test]
+fn only_the_groups_of_the_pod_need_a_runtime_that_does_that() {
+    let (labels, sysctls) =
+        (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
+    let allocatable = allocatable();
+    let node = facts(&labels, &allocatable, &sysctls);
+    let strict =
+        pod("p", json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}, "containers": []}));
+    let merged =
+        pod("p", json!({"securityContext": {"supplementalGroupsPolicy": "Merge"}, "containers": []}));
+    for (pod, strict_groups, is_taken) in [
+        (&strict, StrictGroups::Honoured, true),
+        (&strict, StrictGroups::Unknown, true),
+        (&strict, StrictGroups::Ignored, false),
+        (&merged, StrictGroups::Ignored, true),
+    ] {
+        match admit(pod, &[], &NodeFacts { strict_groups, ..node }, Room::Make) {
+            Admission::Reject { reason, message } => {
+                assert!(!is_taken);
+                assert_eq!(reason.as_str(), "SupplementalGroupsPolicyNotSupported");
+                assert_eq!(message, "SupplementalGroupsPolicy=Strict is not supported in this node");
+            }
+            _ => assert!(is_taken, "{strict_groups:?}"),
+        }
+    }
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Node {
             allocatable: &allocatable,
             app_armor: admission::AppArmor::Disabled,
             sysctls: &sysctls,
+            strict_groups: admission::StrictGroups::Unknown,
             pod_level_resources: admission::PodLevelResources::Enabled,
             restart_rules: core_types::RestartRules::default(),
         };

@@ -1,5 +1,6 @@
 //! What holds of every history.
 
+use core_types::PodExt;
 use core_types::runtime::{ContainerState, SandboxState};
 use core_types::view::Lifecycle;
 use proptest::prelude::*;
