@@ -13,6 +13,7 @@
 //! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
 //! | pulls ([`images`]) | wishes of operations, answers of the runtime, files about pulls | one answer per wish; files about pulls |
 //! | node ([`node`]), with a cluster | the node view, the Node object, addresses, images | the Node object's status, the Lease, events of the node |
+//! | container collection ([`container_gc`]) | the node view | nothing; it removes dead containers |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | status ([`status_task`]) | the node view | nothing; it tells the API server |
 //! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
@@ -24,6 +25,7 @@
 mod api_source;
 pub mod certificates;
 mod checkpoints;
+mod container_gc;
 mod control;
 mod events;
 mod executor;
@@ -69,10 +71,11 @@ pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
 pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside, PullOutside};
 pub use settings::{
-    HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, Registration, ResourceSettings,
-    RuntimeSettings, Settings, SettingsError, SourceSettings, Verification,
+    HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings, Registration,
+    ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, Verification,
 };
 
+use container_gc::ContainerGc;
 use events::{Happening, Recorder};
 use images::Images;
 use log_rotation::LogTask;
@@ -165,6 +168,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     tasks.spawn(prober.run(stop.clone()));
     let objects = spawn_objects(&mut tasks, &outside, &settings, &view, &stop);
     let inputs = Inputs { sources: sets, pleg: reports, probes, objects, runtime: up };
+    let looks_of_gc = looks.clone();
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
     let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
@@ -177,8 +181,11 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
 
+    let container_gc =
+        ContainerGc::new(outside.clone(), settings.reclaim.containers, looks_of_gc, recorder.clone());
+    tasks.spawn(container_gc.run(view.clone(), stop.clone()));
     spawn_api_tasks(&mut tasks, &outside, &settings, &view, (&stop, metrics));
-    if let Some(rotation) = settings.log_rotation {
+    if let Some(rotation) = settings.reclaim.logs {
         tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
     }
 

@@ -1,6 +1,7 @@
 //! What the loops need of the configuration and of the machine, read once at the start.
 
 mod node;
+mod reclaim;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,6 @@ use core_config::{Config, Feature, FeatureSet, KubeletConfiguration};
 use core_images::providers::config::Provider;
 use core_images::scheduler::PullRate;
 use core_images::verify::{AllowList, AllowListError, VerificationPolicy};
-use core_logs::LogPolicy;
 use core_node::capacity::ReservedTooMuch;
 use core_node::{ExtendedResources, Machine};
 use core_pods::admission::{
@@ -24,9 +24,10 @@ use core_runtime::backoff::{self, Growth};
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
-use core_types::{PodGates, Quantity, RestartRules, StopSignals, WallTime};
+use core_types::{PodGates, RestartRules, StopSignals, WallTime};
 
 pub use node::{NodeIdentity, Registration};
+pub use reclaim::{LogRotation, ReclaimSettings};
 
 /// Facts of the machine that the settings depend on.
 #[derive(Clone, Debug)]
@@ -101,15 +102,6 @@ pub enum Verification {
     By(VerificationPolicy),
 }
 
-/// Rotation of container logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRotation {
-    /// When a log is rotated, and how many files of it are kept.
-    pub policy: LogPolicy,
-    /// `containerLogMaxWorkers`: files that are compressed at once.
-    pub workers: usize,
-}
-
 /// What pods may ask for and change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceSettings {
@@ -173,12 +165,12 @@ pub struct Settings {
     pub resources: ResourceSettings,
     /// Images.
     pub pulls: PullSettings,
-    /// Rotation of container logs; `None` for a negative `containerLogMaxSize`, which switches it off.
-    pub log_rotation: Option<LogRotation>,
     /// How fast events are told to the API server (`eventRecordQPS`, `eventBurst`).
     pub events: core_events::Limits,
     /// Sandboxes and containers.
     pub runtime: RuntimeSettings,
+    /// What the node takes back.
+    pub reclaim: ReclaimSettings,
 }
 
 /// Settings that cannot be worked with.
@@ -252,7 +244,7 @@ impl Settings {
                 verification: verification(config).map_err(SettingsError::AllowList)?,
                 plugins: PluginSettings::default(),
             },
-            log_rotation: log_rotation(kubelet),
+            reclaim: ReclaimSettings::new(config),
             events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),
             runtime: RuntimeSettings {
                 cgroup_root: kubelet.cgroup_root.clone(),
@@ -376,20 +368,6 @@ fn user_ids(kubelet: &KubeletConfiguration, host: &HostSummary) -> Result<IdPool
     IdPool::new(host.subordinate_ids, ids_per_pod, u32::try_from(kubelet.max_pods).unwrap_or(0))
 }
 
-/// Rotation as configured (CONTRACT 3.28).
-fn log_rotation(kubelet: &KubeletConfiguration) -> Option<LogRotation> {
-    let max_size = kubelet.container_log_max_size.parse::<Quantity>().ok()?;
-    let policy = LogPolicy {
-        max_size_bytes: u64::try_from(max_size.value()).ok()?,
-        max_files: usize::try_from(kubelet.container_log_max_files).unwrap_or(2),
-        interval: kubelet.container_log_monitor_interval.to_std(),
-    };
-    Some(LogRotation {
-        policy,
-        workers: usize::try_from(kubelet.container_log_max_workers).unwrap_or(1).max(1),
-    })
-}
-
 fn node_facts(config: &Config, host: &HostSummary, allocatable: &NodeAllocatable) -> NodeFacts {
     let kubelet = &config.kubelet;
     let period_us = u64::try_from(kubelet.cpu_cfs_quota_period.as_nanos() / 1_000).unwrap_or(0);
@@ -436,15 +414,5 @@ mod tests {
     fn kernel_releases_are_read_as_far_as_they_are_numbers() {
         assert_eq!(kernel_version("6.18.44-fc"), KernelVersion { major: 6, minor: 18 });
         assert_eq!(kernel_version("odd"), KernelVersion { major: 0, minor: 0 });
-    }
-
-    #[test]
-    fn a_negative_log_size_switches_rotation_off() {
-        let mut kubelet = KubeletConfiguration::default();
-        let rotation = log_rotation(&kubelet).expect("it is on by default");
-        assert_eq!((rotation.policy.max_size_bytes, rotation.policy.max_files), (10 << 20, 5));
-        assert_eq!((rotation.policy.interval, rotation.workers), (Duration::from_secs(10), 1));
-        kubelet.container_log_max_size = "-1".to_owned();
-        assert_eq!(log_rotation(&kubelet), None);
     }
 }

@@ -132,6 +132,10 @@ pub trait PodFiles: Send + Sync {
     async fn remove_pod_logs(&self, key: &PodKey, uid: &PodUid) -> Result<(), FileError>;
     /// UIDs of all pods that have a directory.
     async fn list_pod_dirs(&self) -> Result<Vec<PodUid>, FileError>;
+    /// UIDs of all pods that have a log directory.
+    async fn list_log_dirs(&self) -> Result<Vec<PodUid>, FileError>;
+    /// Removes legacy links into log directories that are not there any more.
+    async fn remove_dead_log_links(&self) -> Result<(), FileError>;
 }
 
 /// A sub path of a volume to be mounted into a container.

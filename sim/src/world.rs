@@ -163,7 +163,7 @@ impl World {
 
     /// The rules for logs.
     pub fn log_policy(&self) -> Option<LogPolicy> {
-        self.settings.log_rotation.map(|rotation| rotation.policy)
+        self.settings.reclaim.logs.map(|rotation| rotation.policy)
     }
 
     /// Kills the agent as `kill -9` does: every task ends where it stands.

@@ -12,7 +12,7 @@ use core_runtime::env::{EnvError, EnvSources, environment};
 use core_runtime::env_files::{self, EnvFile, EnvFileError, EnvFiles, MAX_ENV_FILE_BYTES};
 use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
 use core_runtime::hosts::{host_network_hosts, pod_hosts};
-use core_runtime::plan::{DeadLog, RestartCount};
+use core_runtime::plan::RestartCount;
 use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
 use core_runtime::security::{ImageUser, JoinedProcesses, NodeSecurity, container_security};
 use core_runtime::service_links::{Services, service_variables};
@@ -422,22 +422,5 @@ impl Executor {
         let path =
             self.outside.files.write_etc_hosts(&op.uid, &content).await.map_err(|error| error.to_string())?;
         Ok(Some(path.to_string_lossy().into_owned()))
-    }
-
-    /// Removes a dead container.
-    pub(super) async fn remove_container(&self, op: &Op, id: &ContainerId, log: DeadLog) -> StepResult<()> {
-        let removed = self.outside.runtime.remove_container(id).await;
-        removed.map_err(|error| StepError::failed("FailedRemove", error))?;
-        let found = op.observed.containers.iter().find(|container| container.id() == id);
-        let Some(container) = found.filter(|_| log == DeadLog::Removed) else { return Ok(()) };
-        let kept: Vec<u32> = op
-            .observed
-            .instances(container.name())
-            .filter(|c| c.id() != id)
-            .map(|c| c.restart_count())
-            .collect();
-        let files = &self.outside.files;
-        let removed = files.remove_container_logs(&op.key, &op.uid, container.name(), &kept).await;
-        removed.map_err(|error| StepError::failed("FailedRemove", error))
     }
 }

@@ -162,9 +162,8 @@ impl Executor {
                         failure.get_or_insert(error);
                     }
                 }
-                Action::RemoveContainer { id, log } => self.remove_container(op, id, *log).await?,
-                Action::RemoveSandbox(id) => {
-                    let removed = self.outside.runtime.remove_sandbox(id).await;
+                Action::RemoveContainer(id) => {
+                    let removed = self.outside.runtime.remove_container(id).await;
                     removed.map_err(|error| StepError::failed("FailedRemove", error))?;
                 }
             }

@@ -28,7 +28,7 @@ mod testing;
 mod threshold;
 mod usage;
 
-pub use containers::{ContainerPolicy, DeadContainer, OldSandbox, removable_containers, removable_sandboxes};
+pub use containers::{Collection, ContainerPolicy, PodFate, RemovableContainer, collect};
 pub use images::{
     ImageBook, ImageDisk, ImagePlan, ImagePolicy, ImageUse, PlannedImage, Reason as RemovalReason, Shortfall,
 };

@@ -7,7 +7,7 @@ use core_types::api::Pod;
 use core_types::{ContainerKind, PodExt, Quantity};
 
 use crate::threshold::FsLayout;
-use crate::usage::PodUse;
+use crate::usage::{PodUse, bytes};
 
 const EPHEMERAL_STORAGE: &str = "ephemeral-storage";
 
@@ -83,10 +83,6 @@ fn container(pod: &Pod, usage: &PodUse, layout: FsLayout) -> Option<OverLimit> {
         let message = format!("Container {name} exceeded its local ephemeral storage limit \"{limit}\". ");
         (used > *limit).then_some(OverLimit { kind: LimitKind::Container, message })
     })
-}
-
-fn bytes(amount: u64) -> Quantity {
-    Quantity::from_bytes(i64::try_from(amount).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use core_types::{ContainerRef, PodExt};
 
 use crate::signal::{NodeCondition, Resource};
 use crate::threshold::Threshold;
-use crate::usage::{ContainerUse, Observations, PodUse};
+use crate::usage::{ContainerUse, Observations, PodUse, bytes};
 
 /// Text and annotations of an eviction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,10 +93,6 @@ fn used_more(resource: Resource, spec: &Container, usage: &ContainerUse) -> Opti
 fn requested(spec: &Container, resource: Resource) -> Quantity {
     let resources = spec.resources.as_ref();
     resources.map(|resources| amount(&resources.requests, resource.name())).unwrap_or_default()
-}
-
-fn bytes(amount: u64) -> Quantity {
-    Quantity::from_bytes(i64::try_from(amount).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

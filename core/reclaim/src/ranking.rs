@@ -10,7 +10,7 @@ use core_types::{PodExt, PodKey, Quantity};
 
 use crate::signal::{Resource, Signal};
 use crate::threshold::FsLayout;
-use crate::usage::{DiskUse, PodUse};
+use crate::usage::{DiskUse, PodUse, bytes, signed};
 
 /// A pod that may have to go. Only pods that run something can give something back.
 #[derive(Clone, Debug)]
@@ -66,11 +66,11 @@ fn place(index: usize, candidate: &Candidate, signal: Signal, layout: FsLayout) 
     let usage = candidate.usage.as_ref();
     let (used, requested, threshold) = match signal.resource() {
         Resource::Memory => {
-            let used = usage.map(|usage| bytes(usage.working_set_bytes));
+            let used = usage.map(|usage| bytes(usage.working_set_bytes.unwrap_or(0)));
             (used, request("memory"), request("memory"))
         }
         Resource::Pids => {
-            let used = usage.map(|usage| Quantity::from_value(signed(usage.processes)));
+            let used = usage.map(|usage| Quantity::from_value(signed(usage.processes.unwrap_or(0))));
             return Ranked {
                 index,
                 exceeds_request: used.map(|_| false),
@@ -80,13 +80,14 @@ fn place(index: usize, candidate: &Candidate, signal: Signal, layout: FsLayout) 
             };
         }
         Resource::EphemeralStorage => {
-            let used = usage.map(|usage| bytes(disk_use(&candidate.pod, usage, signal, layout).bytes));
+            let used =
+                usage.map(|usage| bytes(disk_use(&candidate.pod, usage, signal, layout).bytes.unwrap_or(0)));
             (used, request("ephemeral-storage"), request("ephemeral-storage"))
         }
         // Nobody asks for inodes, so every use exceeds. Upstream then orders by inodes less the requested *bytes* of
         // local storage: a pod that asked for storage goes after one that did not.
         Resource::Inodes => {
-            let inodes = |usage| signed(disk_use(&candidate.pod, usage, signal, layout).inodes);
+            let inodes = |usage| signed(disk_use(&candidate.pod, usage, signal, layout).inodes.unwrap_or(0));
             let used = usage.map(|usage| Quantity::from_value(inodes(usage)));
             (used, request("ephemeral-storage"), Quantity::ZERO)
         }
@@ -140,14 +141,6 @@ fn is_local(volume: &Volume) -> bool {
 fn add(sum: &mut DiskUse, part: DiskUse) {
     let plus = |a: Option<u64>, b: Option<u64>| Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0)));
     *sum = DiskUse { bytes: plus(sum.bytes, part.bytes), inodes: plus(sum.inodes, part.inodes) };
-}
-
-fn bytes(amount: Option<u64>) -> Quantity {
-    Quantity::from_bytes(signed(amount))
-}
-
-fn signed(amount: Option<u64>) -> i64 {
-    i64::try_from(amount.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

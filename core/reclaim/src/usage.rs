@@ -56,3 +56,13 @@ pub struct PodUse {
     /// Writable layers, logs, local volumes and the agent's files for it, in bytes.
     pub ephemeral_bytes: Option<u64>,
 }
+
+/// A measured amount of bytes.
+pub(crate) fn bytes(amount: u64) -> Quantity {
+    Quantity::from_bytes(signed(amount))
+}
+
+/// A measured amount as quantities count.
+pub(crate) fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}

@@ -16,7 +16,8 @@
 //!
 //! An ephemeral container is started once, as soon as there is a sandbox, and never again.
 //!
-//! Left out: sizes of containers that change while they run (`core_cm::resize`).
+//! Left out: sizes of containers that change while they run (`core_cm::resize`), and dead instances that nobody needs any more
+//! (`core_reclaim`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,6 @@ use crate::reasons::WaitingReason;
 use crate::restart::all_restart;
 use crate::text::{go_duration, pod_text};
 
-mod clean;
 mod init;
 mod regular;
 mod reset;
@@ -132,24 +132,8 @@ pub enum Action {
         /// Restart count of the new instance.
         restart_count: RestartCount,
     },
-    /// Remove a dead container.
-    RemoveContainer {
-        /// Instance.
-        id: ContainerId,
-        /// What becomes of its log.
-        log: DeadLog,
-    },
-    /// Remove a stopped sandbox that holds no container any more.
-    RemoveSandbox(SandboxId),
-}
-
-/// What becomes of the log of a container that is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DeadLog {
-    /// It goes too.
-    Removed,
-    /// It stays until the pod goes; the restart count of the next instance is read from it.
-    Kept,
+    /// Remove a dead container. Its log stays until the pod goes: the restart count of the next instance is read from it.
+    RemoveContainer(ContainerId),
 }
 
 /// A container to stop.
@@ -357,7 +341,6 @@ impl<'a> Draft<'a> {
                 restart_count: self.restart_count(container),
             });
         }
-        clean::remove_dead(&mut actions, self.input.observed);
         let next_deadline = waiting.iter().map(|container| container.retry_at).min();
         PodPlan { actions, waiting, next_deadline, progress: self.progress }
     }

@@ -291,4 +291,12 @@ impl PodFiles for FakeFiles {
     async fn list_pod_dirs(&self) -> Result<Vec<PodUid>, FileError> {
         Ok(lock(&self.dirs).keys().cloned().collect())
     }
+
+    async fn list_log_dirs(&self) -> Result<Vec<PodUid>, FileError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_dead_log_links(&self) -> Result<(), FileError> {
+        Ok(())
+    }
 }

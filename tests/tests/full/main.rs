@@ -6,6 +6,7 @@ mod admission;
 mod adoption;
 mod bad_input;
 mod cli;
+mod container_gc;
 mod environment;
 mod events;
 mod faults;

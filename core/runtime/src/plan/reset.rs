@@ -7,7 +7,7 @@
 use core_types::runtime::ContainerState;
 use core_types::{ContainerKind, ContainerRef, ObservedContainer};
 
-use super::{Action, DeadLog, Draft, terminate};
+use super::{Action, Draft, terminate};
 use crate::restart::ends_all;
 
 pub(super) fn all(draft: &mut Draft<'_>) {
@@ -19,8 +19,7 @@ pub(super) fn all(draft: &mut Draft<'_>) {
         let of_one = |container: &ContainerRef<'_>| {
             let instances = observed.instances(&container.spec.name);
             let wanted = instances.filter(move |instance| part_of(container, instance) == wanted);
-            let removals = wanted
-                .map(|instance| Action::RemoveContainer { id: instance.id().clone(), log: DeadLog::Kept });
+            let removals = wanted.map(|instance| Action::RemoveContainer(instance.id().clone()));
             removals.collect::<Vec<_>>()
         };
         list.iter().flat_map(of_one).collect()

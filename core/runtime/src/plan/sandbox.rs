@@ -6,7 +6,7 @@ use core_types::{
     ContainerKind, ContainerRef, ObservedContainer, ObservedPod, ObservedSandbox, PodExt, SandboxId,
 };
 
-use super::{Action, DeadLog, Draft, StopReason, terminate};
+use super::{Action, Draft, StopReason, terminate};
 use crate::restart::restarts_after;
 
 /// Why a sandbox is created.
@@ -94,8 +94,7 @@ pub(super) fn replace(draft: &mut Draft<'_>, attempt: u32, change: SandboxChange
     // Initialization starts anew: what is left of it would look as if it had happened in the new sandbox. The logs stay:
     // the next instances count on from them, also after a restart of the agent.
     let old_init = observed.containers.iter().filter(|container| is_init(container.name()));
-    let removals: Vec<_> =
-        old_init.map(|c| Action::RemoveContainer { id: c.id().clone(), log: DeadLog::Kept }).collect();
+    let removals: Vec<_> = old_init.map(|c| Action::RemoveContainer(c.id().clone())).collect();
     draft.sandbox_actions.extend(removals);
     draft.sandbox_actions.push(Action::CreateSandbox { attempt, change });
     match draft.containers.first().copied() {

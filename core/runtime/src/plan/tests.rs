@@ -41,8 +41,7 @@ fn words(plan: &PodPlan) -> Vec<String> {
             format!("start {name} {count}")
         }
         Action::StartContainer { name, .. } => format!("start {name}"),
-        Action::RemoveContainer { id, .. } => format!("remove {id}"),
-        Action::RemoveSandbox(id) => format!("remove {id}"),
+        Action::RemoveContainer(id) => format!("remove {id}"),
     };
     let mut words: Vec<_> = plan.actions.iter().map(word).collect();
     words.extend(plan.waiting.iter().map(|container| format!("wait {}", container.name)));
@@ -350,17 +349,6 @@ fn crashed_containers_wait_with_upstreams_words() {
     assert_eq!(words(&plan_at(&pod, &observed, 1080)), ["start a 5"]);
 }
 
-#[test]
-fn dead_instances_beyond_one_and_empty_sandboxes_are_removed() {
-    let pod = pod("Always", &[], &["a"]);
-    check(&pod, &["a-3:run", "a-2:1", "a-1:1", "a-0:1"], &["remove a-1", "remove a-0"]);
-    let mut observed = observed(&pod, true, instances(&pod, &["a-2:run", "a-1:1"]));
-    observed.sandboxes = [3, 2, 1].map(|attempt| observed_sandbox(&pod, attempt, attempt == 3)).to_vec();
-    observed.containers[0].sandbox_id = SandboxId::from("sandbox-3");
-    observed.containers[1].sandbox_id = SandboxId::from("sandbox-1");
-    assert_eq!(words(&plan_at(&pod, &observed, 0)), ["remove sandbox-2"]);
-}
-
 /// A pod with an init container, a sidecar and two containers, of which `a` restarts all when it exits with 42.
 fn pod_that_restarts_all() -> Pod {
     let mut pod = pod("Never", &["i", "side"], &["a", "b"]);
@@ -417,7 +405,6 @@ fn a_rule_restarts_all_containers() {
     let Action::StopContainers(stops) = &plan.actions[0] else { panic!() };
     let stop = (stops[0].message.as_str(), stops[0].grace_secs, &stops[0].pre_stop);
     assert_eq!(stop, ("killing", MIN_GRACE_SECS, &None));
-    assert!(matches!(plan.actions.last(), Some(Action::RemoveContainer { log: DeadLog::Kept, .. })));
     // Cut short at any place, it goes on; the one that asked goes last.
     check(&pod, &["a-0:42", "side-0:137"], &["remove side-0", "remove a-0"]);
     check(&pod, &["a-1:42", "a-0:1"], &["remove a-0", "remove a-1"]);
@@ -595,14 +582,10 @@ impl Model {
                     self.observed.sandboxes.insert(0, observed_sandbox(&self.pod, *attempt, true));
                 }
                 Action::StartContainer { name, restart_count, .. } => self.start(name, *restart_count),
-                Action::RemoveContainer { id, .. } => {
+                Action::RemoveContainer(id) => {
                     let is_live = self.observed.live_containers().any(|c| c.id() == id);
                     assert!(!is_live, "removes a live container");
                     self.observed.containers.retain(|c| c.id() != id);
-                }
-                Action::RemoveSandbox(id) => {
-                    assert!(self.observed.containers.iter().all(|c| c.sandbox_id != *id));
-                    self.observed.sandboxes.retain(|sandbox| sandbox.id() != id);
                 }
             }
         }

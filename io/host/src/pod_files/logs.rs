@@ -17,9 +17,9 @@ const MAX_NAME: usize = 255;
 
 const LINK_SUFFIX: &str = ".log";
 
-/// Whether a log directory is one of the pod, whatever its name: neither namespaces nor names hold an underscore.
-fn is_log_dir_of(name: &OsStr, uid: &PodUid) -> bool {
-    name.to_str().and_then(|name| name.splitn(3, '_').nth(2)) == Some(uid.as_str())
+/// Whose log directory that is: neither namespaces nor names hold an underscore.
+fn log_dir_owner(name: &OsStr) -> Option<&str> {
+    name.to_str().and_then(|name| name.splitn(3, '_').nth(2))
 }
 
 impl Layout {
@@ -77,7 +77,7 @@ impl Layout {
                 .entries()?
                 .into_iter()
                 .map(|(name, _)| name)
-                .filter(|name| is_log_dir_of(name, uid))
+                .filter(|name| log_dir_owner(name) == Some(uid.as_str()))
                 .collect(),
             false => vec![self.log_dir_name(key, uid)?.into()],
         };
@@ -87,6 +87,20 @@ impl Layout {
             self.remove_links(|target| target.starts_with(&gone))?;
         }
         Ok(())
+    }
+
+    /// See [`ports::PodFiles::list_log_dirs`]. What is not named as the kubelet names its log directories is somebody else's.
+    pub(super) fn list_log_dirs(&self) -> Result<Vec<PodUid>, FileError> {
+        let entries = Dir::open(&self.pod_logs_dir)?.entries()?;
+        let owners = entries.iter().filter_map(|(name, _)| log_dir_owner(name));
+        Ok(owners.filter(|uid| !uid.is_empty()).map(PodUid::from).collect())
+    }
+
+    /// See [`ports::PodFiles::remove_dead_log_links`]. A link whose log alone is missing stays: that log may be under rotation.
+    pub(super) fn remove_dead_log_links(&self) -> Result<(), FileError> {
+        self.remove_links(|target| {
+            target.starts_with(&self.pod_logs_dir) && target.parent().is_some_and(|dir| !dir.exists())
+        })
     }
 
     /// See [`ports::PodFiles::link_container_log`]; an empty target removes the link.

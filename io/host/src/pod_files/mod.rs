@@ -329,6 +329,16 @@ impl PodFiles for HostPodFiles {
         let path = self.layout.root_dir.join("pods");
         self.on_pool("list of pods", "list", path, Layout::list_pod_dirs).await
     }
+
+    async fn list_log_dirs(&self) -> Result<Vec<PodUid>, FileError> {
+        let path = self.layout.pod_logs_dir.clone();
+        self.on_pool("list of logs", "list", path, Layout::list_log_dirs).await
+    }
+
+    async fn remove_dead_log_links(&self) -> Result<(), FileError> {
+        let path = self.layout.container_log_links_dir.clone().unwrap_or_default();
+        self.on_pool("list of logs", "remove dead links in", path, Layout::remove_dead_log_links).await
+    }
 }
 
 #[cfg(test)]
