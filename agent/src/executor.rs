@@ -33,6 +33,7 @@ use core_types::{ContainerId, ObservedPod, PodKey, PodUid, Quantity};
 use ports::Cgroups;
 use tokio_util::sync::CancellationToken;
 
+use crate::collections::Collections;
 use crate::images::Images;
 use crate::note::Notes;
 use crate::objects::Objects;
@@ -94,12 +95,13 @@ pub(crate) struct OpReport {
 pub(crate) struct ExecutorPlace {
     images: Images,
     objects: Option<Objects>,
+    collections: Option<Collections>,
     made: Option<Arc<Executor>>,
 }
 
 impl ExecutorPlace {
-    pub(crate) fn new(images: Images, objects: Option<Objects>) -> Self {
-        Self { images, objects, made: None }
+    pub(crate) fn new(images: Images, objects: Option<Objects>, collections: Option<Collections>) -> Self {
+        Self { images, objects, collections, made: None }
     }
 
     /// The executor, once there is one.
@@ -110,7 +112,7 @@ impl ExecutorPlace {
     /// Makes the executor for a runtime that is up, unless there is one.
     pub(crate) fn fill(&mut self, outside: &Outside, settings: &Arc<Settings>, runtime: &RuntimeUp) {
         if self.made.is_none() {
-            let parts = (self.images.clone(), self.objects.clone());
+            let parts = (self.images.clone(), self.objects.clone(), self.collections.clone());
             match Executor::new(outside.clone(), Arc::clone(settings), parts, runtime) {
                 Ok(executor) => self.made = Some(Arc::new(executor)),
                 Err(error) => tracing::error!("{error}; no pod can be started"),
@@ -129,6 +131,8 @@ pub(crate) struct Executor {
     user_ids: UserIds,
     /// Secrets and ConfigMaps; `None` without an API server.
     objects: Option<Objects>,
+    /// Services and runtime classes; `None` without an API server.
+    collections: Option<Collections>,
     /// What the node can give to pods, as the downward API reads it.
     allocatable: BTreeMap<String, Quantity>,
 }
@@ -141,7 +145,7 @@ impl Executor {
     fn new(
         outside: Outside,
         settings: Arc<Settings>,
-        (images, objects): (Images, Option<Objects>),
+        (images, objects, collections): (Images, Option<Objects>, Option<Collections>),
         runtime: &RuntimeUp,
     ) -> Result<Self, String> {
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
@@ -151,7 +155,7 @@ impl Executor {
         };
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);
         let user_ids = UserIds::new(settings.runtime.user_ids);
-        Ok(Self { outside, settings, cgroups, driver, images, user_ids, objects, allocatable })
+        Ok(Self { outside, settings, cgroups, driver, images, user_ids, objects, collections, allocatable })
     }
 
     /// The cgroup tree; `None` when `cgroupsPerQOS` is off.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`pulls`] | which pulls run, and who may use what was pulled |
 //! | [`keeper`] | the files about pulls |
-//! | [`credentials`] | nothing: it asks secrets, files and plugins at each pull |
+//! | [`credentials`] | nothing: it asks for Secrets, files and plugins at each pull |
 //! | [`providers`] | answers of credential plugins that still hold |
 
 mod credentials;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::ImageMetrics;
+use crate::objects::Objects;
 use crate::outside::Outside;
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
@@ -40,13 +41,13 @@ impl Images {
         tasks: &mut JoinSet<()>,
         outside: &Outside,
         settings: &Settings,
-        registry: &Registry,
+        (objects, registry): (Option<Objects>, &Registry),
         (up, stop): (watch::Receiver<RuntimeUp>, &CancellationToken),
     ) -> Self {
         let metrics = ImageMetrics::new(registry);
         let (task, pulls) = pulls::PullTask::new(outside.clone(), settings.pulls.clone(), metrics.clone());
         tasks.spawn(task.run(up, stop.clone()));
-        let credentials = CredentialFinder::new(outside.clone(), settings, metrics.clone());
+        let credentials = CredentialFinder::new(outside.clone(), objects, settings, metrics.clone());
         Self { pulls, credentials, metrics }
     }
 }

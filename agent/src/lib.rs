@@ -8,6 +8,7 @@
 //! | PLEG ([`pleg`]) | runtime lists, statuses, events | pictures of pods, to the sync loop |
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
 //! | objects ([`objects`]), with an API server | Secrets and ConfigMaps that pods refer to, the node view | answers to operations; pods that a change concerns |
+//! | collections ([`collections`]), with an API server | services, and runtime classes once a pod names one | what is needed of them, to operations |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
 //! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
 //! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
@@ -25,6 +26,7 @@
 mod api_source;
 pub mod certificates;
 mod checkpoints;
+mod collections;
 mod container_gc;
 mod control;
 mod events;
@@ -75,6 +77,7 @@ pub use settings::{
     ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, Verification,
 };
 
+use collections::Collections;
 use container_gc::ContainerGc;
 use events::{Happening, Recorder};
 use images::Images;
@@ -161,12 +164,14 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     );
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
-    let images = Images::start(&mut tasks, &outside, &settings, metrics, (up.clone(), &stop));
+    let objects = spawn_objects(&mut tasks, &outside, &settings, &view, &stop);
+    let collections = outside.cluster.as_ref().map(|cluster| Collections::spawn(&mut tasks, cluster, &stop));
+    let for_pulls = (objects.objects.clone(), metrics);
+    let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
     let probe_registry = Registry::new();
     let probe_metrics = metrics::ProbeMetrics::new(&probe_registry);
     let prober = Prober::new(outside.clone(), node_ip, view.clone(), news_sender, probe_metrics);
     tasks.spawn(prober.run(stop.clone()));
-    let objects = spawn_objects(&mut tasks, &outside, &settings, &view, &stop);
     let inputs = Inputs { sources: sets, pleg: reports, probes, objects, runtime: up };
     let looks_of_gc = looks.clone();
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
@@ -177,7 +182,8 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let (sizes, kept) = Sizes::new(metrics);
     tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ALLOCATED, kept.allocated));
     tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ACTUATED, kept.actuated));
-    let parts = Parts { inputs, looks, publisher, sizes, images, recorder: recorder.clone() };
+    let recorder_of_loop = recorder.clone();
+    let parts = Parts { inputs, looks, publisher, sizes, images, collections, recorder: recorder_of_loop };
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
 

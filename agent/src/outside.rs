@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
-    Cgroups, Checkpoints, Clock, ContainerLogFiles, ContainerRuntime, CredentialPlugins, EventJournal,
-    EventSink, HookDialer, HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles, NodeApi,
-    PodApi, PodFiles, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
+    Cgroups, Checkpoints, Clock, Collection, ContainerLogFiles, ContainerRuntime, CredentialPlugins,
+    EventJournal, EventSink, HookDialer, HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles,
+    NodeApi, PodApi, PodFiles, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -29,7 +31,7 @@ pub struct PullOutside {
     pub records: Arc<dyn PullRecords>,
     /// Programs that give credentials.
     pub plugins: Arc<dyn CredentialPlugins>,
-    /// Secrets and service accounts; `None` without an API server.
+    /// Service accounts; `None` without an API server.
     pub access: Option<Arc<dyn PullAccess>>,
 }
 
@@ -79,6 +81,10 @@ pub struct Cluster {
     pub objects: Arc<dyn ReferencedObjects>,
     /// Tokens of service accounts.
     pub tokens: Arc<dyn ServiceAccountTokens>,
+    /// Services of all namespaces.
+    pub services: Arc<dyn Collection<Service>>,
+    /// Runtime classes.
+    pub runtime_classes: Arc<dyn Collection<RuntimeClass>>,
 }
 
 /// Manifests that are no objects of an API server.

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::collections::Collections;
 use crate::events::Recorder;
 use crate::executor::ExecutorPlace;
 use crate::images::Images;
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) sizes: Sizes,
     pub(crate) recorder: Recorder,
     pub(crate) images: Images,
+    /// `None` without an API server.
+    pub(crate) collections: Option<Collections>,
 }
 
 /// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
@@ -115,9 +118,9 @@ pub(crate) struct SyncLoop {
 
 impl SyncLoop {
     pub(crate) fn new(outside: Outside, settings: Arc<Settings>, parts: Parts) -> Self {
-        let Parts { inputs, looks, publisher, sizes, images, recorder } = parts;
+        let Parts { inputs, looks, publisher, sizes, images, collections, recorder } = parts;
         Self {
-            executor: ExecutorPlace::new(images, inputs.objects.objects.clone()),
+            executor: ExecutorPlace::new(images, inputs.objects.objects.clone(), collections),
             sources: PodSources::new(settings.sources.configured.iter().copied()),
             problems: BTreeMap::new(),
             workers: PodWorkers::new(settings.worker_policy),

@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod cgroups;
 pub mod checkpoints;
 pub mod clock;
+pub mod collections;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod control;
@@ -35,6 +36,7 @@ pub use certificates::{CertificateFiles, CertificateSigner};
 pub use cgroups::{CgroupError, Cgroups};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
+pub use collections::Collection;
 pub use control::{Control, ControlError};
 pub use credential_plugins::CredentialPlugins;
 pub use events::{EventJournal, EventSink, EventSinkError};

@@ -1,8 +1,8 @@
-//! What a pull may need of the API server: secrets that a pod names, and its service account (CONTRACT 3.16, 6.10, 6.11).
+//! What a pull may need of the API server beside Secrets: the pod's service account (CONTRACT 3.16, 6.11).
 
 use async_trait::async_trait;
-use core_types::PodUid;
-use core_types::api::{Secret, ServiceAccount};
+use core_types::api::ServiceAccount;
+use core_types::{PodUid, Secret};
 
 use crate::api::ApiResult;
 
@@ -23,13 +23,11 @@ pub struct TokenAsk {
     pub audience: String,
 }
 
-/// Secrets and service accounts.
+/// Service accounts.
 #[async_trait]
 pub trait PullAccess: Send + Sync {
-    /// A secret of a pod's namespace.
-    async fn secret(&self, namespace: &str, name: &str) -> ApiResult<Secret>;
     /// A service account.
     async fn service_account(&self, namespace: &str, name: &str) -> ApiResult<ServiceAccount>;
-    /// A token of a service account, bound to a pod. Never log it.
-    async fn service_account_token(&self, ask: &TokenAsk) -> ApiResult<String>;
+    /// A token of a service account, bound to a pod, with the life that the API server gives by itself.
+    async fn service_account_token(&self, ask: &TokenAsk) -> ApiResult<Secret<String>>;
 }

@@ -13,7 +13,7 @@ use core_runtime::env_files::{self, EnvFile, EnvFileError, EnvFiles, MAX_ENV_FIL
 use core_runtime::hostname::{PodHostname, kernel_hostname, pod_hostname};
 use core_runtime::hosts::{host_network_hosts, pod_hosts};
 use core_runtime::plan::RestartCount;
-use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
+use core_runtime::runtime_class::RuntimeHandler;
 use core_runtime::security::{ImageUser, JoinedProcesses, NodeSecurity, container_security};
 use core_runtime::service_links::{Services, service_variables};
 use core_runtime::user_namespaces::PodUsers;
@@ -36,6 +36,8 @@ pub(crate) struct PodSetup<'a> {
     pod: &'a Pod,
     volumes: VolumePlaces,
     sandbox: Option<SandboxId>,
+    /// The runtime handler of the sandbox, whatever became of the pod's class since; empty for the default.
+    handler: String,
     attempt: u32,
     /// Made once, when first needed.
     sandbox_config: Option<SandboxConfig>,
@@ -50,6 +52,7 @@ impl<'a> PodSetup<'a> {
             pod,
             volumes: VolumePlaces::new(volumes),
             sandbox: latest.map(|sandbox| sandbox.id().clone()),
+            handler: latest.map(|sandbox| sandbox.0.summary.runtime_handler.clone()).unwrap_or_default(),
             attempt: latest.map_or(0, |sandbox| sandbox.0.summary.attempt),
             sandbox_config: None,
             ips: observed.ips.clone(),
@@ -80,12 +83,6 @@ impl StartFailure {
     }
 }
 
-/// The runtime handler of a pod.
-fn runtime_handler_of(pod: &Pod) -> Result<RuntimeHandler, String> {
-    let Some(spec) = pod.spec_ref() else { return Ok(RuntimeHandler::Default) };
-    runtime_handler(spec, RuntimeClasses::Standalone).map_err(|error| error.to_string())
-}
-
 /// Whose processes a container is to see, as the picture shows them.
 fn joined_processes<'a>(op: &'a Op, pod: &Pod, name: &str) -> Result<JoinedProcesses<'a>, StartFailure> {
     let Some(target) = pod.ephemeral_target(name) else { return Ok(JoinedProcesses::None) };
@@ -114,8 +111,9 @@ impl Executor {
             if let Some(message) = spec.and_then(|spec| unsupported_groups_policy(spec, strict_groups)) {
                 return Err(message);
             }
+            let handler = self.runtime_handler(setup.pod).await?;
+            handler.as_str().clone_into(&mut setup.handler);
             let config = self.sandbox_config(op, setup).await?;
-            let handler = runtime_handler_of(setup.pod)?;
             if let RuntimeHandler::DefaultInsteadOf { class } = &handler {
                 let message = format!(
                     "runtimeClassName {class:?} has no effect without an API server: the pod runs with the runtime's \
@@ -165,7 +163,7 @@ impl Executor {
                 op.tell(event, "").await;
             }
         }
-        let users = self.pod_users(op, pod, runtime_handler_of(pod)?.as_str()).await?;
+        let users = self.pod_users(op, pod, &setup.handler).await?;
         let node = &self.settings.node_facts;
         sandbox_config(SandboxInput {
             pod,
@@ -369,7 +367,12 @@ impl Executor {
         container: &Container,
         facts: &PodFacts<'_>,
     ) -> Result<Vec<KeyValue>, StartFailure> {
-        let services = service_variables(setup.pod, Services::Standalone).map_err(StartFailure::config)?;
+        let services = self.services(setup.pod).await;
+        let services = services.as_ref().map_or(Services::Standalone, |services| match services {
+            Some(services) => Services::Known(services),
+            None => Services::NotYetRead,
+        });
+        let services = service_variables(setup.pod, services).map_err(StartFailure::config)?;
         let files = self.env_files(op, setup, container).await;
         let objects = self.env_objects(setup.pod, container).await;
         let sources = EnvSources {

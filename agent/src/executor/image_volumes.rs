@@ -13,7 +13,7 @@ use core_types::{ContainerRef, PodExt};
 
 use super::Executor;
 use super::context::{Op, StepError, StepResult};
-use super::images::{ImageError, ImageWish, handler_of};
+use super::images::{ImageError, ImageWish};
 use crate::metrics::MountOutcome;
 
 /// Beginning of the runtime's words when it cannot mount an image.
@@ -87,7 +87,7 @@ impl Executor {
                     image: ready.id,
                     user_specified_image: written.to_owned(),
                     annotations: pod.metadata.annotations.clone().unwrap_or_default(),
-                    runtime_handler: handler_of(pod),
+                    runtime_handler: String::new(),
                 }),
                 Err(ImageError::Cancelled) => return Err(StepError::Cancelled),
                 Err(ImageError::Failed(failure)) => Err(failure),

@@ -10,7 +10,6 @@ use core_images::pull::{
 };
 use core_images::scheduler::PullRank;
 use core_runtime::backoff::Backoff;
-use core_runtime::runtime_class::{RuntimeClasses, runtime_handler};
 use core_runtime::{RuntimeEventText, WaitingReason};
 use core_types::PodExt;
 use core_types::api::Pod;
@@ -107,7 +106,8 @@ impl Executor {
             image,
             user_specified_image: wish.written.to_owned(),
             annotations: wish.pod.metadata.annotations.clone().unwrap_or_default(),
-            runtime_handler: handler_of(wish.pod),
+            // Images are the same for all handlers (`RuntimeClassInImageCriApi` is off).
+            runtime_handler: String::new(),
         };
         let found = match wish.policy {
             PullPolicy::Always => None,
@@ -259,12 +259,6 @@ impl Executor {
 
 fn presence_of(found: &Option<Image>) -> Presence {
     if found.is_some() { Presence::Present } else { Presence::Missing }
-}
-
-/// The handler that the pod's sandbox was made with; its class was checked then.
-pub(super) fn handler_of(pod: &Pod) -> String {
-    let handler = pod.spec_ref().and_then(|spec| runtime_handler(spec, RuntimeClasses::Standalone).ok());
-    handler.map(|handler| handler.as_str().to_owned()).unwrap_or_default()
 }
 
 fn rank_of(pod: &Pod) -> PullRank {

@@ -1,10 +1,13 @@
 //! What an operation reads from the API server for a pod: Secrets, ConfigMaps, tokens of service accounts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use core_references::token::MAX_JITTER;
 use core_references::{IssuedToken, TokenAsk, container_references, references};
+use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
+use core_runtime::service_links::ServiceBook;
 use core_types::api::{Container, Pod};
 use core_types::{ApiObjects, KeyedRef, Lookup, PodExt, Secret};
 
@@ -80,6 +83,31 @@ impl Executor {
         // What no volume asks for any more is not kept.
         op.memory.tokens.retain(|ask, _| tokens.contains_key(ask));
         tokens
+    }
+}
+
+impl Executor {
+    /// Services of the cluster: `None` without an API server, `Some(None)` when it has not told them. Static pods do not
+    /// wait for it.
+    pub(super) async fn services(&self, pod: &Pod) -> Option<Option<Arc<ServiceBook>>> {
+        let services = &self.collections.as_ref()?.services;
+        Some(if pod.is_static() { services.now() } else { services.get().await })
+    }
+
+    /// The runtime handler that the pod's class stands for.
+    pub(super) async fn runtime_handler(&self, pod: &Pod) -> Result<RuntimeHandler, String> {
+        let Some(spec) = pod.spec_ref().filter(|spec| spec.runtime_class_name.is_some()) else {
+            return Ok(RuntimeHandler::Default);
+        };
+        let known = match &self.collections {
+            Some(collections) => Some(collections.runtime_classes.get().await),
+            None => None,
+        };
+        let known = known.as_ref().map_or(RuntimeClasses::Standalone, |known| match known {
+            Some(known) => RuntimeClasses::Known(known),
+            None => RuntimeClasses::NotYetRead,
+        });
+        runtime_handler(spec, known).map_err(|error| error.to_string())
     }
 }
 

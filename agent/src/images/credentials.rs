@@ -5,17 +5,18 @@
 //! used is the only one: `config.json` in the root directory, the working directory, `~/.docker` and `/.docker`, then
 //! `.dockercfg` in the root directory, the working directory, `~` and `/`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_images::keyring::{ConfigForm, CredentialsError, MAX_CONFIG_BYTES};
 use core_images::secrets::keyring_of;
 use core_images::{Credential, CredentialSource, ImageReference, Keyring};
-use core_types::PodExt;
-use core_types::api::{Pod, Secret};
-use ports::PullAccess;
+use core_types::api::Pod;
+use core_types::{KeyedObject, KeyedRef, PodExt};
 
 use super::providers::{PluginOutside, PluginSet};
 use crate::metrics::ImageMetrics;
+use crate::objects::Objects;
 use crate::outside::Outside;
 use crate::settings::Settings;
 
@@ -32,13 +33,20 @@ pub(crate) struct FoundCredentials {
 #[derive(Clone)]
 pub(crate) struct CredentialFinder {
     outside: Outside,
+    /// Secrets; `None` without an API server.
+    objects: Option<Objects>,
     /// Docker configurations of the node, the first that is there counts.
     files: Vec<(String, ConfigForm)>,
     plugins: PluginSet,
 }
 
 impl CredentialFinder {
-    pub(crate) fn new(outside: Outside, settings: &Settings, metrics: ImageMetrics) -> Self {
+    pub(crate) fn new(
+        outside: Outside,
+        objects: Option<Objects>,
+        settings: &Settings,
+        metrics: ImageMetrics,
+    ) -> Self {
         let (root, host) = (&settings.runtime.root_dir, &settings.host);
         let (cwd, home) = (host.working_dir.trim_end_matches('/'), host.home_dir.trim_end_matches('/'));
         let json = [root, cwd, &format!("{home}/.docker"), "/.docker"]
@@ -50,7 +58,7 @@ impl CredentialFinder {
             access: outside.pulls.access.clone(),
         };
         let plugins = PluginSet::new(for_plugins, &settings.pulls.plugins, metrics);
-        Self { outside, files: json.into_iter().chain(legacy).collect(), plugins }
+        Self { outside, objects, files: json.into_iter().chain(legacy).collect(), plugins }
     }
 
     /// The credentials to try for an image.
@@ -59,8 +67,9 @@ impl CredentialFinder {
     /// A secret of the pod is no docker configuration: what it was meant to open is not known, so nothing is tried.
     pub(crate) async fn find(&self, pod: &Pod, image: &str) -> Result<FoundCredentials, CredentialsError> {
         let repository = image.parse::<ImageReference>().map(|image| image.repository()).unwrap_or_default();
-        let (secrets, missing_secrets) = secrets_of(self.outside.pulls.access.as_deref(), pod).await;
-        let mut credentials = keyring_of(&secrets)?.lookup(&repository);
+        let (secrets, missing_secrets) = secrets_of(self.objects.as_ref(), pod).await;
+        let secrets = secrets.iter().map(|(name, secret)| (name, secret.as_ref()));
+        let mut credentials = keyring_of(secrets)?.lookup(&repository);
         credentials.extend(self.node_keyring().await.lookup(&repository));
         credentials.extend(self.plugins.lookup(pod, &repository).await);
         Ok(FoundCredentials { credentials, missing_secrets })
@@ -87,16 +96,20 @@ impl CredentialFinder {
     }
 }
 
-/// The secrets that a pod names for its pulls, and the names of those that cannot be had.
-async fn secrets_of(access: Option<&dyn PullAccess>, pod: &Pod) -> (Vec<Secret>, Vec<String>) {
-    let (mut secrets, mut missing) = (Vec::new(), Vec::new());
+/// The Secrets that a pod names for its pulls, and the names of those that cannot be had.
+async fn secrets_of(
+    objects: Option<&Objects>,
+    pod: &Pod,
+) -> (BTreeMap<KeyedRef, Arc<KeyedObject>>, Vec<String>) {
+    let (mut secrets, mut missing) = (BTreeMap::new(), Vec::new());
     let names = pod.spec_ref().and_then(|spec| spec.image_pull_secrets.as_ref()).into_iter().flatten();
     // The API lets entries without a name pass; they mean nothing.
     for name in names.map(|reference| reference.name.as_str()).filter(|name| !name.is_empty()) {
-        let why = match access {
-            Some(access) => match access.secret(&pod.key().namespace, name).await {
+        let object = KeyedRef::secret(&pod.key().namespace, name);
+        let why = match objects {
+            Some(objects) => match objects.get(&object).await {
                 Ok(secret) => {
-                    secrets.push(secret);
+                    secrets.insert(object, secret);
                     continue;
                 }
                 Err(error) => error.to_string(),
@@ -107,63 +120,4 @@ async fn secrets_of(access: Option<&dyn PullAccess>, pod: &Pod) -> (Vec<Secret>,
         missing.push(name.to_owned());
     }
     (secrets, missing)
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use core_types::api::ServiceAccount;
-    use ports::api::{ApiError, ApiResult, ApiStatus};
-    use ports::pull_access::TokenAsk;
-    use serde_json::json;
-
-    use super::*;
-
-    /// Has the secret `known` alone.
-    struct OneSecret;
-
-    fn not_found() -> ApiError {
-        let status = ApiStatus {
-            code: 404,
-            reason: "NotFound".to_owned(),
-            message: "not found".to_owned(),
-            retry_after: None,
-        };
-        ApiError::Refused { request: "GET".to_owned(), status: Box::new(status) }
-    }
-
-    #[async_trait]
-    impl PullAccess for OneSecret {
-        async fn secret(&self, namespace: &str, name: &str) -> ApiResult<Secret> {
-            if (namespace, name) != ("shop", "known") {
-                return Err(not_found());
-            }
-            Ok(serde_json::from_value(json!({ "metadata": { "namespace": namespace, "name": name } }))
-                .unwrap())
-        }
-
-        async fn service_account(&self, _: &str, _: &str) -> ApiResult<ServiceAccount> {
-            Err(not_found())
-        }
-
-        async fn service_account_token(&self, _: &TokenAsk) -> ApiResult<String> {
-            Err(not_found())
-        }
-    }
-
-    #[tokio::test]
-    async fn missing_secrets_are_named_and_the_others_used() {
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": { "namespace": "shop", "name": "web" },
-            "spec": {
-                "containers": [],
-                "imagePullSecrets": [{ "name": "lost" }, { "name": "known" }, {}],
-            },
-        }))
-        .unwrap();
-        let (secrets, missing) = secrets_of(Some(&OneSecret), &pod).await;
-        assert_eq!((secrets.len(), missing), (1, vec!["lost".to_owned()]));
-        let (secrets, missing) = secrets_of(None, &pod).await;
-        assert_eq!((secrets.len(), missing.len()), (0, 2), "without an API server there is none");
-    }
 }

@@ -195,6 +195,7 @@ impl PluginSet {
         };
         let token = access.service_account_token(&ask).await;
         let token = token.map_err(|error| format!("failed to get service account token: {error}"))?;
+        let token = token.into_exposed();
         let name = ObjectName { namespace: ask.namespace, name, uid: account_uid };
         Ok(Account::Facts(AccountFacts { name, annotations, token }))
     }

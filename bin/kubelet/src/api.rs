@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use agent::{ApiPorts, Cluster};
 use core_config::KubeletConfiguration;
-use io_api::{ApiClient, ApiReferences, ClientOptions, NodeObjects, NodePods, Rate};
+use io_api::{
+    ApiClient, ApiCollections, ApiPulls, ApiReferences, ClientOptions, NodeEvents, NodeObjects, NodePods,
+    Rate,
+};
 use io_host::NodeNetwork;
+use ports::PullAccess;
 
 use crate::{VERSION, host};
 
@@ -23,6 +27,7 @@ pub(crate) fn cluster(
     node_name: &str,
 ) -> (Cluster, ApiPorts) {
     let node = Arc::new(NodeObjects::new(client.with_options(heartbeat_options(kubelet))));
+    let collections = Arc::new(ApiCollections::new(client.clone()));
     let references = Arc::new(ApiReferences::new(client.clone()));
     let cluster = Cluster {
         nodes: node.clone(),
@@ -30,8 +35,21 @@ pub(crate) fn cluster(
         network: Arc::new(NodeNetwork::new()),
         objects: references.clone(),
         tokens: references,
+        services: collections.clone(),
+        runtime_classes: collections,
     };
-    (cluster, ApiPorts { pods: Some(Arc::new(NodePods::new(client.clone(), node_name))), events: None })
+    // Their rate is the budget's.
+    let events = ClientOptions { rate: Rate::Unlimited, ..options(kubelet) };
+    let api = ApiPorts {
+        pods: Some(Arc::new(NodePods::new(client.clone(), node_name))),
+        events: Some(Arc::new(NodeEvents::new(client.with_options(events), node_name))),
+    };
+    (cluster, api)
+}
+
+/// Service accounts, for plugins that know credentials of registries.
+pub(crate) fn pull_access(client: &ApiClient) -> Arc<dyn PullAccess> {
+    Arc::new(ApiPulls::new(client.clone()))
 }
 
 /// `kubeAPIQPS` and `kubeAPIBurst`; a negative QPS means no limit, as in client-go.

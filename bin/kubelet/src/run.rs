@@ -193,6 +193,7 @@ impl Node {
         let (ports, api) = clients.map_or((None, ApiPorts::default()), |(ports, api)| (Some(ports), api));
         let mut outside = outside(&config, &directories, Arc::clone(&clock), &registry, ports)?;
         outside.api = api;
+        outside.pulls.access = cluster.as_ref().map(|cluster| api::pull_access(&cluster.client));
         let mut settings = settings(&config, summary, &directories)?;
         settings.pulls.plugins = credential_providers::read_settings(&config, &registry)?;
         let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);

@@ -34,10 +34,9 @@ pub fn qos_class(pod: &Pod) -> QosClass {
 /// True for pods that eviction spares and that may push others off the node: static and mirror pods and those of a
 /// system priority.
 pub fn is_critical(pod: &Pod) -> bool {
-    let is_static = pod.annotation(keys::CONFIG_SOURCE_ANNOTATION).is_some_and(|source| source != "api");
     let is_mirror = pod.annotation(keys::CONFIG_MIRROR_ANNOTATION).is_some();
     let priority = pod.spec_ref().and_then(|spec| spec.priority);
-    is_static || is_mirror || priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL_PRIORITY)
+    pod.is_static() || is_mirror || priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL_PRIORITY)
 }
 
 /// True for critical pods of the priority class `system-node-critical`.

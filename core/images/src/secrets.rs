@@ -1,6 +1,6 @@
 //! Secrets of pods as credentials (CONTRACT 3.16): `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`.
 
-use core_types::api::Secret;
+use core_types::{KeyedObject, KeyedRef};
 
 use crate::credential::{CredentialSource, ObjectName};
 use crate::keyring::{ConfigForm, CredentialsError, Keyring};
@@ -11,43 +11,43 @@ const TYPES: &[(&str, &str, ConfigForm)] = &[
     ("kubernetes.io/dockercfg", ".dockercfg", ConfigForm::DockerCfg),
 ];
 
-/// The credentials of a pod's secrets. A secret of another type, or without its key, adds nothing.
+/// The credentials of a pod's Secrets. A Secret of another type, or without its key, adds nothing.
 ///
 /// # Errors
 /// The first secret whose content is no docker configuration; nothing of the content is shown.
-pub fn keyring_of(secrets: &[Secret]) -> Result<Keyring, CredentialsError> {
+pub fn keyring_of<'a>(
+    secrets: impl IntoIterator<Item = (&'a KeyedRef, &'a KeyedObject)>,
+) -> Result<Keyring, CredentialsError> {
     let mut keyring = Keyring::default();
-    for secret in secrets {
-        let data = secret.data.as_ref();
+    for (KeyedRef { namespace, name, .. }, secret) in secrets {
         let found = TYPES.iter().find_map(|(kind, key, form)| {
-            let content = data?.get(*key).filter(|content| !content.0.is_empty())?;
-            (secret.type_.as_deref() == Some(kind)).then_some((form, content))
+            let content = secret.data.get(*key).map(|content| content.expose())?;
+            (secret.type_ == *kind && !content.is_empty()).then_some((form, content))
         });
         let Some((form, content)) = found else { continue };
-        let name = name_of(secret);
-        let origin = format!("secret {}/{}", name.namespace, name.name);
-        keyring.add(&origin, *form, &content.0, &CredentialSource::Secret(name))?;
+        let origin = format!("secret {namespace}/{name}");
+        let name = ObjectName { namespace: namespace.clone(), name: name.clone(), uid: secret.uid.clone() };
+        keyring.add(&origin, *form, content, &CredentialSource::Secret(name))?;
     }
     Ok(keyring)
-}
-
-fn name_of(secret: &Secret) -> ObjectName {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let metadata = &secret.metadata;
-    ObjectName { namespace: text(&metadata.namespace), name: text(&metadata.name), uid: text(&metadata.uid) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn secret(name: &str, kind: &str, key: &str, content: &str) -> Secret {
-        serde_json::from_value(serde_json::json!({
-            "metadata": { "namespace": "shop", "name": name, "uid": format!("uid-{name}") },
-            "type": kind,
-            "data": { key: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, content) },
-        }))
-        .unwrap()
+    fn secret(name: &str, kind: &str, key: &str, content: &str) -> (KeyedRef, KeyedObject) {
+        let object = KeyedObject {
+            uid: format!("uid-{name}"),
+            type_: kind.to_owned(),
+            data: [(key.to_owned(), core_types::Secret::new(content.as_bytes().to_vec()))].into(),
+            ..KeyedObject::default()
+        };
+        (KeyedRef::secret("shop", name), object)
+    }
+
+    fn keyring(secrets: &[(KeyedRef, KeyedObject)]) -> Result<Keyring, CredentialsError> {
+        keyring_of(secrets.iter().map(|(name, object)| (name, object)))
     }
 
     const JSON: &str = r#"{"auths": {"r.io": {"username": "u", "password": "p"}}}"#;
@@ -62,7 +62,7 @@ mod tests {
             secret("type", "Opaque", ".dockerconfigjson", JSON),
             secret("empty", "kubernetes.io/dockercfg", ".dockercfg", ""),
         ];
-        let found = keyring_of(&secrets).unwrap().lookup("r.io/a");
+        let found = keyring(&secrets).unwrap().lookup("r.io/a");
         let users: Vec<_> = found.iter().map(|one| one.auth.username.as_str()).collect();
         assert_eq!(users, ["u", "v"]);
         let CredentialSource::Secret(name) = &found[0].source else { panic!("{:?}", found[0]) };
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_broken_secret_is_named_and_not_shown() {
         let broken = secret("bad", "kubernetes.io/dockercfg", ".dockercfg", "hunter2");
-        let error = keyring_of(&[broken]).unwrap_err().to_string();
+        let error = keyring(&[broken]).unwrap_err().to_string();
         assert!(error.contains("secret shop/bad") && !error.contains("hunter2"), "{error}");
     }
 }

@@ -2,8 +2,26 @@
 //!
 //! Reads `spec.runtimeClassName` and the RuntimeClass objects that are known; gives the handler's name for the runtime.
 
+use std::collections::BTreeMap;
+
 use core_types::api::PodSpec;
 use k8s_openapi::api::node::v1::RuntimeClass;
+
+/// The RuntimeClass objects of a cluster: their handlers by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeClassBook(BTreeMap<String, String>);
+
+impl RuntimeClassBook {
+    /// Takes in a class that is new or has changed.
+    pub fn put(&mut self, class: &RuntimeClass) {
+        self.0.insert(class.metadata.name.clone().unwrap_or_default(), class.handler.clone());
+    }
+
+    /// Takes out a class that is gone.
+    pub fn remove(&mut self, class: &RuntimeClass) {
+        self.0.remove(class.metadata.name.as_deref().unwrap_or_default());
+    }
+}
 
 /// What is known of RuntimeClass objects.
 #[derive(Clone, Copy, Debug)]
@@ -11,8 +29,10 @@ pub enum RuntimeClasses<'a> {
     /// There is no API server to have any: every pod runs with the default handler, as upstream's kubelet does it when it
     /// stands alone.
     Standalone,
+    /// The API server has not listed them yet.
+    NotYetRead,
     /// The API server's objects.
-    Known(&'a [RuntimeClass]),
+    Known(&'a RuntimeClassBook),
 }
 
 /// The handler of a pod.
@@ -39,18 +59,27 @@ impl RuntimeHandler {
     }
 }
 
-/// The pod names a class that does not exist (yet). Its sandbox is tried again.
+/// Why the handler of a pod is not known. Its sandbox is tried again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("runtimeclass.node.k8s.io {class:?} not found")]
-pub struct UnknownRuntimeClass {
-    /// The class that the pod names.
-    pub class: String,
+pub enum UnknownRuntimeClass {
+    /// The class does not exist (yet).
+    #[error("runtimeclass.node.k8s.io {class:?} not found")]
+    NotFound {
+        /// The class that the pod names.
+        class: String,
+    },
+    /// The list is not there yet.
+    #[error("failed to lookup RuntimeClass {class}: the API server has not listed them yet")]
+    NotYetRead {
+        /// The class that the pod names.
+        class: String,
+    },
 }
 
 /// The handler of a pod with this spec.
 ///
 /// # Errors
-/// The class does not exist.
+/// The class does not exist, or nothing is known of classes.
 pub fn runtime_handler(
     spec: &PodSpec,
     classes: RuntimeClasses<'_>,
@@ -58,15 +87,14 @@ pub fn runtime_handler(
     let Some(class) = spec.runtime_class_name.as_deref().filter(|name| !name.is_empty()) else {
         return Ok(RuntimeHandler::Default);
     };
-    let known = match classes {
-        RuntimeClasses::Standalone => {
-            return Ok(RuntimeHandler::DefaultInsteadOf { class: class.to_owned() });
-        }
-        RuntimeClasses::Known(known) => known,
-    };
-    match known.iter().find(|known| known.metadata.name.as_deref() == Some(class)) {
-        Some(known) => Ok(RuntimeHandler::Named(known.handler.clone())),
-        None => Err(UnknownRuntimeClass { class: class.to_owned() }),
+    let class = class.to_owned();
+    match classes {
+        RuntimeClasses::Standalone => Ok(RuntimeHandler::DefaultInsteadOf { class }),
+        RuntimeClasses::NotYetRead => Err(UnknownRuntimeClass::NotYetRead { class }),
+        RuntimeClasses::Known(known) => match known.0.get(&class) {
+            Some(handler) => Ok(RuntimeHandler::Named(handler.clone())),
+            None => Err(UnknownRuntimeClass::NotFound { class }),
+        },
     }
 }
 
@@ -82,7 +110,8 @@ mod tests {
     fn a_class_gives_its_handler_and_an_unknown_one_is_named() {
         let mut gvisor = RuntimeClass { handler: "runsc".to_owned(), ..RuntimeClass::default() };
         gvisor.metadata.name = Some("gvisor".to_owned());
-        let known = [gvisor];
+        let mut known = RuntimeClassBook::default();
+        known.put(&gvisor);
         let of = |spec: &PodSpec| runtime_handler(spec, RuntimeClasses::Known(&known));
         assert_eq!(of(&PodSpec::default()), Ok(RuntimeHandler::Default));
         assert_eq!(of(&named("")), Ok(RuntimeHandler::Default));
@@ -91,6 +120,10 @@ mod tests {
             of(&named("kata")).unwrap_err().to_string(),
             r#"runtimeclass.node.k8s.io "kata" not found"#
         );
+        let unread = runtime_handler(&named("gvisor"), RuntimeClasses::NotYetRead).unwrap_err();
+        assert!(unread.to_string().starts_with("failed to lookup RuntimeClass gvisor:"), "{unread}");
+        known.remove(&gvisor);
+        assert!(runtime_handler(&named("gvisor"), RuntimeClasses::Known(&known)).is_err());
     }
 
     #[test]

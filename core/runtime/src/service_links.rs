@@ -1,5 +1,7 @@
 //! Variables that tell a container of services (CONTRACT 3.19): those of the API server always, all others of the pod's
 //! namespace with `enableServiceLinks`.
+//!
+//! Keeps of a service what its variables need: a cluster has many, and a node looks at few.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,72 @@ use k8s_openapi::api::core::v1::Service;
 /// Namespace of the service that every pod is told of, and its name.
 const MASTER: (&str, &str) = ("default", "kubernetes");
 
+/// A port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Port {
+    name: String,
+    number: i32,
+    protocol: String,
+}
+
+/// What variables tell of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Link {
+    ip: String,
+    ports: Vec<Port>,
+}
+
+impl Link {
+    /// `None` for a headless service and for one without ports, of which nothing is told.
+    fn of(service: &Service) -> Option<Self> {
+        let spec = service.spec.as_ref()?;
+        let ip = spec.cluster_ip.clone().filter(|ip| !matches!(ip.as_str(), "" | "None"))?;
+        let ports = spec.ports.iter().flatten().map(|port| Port {
+            name: port.name.clone().unwrap_or_default(),
+            number: port.port,
+            protocol: port
+                .protocol
+                .clone()
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| "TCP".to_owned()),
+        });
+        Some(Self { ip, ports: ports.collect() }).filter(|link| !link.ports.is_empty())
+    }
+}
+
+/// The services of a cluster, by namespace and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceBook(BTreeMap<String, BTreeMap<String, Link>>);
+
+impl ServiceBook {
+    /// Takes in a service that is new or has changed.
+    pub fn put(&mut self, service: &Service) {
+        let Some(link) = Link::of(service) else { return self.remove(service) };
+        let (namespace, name) = name_of(service);
+        self.0.entry(namespace.to_owned()).or_default().insert(name.to_owned(), link);
+    }
+
+    /// Takes out a service that is gone.
+    pub fn remove(&mut self, service: &Service) {
+        let (namespace, name) = name_of(service);
+        let Some(services) = self.0.get_mut(namespace) else { return };
+        services.remove(name);
+        if services.is_empty() {
+            self.0.remove(namespace);
+        }
+    }
+
+    fn master(&self) -> Option<(&str, &Link)> {
+        let (namespace, name) = MASTER;
+        Some((name, self.0.get(namespace)?.get(name)?))
+    }
+}
+
+fn name_of(service: &Service) -> (&str, &str) {
+    let meta = &service.metadata;
+    (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
 /// What is known of services.
 #[derive(Clone, Copy, Debug)]
 pub enum Services<'a> {
@@ -19,7 +87,7 @@ pub enum Services<'a> {
     /// The API server has not listed them yet.
     NotYetRead,
     /// All of them.
-    Known(&'a [Service]),
+    Known(&'a ServiceBook),
 }
 
 /// Why a container cannot be told of services. It is tried again.
@@ -33,7 +101,7 @@ pub enum ServiceLinksError {
     NotYetRead,
 }
 
-/// The variables for containers of the pod, by service.
+/// The variables for containers of the pod, by service. Static pods wait for no API server: they are told of what is known.
 ///
 /// # Errors
 /// The services are not known yet, or the pod does not say whether it wants them.
@@ -42,52 +110,41 @@ pub fn service_variables(pod: &Pod, services: Services<'_>) -> Result<Vec<KeyVal
     let all = all.ok_or(ServiceLinksError::Unset)?;
     let services = match services {
         Services::Standalone => return Ok(Vec::new()),
+        Services::NotYetRead if pod.is_static() => return Ok(Vec::new()),
         Services::NotYetRead => return Err(ServiceLinksError::NotYetRead),
         Services::Known(services) => services,
     };
-    let namespace = pod.key().namespace;
-    let mut chosen: BTreeMap<&str, &Service> = BTreeMap::new();
-    for service in services {
-        let meta = &service.metadata;
-        let name = meta.name.as_deref().unwrap_or_default();
-        let of = meta.namespace.as_deref().unwrap_or_default();
-        if (of, name) == MASTER {
-            chosen.entry(name).or_insert(service);
-        } else if all && *of == *namespace {
-            chosen.insert(name, service);
-        }
+    let mut chosen: BTreeMap<&str, &Link> = services.master().into_iter().collect();
+    if let Some(own) = services.0.get(&*pod.key().namespace).filter(|_| all) {
+        chosen.extend(own.iter().map(|(name, link)| (name.as_str(), link)));
     }
-    Ok(chosen.into_iter().flat_map(|(name, service)| variables_of(name, service)).collect())
+    Ok(chosen.into_iter().flat_map(|(name, link)| variables_of(name, link)).collect())
 }
 
-/// The variables of one service; none for a headless one.
-fn variables_of(name: &str, service: &Service) -> Vec<KeyValue> {
-    let spec = service.spec.as_ref();
-    let ip = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or_default();
-    let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let (Some(first), false) = (ports.first(), matches!(ip, "" | "None")) else { return Vec::new() };
+/// The variables of one service.
+fn variables_of(name: &str, Link { ip, ports }: &Link) -> Vec<KeyValue> {
+    let Some(first) = ports.first() else { return Vec::new() };
     let upper = |text: &str| text.replace('-', "_").to_uppercase();
     let prefix = upper(name);
     let mut all = vec![
-        (format!("{prefix}_SERVICE_HOST"), ip.to_owned()),
-        (format!("{prefix}_SERVICE_PORT"), first.port.to_string()),
+        (format!("{prefix}_SERVICE_HOST"), ip.clone()),
+        (format!("{prefix}_SERVICE_PORT"), first.number.to_string()),
     ];
-    let named = ports.iter().filter_map(|port| Some((port.name.as_deref().filter(|n| !n.is_empty())?, port)));
+    let named = ports.iter().filter(|port| !port.name.is_empty());
     all.extend(
-        named.map(|(name, port)| (format!("{prefix}_SERVICE_PORT_{}", upper(name)), port.port.to_string())),
+        named.map(|port| (format!("{prefix}_SERVICE_PORT_{}", upper(&port.name)), port.number.to_string())),
     );
-    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-    for (index, port) in ports.iter().enumerate() {
-        let protocol = port.protocol.as_deref().filter(|protocol| !protocol.is_empty()).unwrap_or("TCP");
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
+    for (index, Port { number, protocol, .. }) in ports.iter().enumerate() {
         let lower = protocol.to_lowercase();
-        let url = format!("{lower}://{host}:{}", port.port);
+        let url = format!("{lower}://{host}:{number}");
         if index == 0 {
             all.push((format!("{prefix}_PORT"), url.clone()));
         }
-        let one = format!("{prefix}_PORT_{}_{}", port.port, protocol.to_uppercase());
+        let one = format!("{prefix}_PORT_{number}_{}", protocol.to_uppercase());
         all.push((format!("{one}_PROTO"), lower));
-        all.push((format!("{one}_PORT"), port.port.to_string()));
-        all.push((format!("{one}_ADDR"), ip.to_owned()));
+        all.push((format!("{one}_PORT"), number.to_string()));
+        all.push((format!("{one}_ADDR"), ip.clone()));
         all.push((one, url));
     }
     all.into_iter().map(|(key, value)| KeyValue { key, value }).collect()
@@ -107,7 +164,9 @@ mod tests {
 
     fn variables(links: Value, services: &[Service]) -> BTreeMap<String, String> {
         let pod = pod_with(json!({"enableServiceLinks": links, "containers": []}));
-        let all = service_variables(&pod, Services::Known(services)).unwrap();
+        let mut book = ServiceBook::default();
+        services.iter().for_each(|service| book.put(service));
+        let all = service_variables(&pod, Services::Known(&book)).unwrap();
         all.into_iter().map(|env| (env.key, env.value)).collect()
     }
 
@@ -168,5 +227,28 @@ mod tests {
         assert_eq!(service_variables(&pod, Services::NotYetRead), Err(ServiceLinksError::NotYetRead));
         let unset = pod_with(json!({"containers": []}));
         assert_eq!(service_variables(&unset, Services::Standalone), Err(ServiceLinksError::Unset));
+    }
+
+    #[test]
+    fn static_pods_wait_for_no_list() {
+        let mut pod = pod_with(json!({"enableServiceLinks": true, "containers": []}));
+        let source = (core_types::keys::CONFIG_SOURCE_ANNOTATION.to_owned(), "file".to_owned());
+        pod.metadata.annotations.get_or_insert_default().extend([source]);
+        assert_eq!(service_variables(&pod, Services::NotYetRead), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn changes_are_followed_and_what_is_gone_leaves_nothing() {
+        let (mut book, port) = (ServiceBook::default(), json!([{"port": 1}]));
+        book.put(&service("shop", "db", "10.0.0.1", port.clone()));
+        book.put(&service("shop", "db", "10.0.0.2", port.clone()));
+        let pod = pod_with(json!({"enableServiceLinks": true, "containers": []}));
+        let all = service_variables(&pod, Services::Known(&book)).unwrap();
+        assert_eq!((all[0].key.as_str(), all[0].value.as_str()), ("DB_SERVICE_HOST", "10.0.0.2"));
+        // It becomes headless, or goes.
+        book.put(&service("shop", "db", "None", port.clone()));
+        book.put(&service("shop", "web", "10.0.0.3", port.clone()));
+        book.remove(&service("shop", "web", "", port));
+        assert_eq!(book, ServiceBook::default());
     }
 }

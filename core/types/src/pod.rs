@@ -1,7 +1,7 @@
 //! Small readings of an API pod that many decisions need.
 
 use crate::api::{Container, EphemeralContainer, Pod, PodSpec};
-use crate::{PodKey, PodUid};
+use crate::{PodKey, PodUid, keys};
 
 /// Which list of the pod spec a container stands in, and how it behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +55,8 @@ pub trait PodExt {
     fn ephemeral_container(&self, name: &str) -> Option<Container>;
     /// The container whose processes an ephemeral container sees.
     fn ephemeral_target(&self, name: &str) -> Option<&str>;
+    /// Whether the pod comes from a manifest of the node instead of an API server.
+    fn is_static(&self) -> bool;
     /// `spec.hostNetwork`.
     fn is_host_network(&self) -> bool;
     /// `spec.restartPolicy`, `Always` when unset.
@@ -130,6 +132,10 @@ impl PodExt for Pod {
 
     fn ephemeral_target(&self, name: &str) -> Option<&str> {
         ephemeral(self, name)?.target_container_name.as_deref().filter(|target| !target.is_empty())
+    }
+
+    fn is_static(&self) -> bool {
+        self.annotation(keys::CONFIG_SOURCE_ANNOTATION).is_some_and(|source| source != "api")
     }
 
     fn is_host_network(&self) -> bool {

@@ -16,7 +16,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ports::{ApiError, ApiResult, ObjectEvent};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use ports::{ApiError, ApiResult, Collection, ObjectEvent};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -93,6 +95,12 @@ impl<K: ApiObject> Follower<K> {
                 }
             }
         }
+    }
+
+    /// As a stream that never ends.
+    pub fn into_stream(self) -> BoxStream<'static, ObjectEvent<K>> {
+        let next = |mut follower: Self| async move { Some((follower.next().await, follower)) };
+        stream::unfold(self, next).boxed()
     }
 
     async fn step(&mut self) -> ApiResult<Option<ObjectEvent<K>>> {
@@ -199,6 +207,25 @@ impl<K: ApiObject> Follower<K> {
             self.pause = self.pause.max(asked);
         }
         (!error.is_expired()).then_some(error)
+    }
+}
+
+/// Every object of each kind that is asked for.
+#[derive(Clone, Debug)]
+pub struct ApiCollections {
+    client: ApiClient,
+}
+
+impl ApiCollections {
+    /// Follows through this client.
+    pub fn new(client: ApiClient) -> Self {
+        Self { client }
+    }
+}
+
+impl<K: ApiObject> Collection<K> for ApiCollections {
+    fn follow(&self) -> BoxStream<'static, ObjectEvent<K>> {
+        Follower::new(self.client.clone(), ObjectPath::all::<K>(), Selector::default()).into_stream()
     }
 }
 

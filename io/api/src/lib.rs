@@ -15,6 +15,8 @@
 //! | `reviews` | who asks the node's port, and who may |
 //! | `signing` | certificates of the node |
 //! | `references` | Secrets, ConfigMaps and tokens of pods |
+//! | `events` | what happened, as Events |
+//! | `pulls` | service accounts, for plugins that know credentials of registries |
 //! | `watch`, [`follow`] | a stream of changes, and a list that is followed for ever |
 //!
 //! Guarantees: every request ends by its deadline; every body has a largest size; no error, log line or `Debug` text holds a token or
@@ -26,6 +28,7 @@ mod backoff;
 pub mod client;
 mod codec;
 pub mod credentials;
+mod events;
 pub mod follow;
 pub mod kubeconfig;
 mod limiter;
@@ -33,6 +36,7 @@ mod metrics;
 mod node;
 mod path;
 pub mod pods;
+mod pulls;
 mod references;
 mod refusal;
 mod reviews;
@@ -45,12 +49,14 @@ mod watch;
 
 pub use client::{ApiClient, ApiObject, ClientOptions, ObjectList, Patch, Selector};
 pub use credentials::{ClientIdentity, Credentials, CredentialsError, ServerTrust, Token};
-pub use follow::Follower;
+pub use events::NodeEvents;
+pub use follow::{ApiCollections, Follower};
 pub use kubeconfig::{IdentitySource, Kubeconfig, KubeconfigError};
 pub use limiter::Rate;
 pub use node::NodeObjects;
 pub use path::ObjectPath;
 pub use pods::NodePods;
+pub use pulls::ApiPulls;
 pub use references::ApiReferences;
 pub use reviews::ApiReviews;
 pub use server::{Server, ServerError};

@@ -3,8 +3,7 @@
 use async_trait::async_trait;
 use core_types::api::Pod;
 use core_types::{PodExt, PodKey, PodUid};
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_core::stream::BoxStream;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use ports::{ApiResult, ObjectEvent, PodApi};
@@ -37,12 +36,7 @@ impl PodApi for NodePods {
     fn follow(&self) -> BoxStream<'static, ObjectEvent<Pod>> {
         let selector =
             Selector { fields: format!("spec.nodeName={}", self.node_name), labels: String::new() };
-        let follower = Follower::<Pod>::new(self.client.clone(), ObjectPath::all::<Pod>(), selector);
-        stream::unfold(follower, |mut follower| async move {
-            let event = follower.next().await;
-            Some((event, follower))
-        })
-        .boxed()
+        Follower::new(self.client.clone(), ObjectPath::all::<Pod>(), selector).into_stream()
     }
 
     async fn patch_status(&self, key: &PodKey, patch: &Value) -> ApiResult<Pod> {

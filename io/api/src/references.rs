@@ -34,11 +34,7 @@ impl ApiReferences {
     {
         let selector = Selector { fields: format!("metadata.name={name}"), labels: String::new() };
         let follower = Follower::<K>::new(self.client.clone(), path, selector);
-        let next = |mut follower: Follower<K>| async move {
-            let event = follower.next().await;
-            Some((translate(event), follower))
-        };
-        futures_util::stream::unfold(follower, next).boxed()
+        follower.into_stream().map(translate).boxed()
     }
 }
 

@@ -238,6 +238,14 @@ fn a_runtime_or_an_api_server_that_goes_away_is_told_and_survived() {
     assert_eq!(ready["message"], "container runtime is down");
     cluster.instance_mut().containerd_mut().start().unwrap();
     cluster.wait_node("Ready=True", START).unwrap();
+    eventually("the events of all that", LATER, || {
+        let told = cluster.plane().kubectl(&["get", "events", "--field-selector=involvedObject.kind=Node"]);
+        let told = told.map_err(|error| format!("{error:#}"))?;
+        match ["NodeNotReady", "NodeReady"].iter().all(|reason| told.contains(reason)) {
+            true => Ok(()),
+            false => Err(told),
+        }
+    });
 
     cluster.plane_mut().stop_api_server().unwrap();
     eventually("the lease to fail", LATER, || match cluster.agent.log() {

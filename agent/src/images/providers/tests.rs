@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use core_images::providers::config::{ProtocolVersion, TokenCache};
 use core_metrics::Registry;
-use core_types::WallTime;
-use core_types::api::{Secret, ServiceAccount};
-use ports::api::{ApiError, ApiResult};
+use core_types::api::ServiceAccount;
+use core_types::{Secret, WallTime};
+use ports::api::ApiResult;
 use ports::credential_plugins::PluginError;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -55,10 +55,6 @@ struct FakeAccess;
 
 #[async_trait]
 impl PullAccess for FakeAccess {
-    async fn secret(&self, _: &str, _: &str) -> ApiResult<Secret> {
-        Err(ApiError::Malformed { request: String::new(), problem: String::new() })
-    }
-
     async fn service_account(&self, namespace: &str, name: &str) -> ApiResult<ServiceAccount> {
         let metadata = json!({
             "namespace": namespace, "name": name, "uid": "account-uid", "annotations": { "r.io/role": "puller" },
@@ -66,9 +62,9 @@ impl PullAccess for FakeAccess {
         Ok(serde_json::from_value(json!({ "metadata": metadata })).unwrap())
     }
 
-    async fn service_account_token(&self, ask: &TokenAsk) -> ApiResult<String> {
+    async fn service_account_token(&self, ask: &TokenAsk) -> ApiResult<Secret<String>> {
         assert_eq!((ask.audience.as_str(), ask.account_uid.as_str()), ("r.io", "account-uid"));
-        Ok("token".to_owned())
+        Ok(Secret::new("token".to_owned()))
     }
 }
 

@@ -21,8 +21,7 @@ struct Missing {
 
 /// True for a pod that the node makes room for: a static or mirror pod, or one of a system priority.
 pub fn is_critical(pod: &Pod) -> bool {
-    let is_static = pod.annotation(keys::CONFIG_SOURCE_ANNOTATION).is_some_and(|source| source != "api");
-    is_static
+    pod.is_static()
         || pod.annotation(keys::CONFIG_MIRROR_ANNOTATION).is_some()
         || priority(pod).is_some_and(|priority| priority >= CRITICAL_PRIORITY)
 }
