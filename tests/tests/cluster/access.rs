@@ -87,11 +87,9 @@ fn volumes_follow_their_objects(member: &Member) {
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "fixed" }, "immutable": true,
         "stringData": { "k": "sealed" },
     }));
-    let script = format!(
-        "last=; while :; do now=$(cat /all/t /all/k /late/l 2>/dev/null | tr '\\n' ' '); \
-         [ \"$now\" = \"$last\" ] || echo \"saw $now\"; last=$now; sleep 0.2; done"
-    );
-    let mut main = manifest::shell("main", &script);
+    let script = "last=; while :; do now=$(cat /all/t /all/k /late/l 2>/dev/null | tr '\\n' ' '); \
+         [ \"$now\" = \"$last\" ] || echo \"saw $now\"; last=$now; sleep 0.2; done";
+    let mut main = manifest::shell("main", script);
     main["volumeMounts"] =
         json!([{ "name": "all", "mountPath": "/all" }, { "name": "late", "mountPath": "/late" }]);
     main["env"] =
