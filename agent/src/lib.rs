@@ -18,6 +18,7 @@
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | status ([`status_task`]) | the node view | nothing; it tells the API server |
 //! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
+//! | readings ([`readings`]), no task: made when asked for | the node view, cgroups, file systems, the runtime | one reading for all who ask |
 //! | operations ([`executor`]), one per pod at most | one pod's spec, picture and back-offs | notes and one report |
 //!
 //! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
@@ -46,6 +47,7 @@ mod pleg;
 mod probe_book;
 mod prober;
 mod publisher;
+mod readings;
 mod record;
 mod resolv_conf;
 mod runtime_watch;
@@ -65,16 +67,17 @@ use core_metrics::Registry;
 use core_pleg::Pleg;
 use core_types::MonoTime;
 use core_types::view::{NodeView, PodSource};
+use ports::Readings;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
-pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside, PullOutside};
+pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside, PullOutside, UsageOutside};
 pub use settings::{
     HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings, Registration,
-    ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, Verification,
+    ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, StatsSettings, Verification,
 };
 
 use collections::Collections;
@@ -88,6 +91,7 @@ use objects::{ObjectLine, ObjectTask};
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
+use readings::Reader;
 use runtime_watch::{RuntimePoke, RuntimeUp};
 use sizes::Sizes;
 use sources::SourceTask;
@@ -108,6 +112,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// A running agent.
 pub struct Agent {
     control: Arc<AgentControl>,
+    readings: Arc<Reader>,
     probe_registry: Registry,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -117,6 +122,11 @@ impl Agent {
     /// The agent as its servers see it.
     pub fn control(&self) -> Arc<AgentControl> {
         Arc::clone(&self.control)
+    }
+
+    /// What the node uses, read when asked for.
+    pub fn readings(&self) -> Arc<dyn Readings> {
+        Arc::clone(&self.readings) as Arc<dyn Readings>
     }
 
     /// What probes come to, apart from all other metrics, as `/metrics/probes` shows it.
@@ -155,6 +165,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
 
     spawn_sources(&mut tasks, &outside, &settings, &set_sender, &stop);
     tasks.spawn(runtime_watch::run(outside.clone(), poke.clone(), up_sender, stop.clone()));
+    let readings = Reader::new(outside.clone(), Arc::clone(&settings), view.clone(), up.clone());
     let pleg = PlegTask::new(
         outside.clone(),
         Pleg::new(settings.pleg_policy),
@@ -204,7 +215,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
 
     let identity = (settings.host.node_name.clone(), settings.resources.gates);
     let control = Arc::new(AgentControl::new(outside, identity, view, recorder));
-    Agent { control, probe_registry, stop, tasks }
+    Agent { control, readings, probe_registry, stop, tasks }
 }
 
 /// What upstream tells of the node when it starts.

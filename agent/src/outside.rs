@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
     Cgroups, Checkpoints, Clock, Collection, ContainerLogFiles, ContainerRuntime, CredentialPlugins,
-    EventJournal, EventSink, HookDialer, HostNetwork, ImageService, LeaseApi, ManifestFetcher, ManifestFiles,
-    NodeApi, PodApi, PodFiles, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
+    EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, LeaseApi, LocalStorage,
+    ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodFiles, ProbeDialer, PullAccess, PullRecords,
+    ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -33,6 +34,15 @@ pub struct PullOutside {
     pub plugins: Arc<dyn CredentialPlugins>,
     /// Service accounts; `None` without an API server.
     pub access: Option<Arc<dyn PullAccess>>,
+}
+
+/// What tells how much is used.
+#[derive(Clone)]
+pub struct UsageOutside {
+    /// Cgroups, file systems, tasks.
+    pub host: Arc<dyn HostStats>,
+    /// What pods store.
+    pub storage: Arc<dyn LocalStorage>,
 }
 
 /// Everything outside the agent.
@@ -60,6 +70,8 @@ pub struct Outside {
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.
     pub log_files: Arc<dyn ContainerLogFiles>,
+    /// What tells how much is used.
+    pub usage: UsageOutside,
     /// Manifests that are no objects of an API server.
     pub manifests: Manifests,
     /// The cluster that the node belongs to; `None` for a machine without one.

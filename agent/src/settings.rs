@@ -22,6 +22,7 @@ use core_pods::worker::WorkerPolicy;
 use core_references::Strategy;
 use core_runtime::backoff::{self, Growth};
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
+use core_stats::SystemContainer;
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
 use core_types::{PodGates, RestartRules, StopSignals, WallTime};
@@ -140,6 +141,15 @@ pub struct RuntimeSettings {
     pub object_strategy: Strategy,
 }
 
+/// How use is measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatsSettings {
+    /// `volumeStatsAggPeriod`: how old the measure of a volume may be; `None` to measure no volumes.
+    pub volume_period: Option<Duration>,
+    /// Cgroups of daemons that the configuration names, from the machine's root cgroup.
+    pub daemons: Vec<(SystemContainer, String)>,
+}
+
 /// Everything the loops need to know before they start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -165,6 +175,8 @@ pub struct Settings {
     pub resources: ResourceSettings,
     /// Images.
     pub pulls: PullSettings,
+    /// How use is measured.
+    pub stats: StatsSettings,
     /// How fast events are told to the API server (`eventRecordQPS`, `eventBurst`).
     pub events: core_events::Limits,
     /// Sandboxes and containers.
@@ -245,6 +257,7 @@ impl Settings {
                 plugins: PluginSettings::default(),
             },
             reclaim: ReclaimSettings::new(config),
+            stats: stats(config),
             events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),
             runtime: RuntimeSettings {
                 cgroup_root: kubelet.cgroup_root.clone(),
@@ -264,6 +277,20 @@ impl Settings {
             },
             host,
         })
+    }
+}
+
+fn stats(config: &Config) -> StatsSettings {
+    let kubelet = &config.kubelet;
+    let daemons = [
+        (SystemContainer::Kubelet, &kubelet.kubelet_cgroups),
+        (SystemContainer::Runtime, &config.options.runtime_cgroups),
+        (SystemContainer::Misc, &kubelet.system_cgroups),
+    ];
+    let named = daemons.into_iter().filter(|(_, path)| !path.is_empty());
+    StatsSettings {
+        volume_period: Some(kubelet.volume_stats_agg_period.to_std()).filter(|period| !period.is_zero()),
+        daemons: named.map(|(whose, path)| (whose, path.clone())).collect(),
     }
 }
 

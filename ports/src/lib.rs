@@ -55,4 +55,4 @@ pub use references::{ReferencedObjects, ServiceAccountTokens};
 pub use reviews::{SubjectAccessReviews, TokenReviews};
 pub use runtime::{ContainerRuntime, ImageService, RuntimeError};
 pub use sources::{ManifestFetcher, ManifestFile, ManifestFiles};
-pub use stats::{HostStats, WritableLayers};
+pub use stats::{HostStats, LocalStorage, Readings};

@@ -1,14 +1,19 @@
-//! Resource use as the kernel and the runtime tell it. Every call reads anew, when asked; nothing is kept.
+//! Resource use: what the kernel, the file systems and the runtime tell, and the readings of the whole node that are made
+//! of it and shared.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use core_stats::{CgroupSample, NetworkOf};
-use core_types::runtime::ContainerStats;
-
-use crate::runtime::{ContainerRuntime, RuntimeResult};
-use crate::{CgroupError, FileError};
 use core_cm::CgroupPath;
+use core_stats::{
+    CgroupSample, FilesystemSample, LayersReading, MachineTasks, NetworkOf, PodFilesUse, StorageReading,
+    UsageReading, VolumeUse,
+};
+use core_types::{PodKey, PodUid};
+use core_volumes::VolumePlugin;
+
+use crate::{CgroupError, FileError};
 
 /// A cgroup to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub struct CgroupTarget {
     pub network: NetworkOf,
 }
 
-/// What the kernel says of resource use.
+/// What the kernel says of resource use. Every call reads anew; nothing is kept.
 #[async_trait]
 pub trait HostStats: Send + Sync {
     /// Reads cgroups, one after another; `None` for one that does not exist. `group` names them in an error.
@@ -31,20 +36,49 @@ pub trait HostStats: Send + Sync {
         group: &str,
         targets: Vec<CgroupTarget>,
     ) -> Result<Vec<Option<CgroupSample>>, CgroupError>;
-    /// Device of the file system that a path lies on, by the table of mounts; `None` when no mount covers it.
-    async fn device_of(&self, path: &str) -> Result<Option<String>, FileError>;
+    /// Looks at the file system that a path lies on.
+    ///
+    /// # Errors
+    /// When it does not answer in time: its mount hangs.
+    async fn filesystem(&self, path: &str) -> Result<FilesystemSample, FileError>;
+    /// Tasks of the machine; `None` when the kernel does not tell.
+    fn tasks(&self) -> Option<MachineTasks>;
 }
 
-/// What the runtime says of the writable layers of containers.
-#[async_trait]
-pub trait WritableLayers: Send + Sync {
-    /// `ListContainerStats`.
-    async fn writable_layers(&self) -> RuntimeResult<Vec<ContainerStats>>;
+/// A volume of a pod that the agent made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeTarget {
+    /// Pod.
+    pub uid: PodUid,
+    /// Where it lies.
+    pub plugin: VolumePlugin,
+    /// Name in the pod.
+    pub name: String,
 }
 
+/// What pods store on the node. Nothing is measured unless somebody asks.
 #[async_trait]
-impl WritableLayers for Arc<dyn ContainerRuntime> {
-    async fn writable_layers(&self) -> RuntimeResult<Vec<ContainerStats>> {
-        self.list_container_stats().await
-    }
+pub trait LocalStorage: Send + Sync {
+    /// Looks at the log files of a pod and at its hosts file, anew.
+    ///
+    /// # Errors
+    /// When the file system does not answer in time.
+    async fn pod_files(&self, key: &PodKey, uid: &PodUid) -> Result<PodFilesUse, FileError>;
+    /// What these volumes use, each measured at most `max_age` ago if it answers in time. One that does not has its last
+    /// figures, or none, and delays no other; counting goes on behind. Volumes that are not named are forgotten.
+    async fn volumes(&self, targets: &[VolumeTarget], max_age: Duration) -> Vec<Option<VolumeUse>>;
+}
+
+/// Readings of the whole node. Whoever asks while one is made, or shortly after it began, gets the same one: it is made
+/// once however many ask, and never by itself.
+#[async_trait]
+pub trait Readings: Send + Sync {
+    /// CPU, memory, processes and network of the node, its pods and containers, at most a second old. What cannot be read
+    /// is missing and named.
+    async fn usage(&self) -> Arc<UsageReading>;
+    /// Writable layers as the runtime measures them, at most a second old.
+    async fn layers(&self) -> Arc<LayersReading>;
+    /// File systems, and what pods store: layers, logs, volumes; at most a second old, volumes
+    /// `volumeStatsAggPeriod`.
+    async fn storage(&self) -> Arc<StorageReading>;
 }

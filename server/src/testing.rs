@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use core_cm::CgroupPath;
 use core_metrics::Registry;
-use core_stats::{CgroupSample, CpuSample, VersionFacts};
+use core_stats::{
+    CgroupLayout, CgroupSample, CpuSample, LayersReading, Measured, StorageReading, UsageReading,
+    VersionFacts,
+};
 use core_types::api::{Pod, PodStatus};
 use core_types::runtime::{
-    ContainerState, ContainerStats, ContainerStatus, ExecOutput, SandboxState, SandboxStatus, SandboxSummary,
+    CgroupDriver, ContainerState, ContainerStatus, ExecOutput, SandboxState, SandboxStatus, SandboxSummary,
     StreamRequest,
 };
 use core_types::view::{Lifecycle, NodeView, PodSource, PodView};
@@ -29,15 +31,14 @@ use ports::control::{AppliedPod, EventNews};
 use ports::logs::{LogChunks, LogError, LogFollow, LogRequest};
 use ports::process::ProcessStats;
 use ports::runtime::{RuntimeError, RuntimeResult};
-use ports::stats::CgroupTarget;
 use ports::{
-    CgroupError, Clock, ContainerLogs, Control, ControlError, FileError, HostStats, Journal, NodeFile,
-    NodeFiles, OwnProcess, WritableLayers,
+    Clock, ContainerLogs, Control, ControlError, FileError, Journal, NodeFile, NodeFiles, OwnProcess,
+    Readings,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use crate::cadvisor::{CadvisorMetrics, CadvisorSources};
+use crate::cadvisor::CadvisorMetrics;
 use crate::{NodeFacts, ServerContext, SplitLogStreams};
 
 /// Loopback, any port.
@@ -56,9 +57,9 @@ pub(crate) struct FakeAgent {
     pub(crate) applied: Mutex<Vec<Bytes>>,
     pub(crate) mono_secs: AtomicU64,
     pub(crate) log_requests: Mutex<Vec<LogRequest>>,
-    pub(crate) host_reads: AtomicUsize,
-    pub(crate) stuck_group: Mutex<String>,
-    pub(crate) layers: Mutex<RuntimeResult<Vec<ContainerStats>>>,
+    pub(crate) usage: Mutex<UsageReading>,
+    pub(crate) layers: Mutex<LayersReading>,
+    pub(crate) storage: Mutex<StorageReading>,
 }
 
 fn broken(call: &'static str, code: &str, message: &str) -> RuntimeError {
@@ -87,9 +88,9 @@ impl FakeAgent {
             applied: Mutex::default(),
             mono_secs: AtomicU64::new(1_000),
             log_requests: Mutex::default(),
-            host_reads: AtomicUsize::new(0),
-            stuck_group: Mutex::default(),
-            layers: Mutex::new(Ok(Vec::new())),
+            usage: Mutex::new(usage()),
+            layers: Mutex::default(),
+            storage: Mutex::default(),
         })
     }
 
@@ -101,15 +102,11 @@ impl FakeAgent {
             process: self.clone(),
             registry: Registry::new(),
             probe_registry: Registry::new(),
-            cadvisor: CadvisorMetrics::new(CadvisorSources {
-                control: self.clone(),
-                clock: self.clone(),
-                host: self.clone(),
-                layers: self.clone(),
-                cgroup_root: "/".into(),
+            cadvisor: CadvisorMetrics {
+                readings: self.clone(),
                 machine: serde_json::from_str(r#"{ "num_cores": 2 }"#).expect("facts"),
                 version: VersionFacts::default(),
-            }),
+            },
             facts: Arc::new(NodeFacts {
                 node_name: "node-1".into(),
                 version: "v1.37.2".into(),
@@ -265,35 +262,32 @@ impl OwnProcess for FakeAgent {
     }
 }
 
-/// The machine, the pod `web` and its running container have a cgroup; the group named as stuck does not answer.
 #[async_trait]
-impl HostStats for FakeAgent {
-    async fn cgroups(
-        &self,
-        group: &str,
-        targets: Vec<CgroupTarget>,
-    ) -> Result<Vec<Option<CgroupSample>>, CgroupError> {
-        self.host_reads.fetch_add(1, Ordering::SeqCst);
-        if group == *self.stuck_group.lock().expect("lock") {
-            return Err(CgroupError::Timeout { cgroup: group.into(), after: Duration::from_secs(4) });
-        }
-        let pod = CgroupPath::from_cgroupfs("/kubepods/besteffort/poduid-web");
-        let there = [CgroupPath(Vec::new()), pod.clone(), pod.child("c1")];
-        let cpu = Some(CpuSample { usage_nanos: 1_500_000_000, ..CpuSample::default() });
-        let sample = CgroupSample { taken_at: NOW, cpu, ..CgroupSample::default() };
-        Ok(targets.iter().map(|target| there.contains(&target.path).then(|| sample.clone())).collect())
+impl Readings for FakeAgent {
+    async fn usage(&self) -> Arc<UsageReading> {
+        Arc::new(self.usage.lock().expect("lock").clone())
     }
 
-    async fn device_of(&self, path: &str) -> Result<Option<String>, FileError> {
-        Ok((path == "/layers").then(|| "/dev/vda1".into()))
+    async fn layers(&self) -> Arc<LayersReading> {
+        Arc::new(self.layers.lock().expect("lock").clone())
+    }
+
+    async fn storage(&self) -> Arc<StorageReading> {
+        Arc::new(self.storage.lock().expect("lock").clone())
     }
 }
 
-#[async_trait]
-impl WritableLayers for FakeAgent {
-    async fn writable_layers(&self) -> RuntimeResult<Vec<ContainerStats>> {
-        self.layers.lock().expect("lock").clone()
-    }
+/// The machine, the pod `web`, its sandbox and its container.
+fn usage() -> UsageReading {
+    let groups = core_stats::groups(
+        &view_of(vec![pod_view("default", "web")]),
+        &CgroupLayout { root: "/".into(), driver: CgroupDriver::Cgroupfs, daemons: Vec::new() },
+    );
+    let cpu = Some(CpuSample { usage_nanos: 1_500_000_000, ..CpuSample::default() });
+    let sample = CgroupSample { taken_at: NOW, cpu, ..CgroupSample::default() };
+    let subjects = groups.into_iter().flat_map(|group| group.subjects);
+    let measured = subjects.map(|subject| Measured { subject, sample: sample.clone(), cpu_nano_cores: None });
+    UsageReading { measured: measured.collect(), ..UsageReading::default() }
 }
 
 /// One line; a follower gets a second one and then waits until the container does not run.

@@ -23,11 +23,13 @@ mod journal;
 mod log_files;
 mod pod_files;
 mod pull_records;
+mod usage;
 
 pub use journal::{FakeJournal, FakeSink};
 pub use log_files::FakeLogFiles;
 pub use pod_files::{FakeFiles, UnmountWatcher};
 pub use pull_records::{FakePullRecords, NoPlugins};
+pub use usage::FakeUsage;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,6 +99,8 @@ impl Checkpoints for FakeCheckpoints {
 /// Cgroups of the simulated node.
 #[derive(Debug, Default)]
 pub struct FakeCgroups {
+    /// How much is used.
+    pub usage: FakeUsage,
     existing: Mutex<BTreeMap<CgroupPath, CgroupValues>>,
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent::{Agent, AgentControl, ApiPorts, HostSummary, Manifests, Outside, PullOutside, Settings};
+use agent::{
+    Agent, AgentControl, ApiPorts, HostSummary, Manifests, Outside, PullOutside, Settings, UsageOutside,
+};
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
@@ -11,7 +13,7 @@ use core_metrics::Registry;
 use core_node::{ExtendedResources, Machine};
 use core_types::PodUid;
 use core_types::view::{NodeView, PodSource};
-use ports::{Control, PodApi};
+use ports::{Control, PodApi, Readings};
 
 use crate::clock::SimClock;
 use crate::faults::Faults;
@@ -142,6 +144,7 @@ impl World {
             },
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
+            usage: UsageOutside { host: self.cgroups.clone(), storage: self.files.clone() },
             manifests: Manifests {
                 path: Some(self.static_manifests.clone()),
                 url: None,
@@ -174,6 +177,11 @@ impl World {
     /// The agent as its servers see it; `None` while it is dead.
     pub fn control(&self) -> Option<Arc<AgentControl>> {
         self.agent.as_ref().map(Agent::control)
+    }
+
+    /// What the node uses; `None` while the agent is dead.
+    pub fn readings(&self) -> Option<Arc<dyn Readings>> {
+        self.agent.as_ref().map(Agent::readings)
     }
 
     /// The agent's latest view.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agent::{Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, PullOutside, Settings};
+use agent::{
+    Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, PullOutside, Settings, UsageOutside,
+};
 use anyhow::{Context, Result, anyhow};
 use core_config::{Config, Feature, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
@@ -19,13 +21,13 @@ use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
-    HostCredentialPlugins, HostEventJournal, HostManifestFiles, HostOwnProcess, HostPodFiles,
-    HostPullRecords, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
+    HostCredentialPlugins, HostEventJournal, HostLocalStorage, HostManifestFiles, HostOwnProcess,
+    HostPodFiles, HostPullRecords, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
-use server::cadvisor::{CadvisorMetrics, CadvisorSources, VersionFacts};
+use server::cadvisor::{CadvisorMetrics, VersionFacts};
 use server::health::HealthChecks;
 use server::{NodeFacts as ServedFacts, ServerContext, SplitLogStreams};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -196,19 +198,13 @@ impl Node {
         outside.pulls.access = cluster.as_ref().map(|cluster| api::pull_access(&cluster.client));
         let mut settings = settings(&config, summary, &directories)?;
         settings.pulls.plugins = credential_providers::read_settings(&config, &registry)?;
-        let host_stats = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
-        let layers = Arc::new(Arc::clone(&outside.runtime));
         let machine_info = serde_json::to_value(&machine).context("describe the machine")?;
         let agent = agent::start(outside, settings, &registry);
-        let cadvisor = CadvisorMetrics::new(CadvisorSources {
-            control: agent.control(),
-            clock: Arc::clone(&clock),
-            host: host_stats,
-            layers,
-            cgroup_root: kubelet.cgroup_root.clone(),
+        let cadvisor = CadvisorMetrics {
+            readings: agent.readings(),
             machine: serde_json::from_value(machine_info.clone()).context("describe the machine")?,
             version: VersionFacts { kernel_version: facts.kernel_version, os_version: facts.os_image },
-        });
+        };
         let context = ServerContext {
             control: agent.control(),
             clock,
@@ -282,6 +278,9 @@ fn outside(
         "" => None,
         path => Some(manifests(&std::path::absolute(path).with_context(|| format!("staticPodPath {path}"))?)),
     };
+    let storage = HostLocalStorage::new(&directories.root, &files.pod_logs_dir, Arc::clone(&clock));
+    let host = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
+    let usage = UsageOutside { host, storage: Arc::new(storage) };
     Ok(Outside {
         clock,
         runtime: cri.clone(),
@@ -298,6 +297,7 @@ fn outside(
         },
         hooks: Arc::new(HttpHooks::new().map_err(|problem| anyhow!("TLS for lifecycle hooks: {problem}"))?),
         log_files: Arc::new(HostContainerLogFiles::new(&files.pod_logs_dir)),
+        usage,
         manifests: Manifests {
             path: static_manifests,
             url: manifest_url(kubelet)?,

@@ -7,11 +7,9 @@ use std::borrow::Cow;
 use core_metrics::Kind;
 use core_types::WallTime;
 
-use crate::page::Measured;
+use crate::page::Row;
+use crate::readings::NO_LIMIT_BYTES;
 use crate::sample::{CpuSample, InterfaceSample, MemorySample, PressureTotals};
-
-/// Above this the kernel's numbers mean "no limit", which shows as 0. It rounds the largest number, so that is not it.
-const NO_LIMIT_BYTES: u64 = 1 << 62;
 
 /// One family.
 pub(crate) struct Family {
@@ -22,7 +20,7 @@ pub(crate) struct Family {
     pub(crate) labels: &'static [&'static str],
     pub(crate) stamp: Stamp,
     /// The values of one cgroup; none when it has none.
-    pub(crate) values: fn(&Measured) -> Vec<Value>,
+    pub(crate) values: fn(&Row<'_>) -> Vec<Value>,
 }
 
 /// The time a value carries.
@@ -44,7 +42,7 @@ pub(crate) struct Value {
 
 impl Stamp {
     /// The time, in milliseconds since the Unix epoch; none when it is not known.
-    pub(crate) fn millis(self, measured: &Measured) -> Option<i64> {
+    pub(crate) fn millis(self, measured: &Row<'_>) -> Option<i64> {
         let time = match self {
             Self::None => return None,
             Self::Cgroup => measured.sample.taken_at,
@@ -54,7 +52,7 @@ impl Stamp {
     }
 }
 
-const fn family(name: &'static str, help: &'static str, values: fn(&Measured) -> Vec<Value>) -> Family {
+const fn family(name: &'static str, help: &'static str, values: fn(&Row<'_>) -> Vec<Value>) -> Family {
     Family { name, help, kind: Kind::Gauge, labels: &[], stamp: Stamp::Cgroup, values }
 }
 
@@ -88,28 +86,28 @@ fn time(time: WallTime) -> Vec<Value> {
     if time.is_unset() { Vec::new() } else { one(time.unix_secs() as f64) }
 }
 
-fn cpu(measured: &Measured, value: fn(&CpuSample) -> f64) -> Vec<Value> {
+fn cpu(measured: &Row<'_>, value: fn(&CpuSample) -> f64) -> Vec<Value> {
     maybe(measured.sample.cpu.as_ref().map(value))
 }
 
 /// Only where a quota is set: elsewhere nothing is counted.
-fn cfs(measured: &Measured, value: fn(&CpuSample) -> f64) -> Vec<Value> {
+fn cfs(measured: &Row<'_>, value: fn(&CpuSample) -> f64) -> Vec<Value> {
     match measured.sample.spec.cpu {
         Some(spec) if spec.quota_us != 0 => cpu(measured, value),
         _ => Vec::new(),
     }
 }
 
-fn memory(measured: &Measured, value: fn(&MemorySample) -> u64) -> Vec<Value> {
+fn memory(measured: &Row<'_>, value: fn(&MemorySample) -> u64) -> Vec<Value> {
     maybe(measured.sample.memory.as_ref().map(|sample| value(sample) as f64))
 }
 
-fn memory_spec(measured: &Measured, value: fn(&crate::MemorySpec) -> u64) -> Vec<Value> {
+fn memory_spec(measured: &Row<'_>, value: fn(&crate::MemorySpec) -> u64) -> Vec<Value> {
     let limit = measured.sample.spec.memory.as_ref().map(value);
     maybe(limit.map(|bytes| if bytes > NO_LIMIT_BYTES { 0.0 } else { bytes as f64 }))
 }
 
-fn network(measured: &Measured, value: fn(&InterfaceSample) -> u64) -> Vec<Value> {
+fn network(measured: &Row<'_>, value: fn(&InterfaceSample) -> u64) -> Vec<Value> {
     let interfaces = measured.sample.interfaces.iter();
     interfaces
         .map(|interface| Value {
@@ -181,11 +179,11 @@ const CPU: &[Family] = &[
         "container_fs_usage_bytes",
         "Number of bytes that are consumed by the container on this filesystem.",
         |m| {
-            let value = |layer: &crate::LayerUsage| Value {
-                labels: vec![layer.device.clone().into()],
+            let value = |layer: crate::page::LayerRow<'_>| Value {
+                labels: vec![layer.device.to_owned().into()],
                 number: layer.used_bytes as f64,
             };
-            m.layer.as_ref().map(value).into_iter().collect()
+            m.layer.map(value).into_iter().collect()
         },
     )
     .labels(&["device"])
@@ -282,7 +280,7 @@ const MEMORY: &[Family] = &[
 ];
 
 /// Upstream gives both scopes the same numbers.
-fn memory_failures(measured: &Measured) -> Vec<Value> {
+fn memory_failures(measured: &Row<'_>) -> Vec<Value> {
     let Some(memory) = measured.sample.memory else { return Vec::new() };
     let mut values = Vec::with_capacity(4);
     for scope in ["container", "hierarchy"] {

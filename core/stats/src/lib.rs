@@ -1,27 +1,47 @@
-//! Resource use of the node, its pods and containers, in the form of `/metrics/cadvisor` (CONTRACT 5.18).
+//! Resource use of the node, its pods and containers: what is read, what comes of it, and how it is shown (CONTRACT
+//! 5.14, 5.18).
 //!
 //! | module | what |
 //! |---|---|
 //! | `sample` | what was read of one cgroup, as plain numbers |
+//! | `filesystem` | what was read of file systems, volumes and files |
 //! | `subjects` | which cgroups to read for a view of the node, and the labels they get |
+//! | `local_volumes` | which volumes of a pod are measured |
+//! | `sizes` | when a directory is measured again |
+//! | `readings` | everything that was read of the node, shared by all who ask |
+//! | `rates` | CPU rates from two readings |
 //! | `families` | upstream's names, help texts and values of the `container_*` families |
 //! | `machine` | the `machine_*` families and `cadvisor_version_info` |
-//! | `page` | the whole answer, family by family |
+//! | `page` | the whole answer to `/metrics/cadvisor`, family by family |
 //!
 //! Reads the published view and samples, writes text. The cgroups are those of the node, the QoS classes, the pods and
-//! their containers, found by name; no other cgroup of the machine is looked at. Left out: what upstream's kubelet leaves
-//! out (per-CPU, NUMA, TCP, perf), and disk I/O, file systems, open files and OOM events, which need other readers.
+//! their containers, found by name; no other cgroup of the machine is looked at. Left out of the metrics: what upstream's
+//! kubelet leaves out (per-CPU, NUMA, TCP, perf), and disk I/O, file systems, open files and OOM events, which need other
+//! readers.
 
 mod families;
+mod filesystem;
+mod local_volumes;
 mod machine;
 mod page;
+mod rates;
+mod readings;
 mod sample;
+mod sizes;
 mod subjects;
 
+pub use filesystem::{Coverage, DiskUse, FilesystemSample, PodFilesUse, VolumeUse};
+pub use local_volumes::{Counts, OwnVolume, own_volumes};
 pub use machine::{MachineFacts, VersionFacts};
-pub use page::{LayerUsage, Measured, Page, ScrapeHealth};
+pub use page::Page;
+pub use rates::CpuRates;
+pub use readings::{
+    LayerUse, LayersReading, MachineTasks, Measured, PodStorage, RuntimeFilesystem, StorageReading,
+    UsageReading, limit_root,
+};
 pub use sample::{
     CgroupSample, CgroupSpec, CpuSample, CpuSpec, InterfaceSample, MemorySample, MemorySpec, Pressure,
     PressureTotals, ProcessSample, ReclaimSample,
 };
-pub use subjects::{Group, Labels, NetworkOf, Subject, groups};
+pub use sizes::SizeBook;
+pub use subjects::{CgroupLayout, Group, Labels, NetworkOf, Subject, SystemContainer, Whose, groups};

@@ -9,32 +9,32 @@ use core_types::WallTime;
 
 use crate::families::{self, Family, Value};
 use crate::machine::{MachineFacts, VersionFacts};
-use crate::sample::CgroupSample;
-use crate::subjects::Subject;
+use crate::readings::{LayersReading, Measured, UsageReading};
 
-/// Use of a container's writable layer, as the runtime reports it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerUsage {
-    /// Device of the file system.
-    pub device: String,
-    /// Bytes.
-    pub used_bytes: u64,
-    /// When it was measured.
-    pub taken_at: WallTime,
+/// A cgroup with the writable layer that belongs to it.
+pub(crate) struct Row<'a> {
+    measured: &'a Measured,
+    /// Writable layer, where the runtime reported its size.
+    pub(crate) layer: Option<LayerRow<'a>>,
 }
 
-/// A cgroup with what was measured of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
-    /// Which.
-    pub subject: Subject,
-    /// The reading of the cgroup.
-    pub sample: CgroupSample,
-    /// Writable layer, where the runtime reported it.
-    pub layer: Option<LayerUsage>,
+/// A writable layer as the metrics show it.
+#[derive(Clone, Copy)]
+pub(crate) struct LayerRow<'a> {
+    pub(crate) device: &'a str,
+    pub(crate) used_bytes: u64,
+    pub(crate) taken_at: WallTime,
 }
 
-impl Measured {
+impl std::ops::Deref for Row<'_> {
+    type Target = Measured;
+
+    fn deref(&self) -> &Measured {
+        self.measured
+    }
+}
+
+impl Row<'_> {
     /// When it was made: the runtime's word, or the age of the cgroup.
     pub(crate) fn created_at(&self) -> WallTime {
         first_set([self.subject.created_at, self.sample.created_at])
@@ -50,38 +50,24 @@ fn first_set<const N: usize>(times: [WallTime; N]) -> WallTime {
     times.into_iter().find(|time| !time.is_unset()).unwrap_or_default()
 }
 
-/// Whether everything could be read; becomes `container_scrape_error`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScrapeHealth {
-    /// All of it.
-    Complete,
-    /// Something is missing.
-    Incomplete,
-}
-
 /// Everything that one scrape shows.
 #[derive(Clone, Debug)]
 pub struct Page {
     machine: MachineFacts,
     version: VersionFacts,
-    measured: Vec<Measured>,
-    health: ScrapeHealth,
+    usage: Arc<UsageReading>,
+    layers: Arc<LayersReading>,
 }
 
 impl Page {
-    /// Puts a page together. The limits of the root cgroup are those of the machine.
+    /// Puts a page together.
     pub fn new(
         machine: MachineFacts,
         version: VersionFacts,
-        mut measured: Vec<Measured>,
-        health: ScrapeHealth,
+        usage: Arc<UsageReading>,
+        layers: Arc<LayersReading>,
     ) -> Self {
-        for root in measured.iter_mut().filter(|measured| measured.subject.path.0.is_empty()) {
-            let spec = root.sample.spec.memory.get_or_insert_default();
-            spec.limit_bytes = machine.memory_capacity;
-            spec.swap_limit_bytes = machine.swap_capacity;
-        }
-        Self { machine, version, measured, health }
+        Self { machine, version, usage, layers }
     }
 
     /// The text in Prometheus' form, in pieces of one family each, sorted by name.
@@ -109,17 +95,18 @@ impl Page {
     }
 
     fn write(&self, text: &mut Exposition, family: &Family) {
-        let mut values = self.measured.iter().map(|measured| (measured, (family.values)(measured)));
+        let rows = self.usage.measured.iter().map(|measured| self.row(measured));
+        let values = rows.map(|row| ((family.values)(&row), row));
         let mut begun = false;
-        for (measured, values) in values.by_ref().filter(|(_, values)| !values.is_empty()) {
+        for (values, measured) in values.filter(|(values, _)| !values.is_empty()) {
             if !begun {
                 text.family(family.name, family.help, family.kind);
                 begun = true;
             }
             let id = measured.subject.path.cgroupfs();
             for value in &values {
-                let labels = labels(measured, &id, family, value);
-                match family.stamp.millis(measured) {
+                let labels = labels(&measured, &id, family, value);
+                match family.stamp.millis(&measured) {
                     Some(millis) => text.sample_at(family.name, &labels, value.number, millis),
                     None => text.sample(family.name, &labels, value.number),
                 }
@@ -127,11 +114,22 @@ impl Page {
         }
     }
 
+    fn row<'a>(&'a self, measured: &'a Measured) -> Row<'a> {
+        let layer = self.layers.layers.get(measured.subject.labels.name.as_str());
+        let layer = layer.and_then(|layer| {
+            let filesystem = self.layers.filesystems.get(&layer.mountpoint)?;
+            let taken_at = layer.taken_at;
+            Some(LayerRow { device: &filesystem.device, used_bytes: layer.bytes?, taken_at })
+        });
+        Row { measured, layer }
+    }
+
     fn write_health(&self, text: &mut Exposition) {
         let name = "container_scrape_error";
         let help = "1 if there was an error while getting container metrics, 0 otherwise";
         text.family(name, help, Kind::Gauge);
-        text.sample(name, &[], f64::from(u8::from(self.health == ScrapeHealth::Incomplete)));
+        let is_complete = self.usage.missing.is_empty() && self.layers.problems.is_empty();
+        text.sample(name, &[], f64::from(u8::from(!is_complete)));
     }
 }
 

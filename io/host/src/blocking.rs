@@ -52,8 +52,13 @@ pub struct Blocking {
 impl Blocking {
     /// A pool whose calls have this deadline.
     pub fn new(deadline: Duration) -> Self {
+        Self::with_workers(deadline, WORKERS)
+    }
+
+    /// A pool for calls that are work for the processor too: so many at a time.
+    pub fn with_workers(deadline: Duration, workers: usize) -> Self {
         Self {
-            workers: Arc::new(Semaphore::new(WORKERS)),
+            workers: Arc::new(Semaphore::new(workers)),
             hung: Arc::new(Semaphore::new(HUNG_PLACES)),
             keys: Mutex::new(HashMap::new()),
             deadline,
@@ -61,13 +66,15 @@ impl Blocking {
     }
 
     /// Runs `work` on a thread and waits for it until the deadline, which includes the waiting for a place. When the
-    /// caller goes away the work goes on to its end.
+    /// caller goes away the work goes on to its end, as one that passed its deadline; work that has no place yet is
+    /// dropped.
     pub async fn run<T: Send + 'static>(
         &self,
         key: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
         let place: Place = Arc::new(Mutex::new(None));
+        let _left_when_nobody_waits = Waiting { pool: self, place: &place };
         let held = Arc::clone(&place);
         let own_key = self.key(key);
         let workers = Arc::clone(&self.workers);
@@ -87,10 +94,7 @@ impl Blocking {
         };
         match tokio::time::timeout(self.deadline, call).await {
             Ok(result) => result,
-            Err(_) => {
-                self.leave_to_hang(&place);
-                Err(BlockingError::Timeout { after: self.deadline })
-            }
+            Err(_) => Err(BlockingError::Timeout { after: self.deadline }),
         }
     }
 
@@ -112,6 +116,18 @@ impl Blocking {
         let fresh = Arc::new(Semaphore::new(1));
         keys.insert(key.to_owned(), Arc::downgrade(&fresh));
         fresh
+    }
+}
+
+/// A caller that waits. When it stops waiting, a call that still runs moves to the places for hung calls.
+struct Waiting<'a> {
+    pool: &'a Blocking,
+    place: &'a Place,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool.leave_to_hang(self.place);
     }
 }
 
@@ -153,6 +169,25 @@ mod tests {
         let pool = Arc::new(pool);
         let again = async { while pool.run("hung-0", || 7).await.is_err() {} };
         tokio::time::timeout(Duration::from_secs(10), again).await.expect("a released key can be used again");
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_caller_went_away_gives_its_place_to_others() {
+        let pool = Blocking::with_workers(Duration::from_secs(60), 1);
+        let (release, receiver) = mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        {
+            let hung = pool.run("hung", move || {
+                let _ = begun.send(());
+                receiver.recv()
+            });
+            tokio::select! {
+                _ = hung => panic!("it hangs"),
+                _ = has_begun => {}
+            }
+        }
+        assert_eq!(pool.run("other", || 7).await.unwrap(), 7);
+        drop(release);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@
 //! | `credential_plugins` | `ports::CredentialPlugins` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
+//! | `local_storage` | `ports::LocalStorage` |
 //! | `node_files`, `journal` | `ports::NodeFiles`, `ports::Journal` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
 //! | [`limits`], [`lock`] | the agent's own process |
@@ -33,6 +34,7 @@ mod error;
 pub mod event_journal;
 mod journal;
 pub mod limits;
+mod local_storage;
 pub mod lock;
 mod log_files;
 pub mod machine;
@@ -54,6 +56,7 @@ pub use container_logs::HostContainerLogs;
 pub use credential_plugins::HostCredentialPlugins;
 pub use event_journal::HostEventJournal;
 pub use journal::HostJournal;
+pub use local_storage::HostLocalStorage;
 pub use log_files::HostContainerLogFiles;
 pub use machine::{MachineInfo, NodeFacts};
 pub use manifests::HostManifestFiles;

@@ -1,9 +1,6 @@
-//! cAdvisor's metrics over real sockets, on a fake kernel and runtime.
+//! cAdvisor's metrics over real sockets, on a reading that is given.
 
-use std::sync::atomic::Ordering;
-
-use core_types::runtime::FilesystemUsage;
-use ports::runtime::RuntimeResult;
+use core_stats::{FilesystemSample, LayerUse, LayersReading};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -34,21 +31,14 @@ async fn ask_at(handle: &ServerHandle, path: &str) -> Answer {
     ask(TcpStream::connect(address).await.expect("connect"), "GET", path, "").await
 }
 
-fn layers_of(id: &str, mountpoint: &str) -> RuntimeResult<Vec<ContainerStats>> {
-    let writable_layer = FilesystemUsage {
-        timestamp: NOW,
-        mountpoint: mountpoint.into(),
-        used_bytes: Some(4096),
-        inodes_used: None,
-    };
-    Ok(vec![ContainerStats {
-        id: id.into(),
-        name: "main".into(),
-        cpu: None,
-        memory: None,
-        swap: None,
-        writable_layer: Some(writable_layer),
-    }])
+fn layers_of(id: &str) -> LayersReading {
+    let layer = LayerUse { taken_at: NOW, mountpoint: "/layers".into(), bytes: Some(4096), inodes: None };
+    let filesystem = FilesystemSample { device: "/dev/vda1".into(), ..FilesystemSample::default() };
+    LayersReading {
+        layers: [(id.to_owned(), layer)].into(),
+        filesystems: [("/layers".to_owned(), filesystem)].into(),
+        problems: Vec::new(),
+    }
 }
 
 const OF_THE_CONTAINER: &str = "container_cpu_usage_seconds_total{container=\"main\",cpu=\"total\",\
@@ -57,7 +47,7 @@ const OF_THE_CONTAINER: &str = "container_cpu_usage_seconds_total{container=\"ma
 #[tokio::test]
 async fn the_port_serves_metrics_and_health_and_nothing_else() {
     let running = Running::new().await;
-    *running.agent.layers.lock().expect("lock") = layers_of("c1", "/layers");
+    *running.agent.layers.lock().expect("lock") = layers_of("c1");
     let answer = running.get("/metrics").await;
     assert_eq!(answer.status.as_u16(), 200);
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -79,40 +69,17 @@ async fn the_port_serves_metrics_and_health_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn listeners_share_a_read() {
+async fn listeners_say_the_same_and_what_is_missing_is_told() {
     let running = Running::new().await;
     let read_only = read_only::start(ANY_PORT, running.context.clone()).await.expect("starts");
     let answer = ask_at(&read_only, "/metrics/cadvisor").await;
     assert!(answer.body.contains(OF_THE_CONTAINER), "{}", answer.body);
-    running.get("/metrics").await;
-    assert_eq!(running.agent.host_reads.load(Ordering::SeqCst), 2, "the node and one pod, once");
-}
+    assert!(!answer.body.contains("container_fs_usage_bytes"), "{}", answer.body);
+    assert_eq!(running.get("/metrics").await.body, answer.body);
 
-#[tokio::test]
-async fn a_stuck_pod_leaves_only_itself_out() {
-    let running = Running::new().await;
-    *running.agent.stuck_group.lock().expect("lock") = "default/web (uid uid-web)".into();
-    let body = running.get("/metrics").await.body;
-    assert!(!body.contains("pod=\"web\""), "{body}");
-    assert!(
-        body.contains("container_last_seen{container=\"\",id=\"/\"")
-            && body.contains("container_scrape_error 1\n")
-    );
-}
-
-#[tokio::test]
-async fn a_runtime_without_layers_leaves_only_these_out() {
-    let call = "ListContainerStats";
-    let down = || RuntimeError::Unavailable { call, endpoint: "a.sock".into(), message: "refused".into() };
-    for (layers, error) in [
-        (Err(down()), "container_scrape_error 1\n"),
-        (Err(RuntimeError::Unimplemented { call }), "container_scrape_error 0\n"),
-        (layers_of("c1", "/not/mounted"), "container_scrape_error 0\n"),
-    ] {
-        let running = Running::new().await;
-        *running.agent.layers.lock().expect("lock") = layers;
-        let body = running.get("/metrics").await.body;
-        assert!(body.contains(OF_THE_CONTAINER) && body.contains(error), "{body}");
-        assert!(!body.contains("container_fs_usage_bytes"), "{body}");
-    }
+    running.agent.usage.lock().expect("lock").missing.push("default/web".into());
+    assert!(running.get("/metrics").await.body.contains("container_scrape_error 1\n"));
+    running.agent.usage.lock().expect("lock").missing.clear();
+    running.agent.layers.lock().expect("lock").problems.push("writable layers: refused".into());
+    assert!(running.get("/metrics").await.body.contains("container_scrape_error 1\n"));
 }

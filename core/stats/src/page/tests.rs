@@ -4,13 +4,17 @@ use core_cm::CgroupPath;
 use core_types::WallTime;
 
 use super::*;
+use crate::filesystem::FilesystemSample;
+use crate::readings::{LayerUse, limit_root};
+use crate::sample::CgroupSample;
 use crate::sample::{
     CgroupSpec, CpuSample, CpuSpec, InterfaceSample, MemorySample, MemorySpec, PressureTotals, ProcessSample,
 };
-use crate::subjects::{Labels, NetworkOf};
+use crate::subjects::{Labels, NetworkOf, Subject, Whose};
 
 fn subject(path: &str, labels: Labels) -> Subject {
     Subject {
+        whose: if path == "/" { Whose::Machine } else { Whose::Container("uid".into()) },
         path: CgroupPath::from_cgroupfs(path),
         labels,
         network: NetworkOf::Nobody,
@@ -45,12 +49,20 @@ fn web() -> Measured {
     };
     let started_at = WallTime::from_unix_secs(1_650_000_000);
     let subject = Subject { started_at, ..subject("/kubepods/poduid/c1", labels) };
-    Measured { subject, sample, layer: None }
+    Measured { subject, sample, cpu_nano_cores: None }
 }
 
-fn text(measured: Vec<Measured>, health: ScrapeHealth) -> String {
-    let page = Page::new(MachineFacts::default(), VersionFacts::default(), measured, health);
+fn usage(measured: Vec<Measured>) -> Arc<UsageReading> {
+    Arc::new(UsageReading { measured, ..UsageReading::default() })
+}
+
+fn text_of(usage: Arc<UsageReading>, layers: LayersReading) -> String {
+    let page = Page::new(MachineFacts::default(), VersionFacts::default(), usage, Arc::new(layers));
     Arc::new(page).pieces().collect()
+}
+
+fn text(measured: Vec<Measured>) -> String {
+    text_of(usage(measured), LayersReading::default())
 }
 
 /// The samples of a family, without the common labels.
@@ -61,7 +73,7 @@ fn samples(text: &str, name: &str) -> Vec<String> {
 
 #[test]
 fn a_container_looks_as_upstreams() {
-    let text = text(vec![web()], ScrapeHealth::Complete);
+    let text = text(vec![web()]);
     let labels =
         "id=\"/kubepods/poduid/c1\",image=\"web:\\\"1\\\"\",name=\"c1\",namespace=\"default\",pod=\"web-0\"";
     let want = format!(
@@ -103,19 +115,21 @@ container_last_seen{{container=\"web\",{labels}}} 1700000000 1700000000250
 #[test]
 fn what_was_not_measured_has_no_series_and_no_family() {
     let bare = Measured { sample: CgroupSample::default(), ..web() };
-    let bare = text(vec![bare], ScrapeHealth::Incomplete);
+    let missing = vec!["default/web".to_owned()];
+    let usage = UsageReading { measured: vec![bare], missing, ..UsageReading::default() };
+    let bare = text_of(Arc::new(usage), LayersReading::default());
     let names =
         ["cpu_usage", "memory", "network", "fs", "processes", "threads", "pressure", "spec", "last_seen"];
     for name in names.map(|name| format!("container_{name}")) {
         assert!(!bare.contains(&name), "{name}\n{bare}");
     }
     assert!(bare.contains("container_scrape_error 1\n"));
-    let unlimited = text(vec![web()], ScrapeHealth::Complete);
+    let unlimited = text(vec![web()]);
     assert!(!unlimited.contains("container_cpu_cfs") && !unlimited.contains("container_spec_cpu_quota"));
 
     let mut limited = web();
     limited.sample.spec.cpu = Some(CpuSpec { quota_us: 50_000, ..CpuSpec::default() });
-    let limited = text(vec![limited], ScrapeHealth::Complete);
+    let limited = text(vec![limited]);
     assert_eq!(samples(&limited, "container_spec_cpu_quota"), ["50000"]);
     assert_eq!(samples(&limited, "container_cpu_cfs_periods_total"), ["0 1700000000250"]);
 }
@@ -128,8 +142,14 @@ fn interfaces_layers_and_pressure_have_their_labels() {
         .into();
     web.sample.pressure.io = Some(PressureTotals { some_micros: 2_500_000, full_micros: 1 });
     let taken_at = WallTime::from_unix_secs(1_700_000_005);
-    web.layer = Some(LayerUsage { device: "/dev/vda1".into(), used_bytes: 4096, taken_at });
-    let text = text(vec![web], ScrapeHealth::Complete);
+    let layer = LayerUse { taken_at, mountpoint: "/layers".into(), bytes: Some(4096), inodes: None };
+    let filesystem = FilesystemSample { device: "/dev/vda1".into(), ..FilesystemSample::default() };
+    let layers = LayersReading {
+        layers: [("c1".into(), layer)].into(),
+        filesystems: [("/layers".into(), filesystem)].into(),
+        problems: Vec::new(),
+    };
+    let text = text_of(usage(vec![web]), layers);
     assert_eq!(samples(&text, "container_network_receive_bytes_total").len(), 2);
     assert!(text.contains("image=\"web:\\\"1\\\"\",interface=\"net1\",name=\"c1\""), "{text}");
     assert!(text.contains("container=\"web\",device=\"/dev/vda1\",id="), "{text}");
@@ -148,7 +168,9 @@ fn the_root_has_the_limits_of_the_machine() {
     .expect("reads the document of /spec/");
     let version = VersionFacts { kernel_version: "6.1.0".into(), os_version: "Debian".into() };
     let root = Measured { subject: subject("/", Labels::default()), ..web() };
-    let page = Arc::new(Page::new(machine, version, vec![root], ScrapeHealth::Complete));
+    let mut roots = vec![root];
+    limit_root(&mut roots, machine.memory_capacity, machine.swap_capacity);
+    let page = Arc::new(Page::new(machine, version, usage(roots), Arc::default()));
     let text: String = page.pieces().collect();
     assert_eq!(samples(&text, "container_spec_memory_limit_bytes"), ["1000"]);
     assert_eq!(samples(&text, "container_spec_memory_swap_limit_bytes"), ["10"]);
@@ -170,7 +192,7 @@ fn the_root_has_the_limits_of_the_machine() {
 fn every_family_stands_once_and_in_order() {
     let mut web = web();
     web.sample.interfaces = vec![InterfaceSample::default()];
-    let text = text(vec![web.clone(), web], ScrapeHealth::Complete);
+    let text = text(vec![web.clone(), web]);
     let names: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert!(names.len() > 40 && names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");

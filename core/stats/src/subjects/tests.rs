@@ -89,13 +89,17 @@ fn view(source: Option<PodSource>) -> NodeView {
     }
 }
 
+fn layout(root: &str) -> CgroupLayout {
+    CgroupLayout { root: root.into(), driver: CgroupDriver::Cgroupfs, daemons: Vec::new() }
+}
+
 fn paths(group: &Group) -> Vec<String> {
     group.subjects.iter().map(|subject| subject.path.cgroupfs()).collect()
 }
 
 #[test]
 fn the_machine_and_the_classes_come_first_below_the_configured_root() {
-    let groups = groups(&NodeView::default(), "/lab");
+    let groups = groups(&NodeView::default(), &layout("/lab"));
     let [node] = groups.as_slice() else { panic!("{groups:?}") };
     assert_eq!(paths(node), ["/", "/lab/kubepods", "/lab/kubepods/burstable", "/lab/kubepods/besteffort"]);
     assert_eq!(node.subjects[0].network, NetworkOf::Machine);
@@ -104,7 +108,7 @@ fn the_machine_and_the_classes_come_first_below_the_configured_root() {
 
 #[test]
 fn a_pod_has_its_sandbox_and_what_runs() {
-    let groups = groups(&view(Some(PodSource::File)), "/");
+    let groups = groups(&view(Some(PodSource::File)), &layout("/"));
     let pod = &groups[1];
     let at = "/kubepods/burstable/podu1";
     assert_eq!(paths(pod), [at.to_owned(), format!("{at}/s1"), format!("{at}/c1")]);
@@ -123,10 +127,28 @@ fn a_pod_has_its_sandbox_and_what_runs() {
 
 #[test]
 fn a_pod_that_only_the_runtime_knows_may_be_below_any_class() {
-    let groups = groups(&view(None), "/");
+    let groups = groups(&view(None), &layout("/"));
     let paths = paths(&groups[1]);
     assert_eq!(paths.len(), 9);
     for class in ["", "/burstable", "/besteffort"] {
         assert!(paths.contains(&format!("/kubepods{class}/podu1/c1")), "{paths:?}");
     }
+}
+
+#[test]
+fn systemd_has_slices_and_scopes_and_daemons_are_where_the_configuration_says() {
+    let daemons = vec![(SystemContainer::Kubelet, "/system.slice/kubelet.service".to_owned())];
+    let layout = CgroupLayout { driver: CgroupDriver::Systemd, daemons, ..layout("/") };
+    let groups = groups(&view(Some(PodSource::File)), &layout);
+    let node = ["/", "/kubepods.slice", "/kubepods.slice/kubepods-burstable.slice"];
+    let node = node
+        .into_iter()
+        .chain(["/kubepods.slice/kubepods-besteffort.slice", "/system.slice/kubelet.service"]);
+    assert!(paths(&groups[0]).iter().map(String::as_str).eq(node), "{:?}", paths(&groups[0]));
+    let pod = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podu1.slice";
+    let below = ["", "/cri-containerd-s1.scope", "/cri-containerd-c1.scope"];
+    assert_eq!(paths(&groups[1]), below.map(|name| format!("{pod}{name}")));
+    let whose = groups[1].subjects.iter().map(|subject| subject.whose.clone());
+    let uid = PodUid::from("u1");
+    assert!(whose.eq([Whose::Pod(uid.clone()), Whose::Sandbox(uid.clone()), Whose::Container(uid)]));
 }

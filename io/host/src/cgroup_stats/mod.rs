@@ -1,13 +1,16 @@
-//! Resource use of cgroups, read when asked (`ports::HostStats`), for cgroup v1 and v2 (CONTRACT 5.18).
+//! Resource use of cgroups, file systems and the machine, read when asked (`ports::HostStats`), for cgroup v1 and v2
+//! (CONTRACT 5.14, 5.18).
 //!
 //! | module | what |
 //! |---|---|
 //! | `parse` | the kernel's text formats |
 //! | `v1`, `v2` | which file has which number |
+//! | `filesystem` | size and free space of file systems |
 //!
 //! Reads the named cgroups and, for a network, `/proc/<process>/net/dev` of a process in the cgroup. It never lists
 //! cgroups and writes nothing. Whatever cannot be read is left out of the sample: a cgroup may go at any moment.
 
+mod filesystem;
 mod parse;
 mod v1;
 mod v2;
@@ -18,15 +21,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_cm::CgroupPath;
-use core_stats::{CgroupSample, InterfaceSample, NetworkOf};
+use core_stats::{CgroupSample, FilesystemSample, InterfaceSample, MachineTasks, NetworkOf};
 use core_types::WallTime;
 use ports::stats::CgroupTarget;
 use ports::{CgroupError, Clock, FileError, HostStats};
 
+pub(crate) use self::filesystem::sample as filesystem_sample;
 use crate::blocking::{Blocking, BlockingError};
 use crate::cgroups::{self, CgroupSetupError, CgroupVersion, is_plain_name};
 use crate::error::no_result;
-use crate::mountinfo;
 
 /// A scraper gives up after 10 s unless told otherwise; it should get what else there is before.
 const READ_DEADLINE: Duration = Duration::from_secs(4);
@@ -89,12 +92,16 @@ impl HostStats for HostStatsReader {
         self.blocking.run(group, read).await.map_err(|error| not_read(error, group))
     }
 
-    async fn device_of(&self, path: &str) -> Result<Option<String>, FileError> {
-        let path = PathBuf::from(path);
-        let read = move || mountinfo::read().map(|mounts| device_of(&mounts, &path));
-        let table = PathBuf::from("/proc/self/mountinfo");
-        let result = self.blocking.run("mountinfo", read).await;
-        result.unwrap_or_else(|error| Err(no_result(error, "read", table)))
+    async fn filesystem(&self, path: &str) -> Result<FilesystemSample, FileError> {
+        let (machine, wanted) = (Arc::clone(&self.machine), PathBuf::from(path));
+        let read = move || filesystem::read(&wanted, machine.clock.wall());
+        let result = self.blocking.run(path, read).await;
+        result
+            .unwrap_or_else(|error| Err(no_result(error, "read the size of the file system of", path.into())))
+    }
+
+    fn tasks(&self) -> Option<MachineTasks> {
+        self.machine.tasks()
     }
 }
 
@@ -109,13 +116,6 @@ fn not_read(error: BlockingError, group: &str) -> CgroupError {
             source: std::io::Error::other(error.to_string()),
         },
     }
-}
-
-/// The source of the innermost mount above the path; of several on one place the last is the one that is seen.
-fn device_of(mounts: &[mountinfo::Mount], path: &Path) -> Option<String> {
-    let above = mounts.iter().filter(|mount| path.starts_with(&mount.mount_point));
-    let innermost = above.max_by_key(|mount| mount.mount_point.components().count())?;
-    Some(innermost.source.to_string_lossy().into_owned())
 }
 
 impl Machine {
@@ -147,6 +147,15 @@ impl Machine {
         let process = first(&dir)?;
         let found = self.interfaces(&process)?;
         (first(&dir)? == process).then_some(found)
+    }
+
+    /// The limit is the smaller of that of numbers and that of tasks, as upstream; the total stands in `loadavg`.
+    fn tasks(&self) -> Option<MachineTasks> {
+        let limits = ["sys/kernel/pid_max", "sys/kernel/threads-max"];
+        let limits = limits.iter().filter_map(|file| parse::number(&self.proc, file));
+        let load = parse::text(&self.proc, "loadavg")?;
+        let total = load.split_whitespace().nth(3)?.split_once('/')?.1;
+        Some(MachineTasks { taken_at: self.clock.wall(), max: limits.min()?, current: total.parse().ok()? })
     }
 
     fn interfaces(&self, process: &str) -> Option<Vec<InterfaceSample>> {

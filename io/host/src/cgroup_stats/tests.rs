@@ -178,18 +178,16 @@ fn what_is_not_there_or_leads_out_of_the_tree_has_no_sample() {
 }
 
 #[test]
-fn a_path_lies_on_the_innermost_mount() {
-    let mounts = mountinfo::parse(
-        b"1 0 254:0 / / rw - ext4 /dev/vda rw\n\
-          2 1 254:1 / /var/lib rw - xfs /dev/vdb rw\n\
-          3 1 254:2 / /var/lib rw - xfs /dev/vdc rw\n",
-    );
-    for (path, device) in
-        [("/var/lib/containerd/x", "/dev/vdc"), ("/var/library", "/dev/vda"), ("/", "/dev/vda")]
-    {
-        assert_eq!(device_of(&mounts, Path::new(path)).as_deref(), Some(device), "{path}");
-    }
-    assert_eq!(device_of(&[], Path::new("/a")), None);
+fn tasks_are_counted_against_the_smaller_limit() {
+    let temp = tempfile::tempdir().unwrap();
+    let machine = machine(Tree::V2(v2::V2::new(temp.path(), temp.path())), temp.path());
+    assert_eq!(machine.tasks(), None);
+    put(&temp.path().join("sys/kernel"), &[("pid_max", "4194304\n"), ("threads-max", "1000\n")]);
+    put(temp.path(), &[("loadavg", "0.10 0.20 0.30 2/345 6789\n")]);
+    let tasks = machine.tasks().unwrap();
+    assert_eq!((tasks.max, tasks.current), (1000, 345));
+    put(temp.path(), &[("loadavg", "broken\n")]);
+    assert_eq!(machine.tasks(), None);
 }
 
 /// A cgroup on the real tree with a child in it; both go with it.

@@ -76,11 +76,25 @@ mod tests {
 
     use tokio::sync::Notify;
 
+    use core_types::WallTime;
+
     use super::*;
-    use crate::testing::FakeAgent;
+
+    #[derive(Default)]
+    struct Seconds(AtomicUsize);
+
+    impl Clock for Seconds {
+        fn now(&self) -> MonoTime {
+            MonoTime::from_secs(self.0.load(Ordering::SeqCst) as u64)
+        }
+
+        fn wall(&self) -> WallTime {
+            WallTime::default()
+        }
+    }
 
     struct Reads {
-        agent: Arc<FakeAgent>,
+        clock: Arc<Seconds>,
         shared: Arc<Shared<usize>>,
         begun: Arc<AtomicUsize>,
         go: Arc<Notify>,
@@ -88,9 +102,9 @@ mod tests {
 
     impl Reads {
         fn new() -> Self {
-            let agent = FakeAgent::new();
-            let shared = Arc::new(Shared::new(agent.clone() as Arc<dyn Clock>));
-            Self { agent, shared, begun: Arc::default(), go: Arc::default() }
+            let clock = Arc::new(Seconds::default());
+            let shared = Arc::new(Shared::new(clock.clone() as Arc<dyn Clock>));
+            Self { clock, shared, begun: Arc::default(), go: Arc::default() }
         }
 
         /// Asks; a read that this begins waits for `go` and gives its number.
@@ -121,7 +135,7 @@ mod tests {
         assert_eq!((first.await, second.await), (0, 0));
         assert_eq!(reads.ask().now_or_never(), Some(0), "kept");
 
-        reads.agent.mono_secs.fetch_add(1, Ordering::SeqCst);
+        reads.clock.0.fetch_add(1, Ordering::SeqCst);
         reads.go.notify_one();
         assert_eq!(reads.ask().await, 1, "a second later it is read again");
     }
