@@ -10,7 +10,9 @@ use core_types::view::SourceProblem;
 use core_types::{PodExt, PodUid};
 use futures_util::{FutureExt, StreamExt};
 use ports::{ObjectEvent, PodApi};
+use tokio::sync::watch;
 
+use crate::node::SeenNode;
 use crate::sources::{SourceSet, SourceTask};
 
 /// Events taken together at most before the set is sent all the same.
@@ -26,7 +28,16 @@ struct Told {
 
 impl SourceTask {
     /// Follows the API server until the agent stops.
-    pub(crate) async fn follow_api(self, api: Arc<dyn PodApi>) {
+    ///
+    /// Pods are judged by the labels and taints of the Node object `node`: none is told before that was heard of.
+    pub(crate) async fn follow_api(self, api: Arc<dyn PodApi>, node: Option<watch::Receiver<SeenNode>>) {
+        if let Some(mut node) = node {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = node.wait_for(|seen| seen.is_heard) => {}
+            }
+        }
         let mut events = api.follow();
         let mut told = Told::default();
         loop {

@@ -1,4 +1,5 @@
-//! Kinds of objects of which all are known, because a pod may need any: services, runtime classes (CONTRACT 3.19, 3.23).
+//! Kinds of objects of which all are known, because a pod may need any: services, runtime classes, trust
+//! bundles (CONTRACT 3.19, 3.23, 6.12).
 //!
 //! ```text
 //! API server --follow--> task: book, which keeps what is needed of each object --> whoever asks
@@ -9,9 +10,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_references::trust::TrustBook;
 use core_runtime::runtime_class::RuntimeClassBook;
 use core_runtime::service_links::ServiceBook;
 use futures_util::StreamExt;
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{Collection, ObjectEvent};
@@ -62,6 +65,19 @@ impl Book for RuntimeClassBook {
     }
 }
 
+impl Book for TrustBook {
+    type Object = ClusterTrustBundle;
+    const KIND: &'static str = "trust bundles";
+
+    fn put(&mut self, bundle: &ClusterTrustBundle) {
+        Self::put(self, bundle);
+    }
+
+    fn remove(&mut self, bundle: &ClusterTrustBundle) {
+        Self::remove(self, bundle);
+    }
+}
+
 /// When a collection is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
@@ -108,6 +124,13 @@ impl<B: Book> Known<B> {
         self.book.borrow().clone()
     }
 
+    /// Waits for news of them.
+    pub(crate) async fn changed(&mut self) {
+        if self.book.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// All objects. Waits a little for the first list.
     pub(crate) async fn get(&self) -> Option<Arc<B>> {
         self.asked.notify_one();
@@ -140,13 +163,11 @@ async fn follow<B: Book>(
     }
 }
 
-/// Nobody is woken by a change: it is for whoever asks next.
 fn change<B: Book>(book: &watch::Sender<Option<Arc<B>>>, change: impl FnOnce(&mut B)) {
-    book.send_if_modified(|book| {
+    book.send_modify(|book| {
         if let Some(book) = book {
             change(Arc::make_mut(book));
         }
-        false
     });
 }
 
@@ -155,6 +176,9 @@ fn change<B: Book>(book: &watch::Sender<Option<Arc<B>>>, change: impl FnOnce(&mu
 pub(crate) struct Collections {
     pub(crate) services: Known<ServiceBook>,
     pub(crate) runtime_classes: Known<RuntimeClassBook>,
+    pub(crate) trust: Known<TrustBook>,
+    /// Decides the order in which authorities are shown.
+    pub(crate) seed: u64,
 }
 
 impl Collections {
@@ -162,7 +186,10 @@ impl Collections {
     pub(crate) fn spawn(tasks: &mut JoinSet<()>, cluster: &Cluster, stop: &CancellationToken) -> Self {
         let services = Arc::clone(&cluster.services);
         let runtime_classes = Arc::clone(&cluster.runtime_classes);
+        let trust = Arc::clone(&cluster.trust_bundles);
         Self {
+            trust: Known::spawn(tasks, trust, Begin::WhenAsked, stop),
+            seed: fastrand::u64(..),
             services: Known::spawn(tasks, services, Begin::AtOnce, stop),
             runtime_classes: Known::spawn(tasks, runtime_classes, Begin::WhenAsked, stop),
         }

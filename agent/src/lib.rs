@@ -86,7 +86,7 @@ use events::{Happening, Recorder};
 use images::Images;
 use log_rotation::LogTask;
 use mirrors::MirrorTask;
-use node::NodeParts;
+use node::{NodeParts, SeenNode};
 use objects::{ObjectLine, ObjectTask};
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
@@ -163,7 +163,8 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let (up_sender, up) = watch::channel(RuntimeUp::default());
     let (looks, poke) = (LookRequests::default(), RuntimePoke::default());
 
-    spawn_sources(&mut tasks, &outside, &settings, &set_sender, &stop);
+    let (known_node, node) = watch::channel(SeenNode::default());
+    spawn_sources(&mut tasks, &outside, &settings, (&set_sender, &node), &stop);
     tasks.spawn(runtime_watch::run(outside.clone(), poke.clone(), up_sender, stop.clone()));
     let readings = Reader::new(outside.clone(), Arc::clone(&settings), view.clone(), up.clone());
     let pleg = PlegTask::new(
@@ -175,7 +176,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     );
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
-    let objects = spawn_objects(&mut tasks, &outside, &settings, &view, &stop);
+    let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
     let collections = outside.cluster.as_ref().map(|cluster| Collections::spawn(&mut tasks, cluster, &stop));
     let for_pulls = (objects.objects.clone(), metrics);
     let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
@@ -183,7 +184,8 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let probe_metrics = metrics::ProbeMetrics::new(&probe_registry);
     let prober = Prober::new(outside.clone(), node_ip, view.clone(), news_sender, probe_metrics);
     tasks.spawn(prober.run(stop.clone()));
-    let inputs = Inputs { sources: sets, pleg: reports, probes, objects, runtime: up };
+    let trust = collections.as_ref().map(|collections| collections.trust.clone());
+    let inputs = Inputs { sources: sets, pleg: reports, probes, objects, node, trust, runtime: up.clone() };
     let looks_of_gc = looks.clone();
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
@@ -209,7 +211,7 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     if let Some(cluster) = outside.cluster.clone() {
         let recorder = recorder.clone();
         let (outside, registry, view) = (outside.clone(), metrics.clone(), view.clone());
-        let parts = NodeParts { cluster, outside, registry, view, recorder };
+        let parts = NodeParts { cluster, outside, registry, view, recorder, known: known_node, up };
         node::spawn(&mut tasks, parts, &settings, &stop);
     }
 
@@ -247,7 +249,7 @@ fn spawn_objects(
     tasks: &mut JoinSet<()>,
     outside: &Outside,
     settings: &Settings,
-    view: &watch::Receiver<Arc<NodeView>>,
+    (view, node): (&watch::Receiver<Arc<NodeView>>, &watch::Receiver<SeenNode>),
     stop: &CancellationToken,
 ) -> ObjectLine {
     let (sender, changed) = mpsc::channel(OBJECT_QUEUE);
@@ -255,7 +257,7 @@ fn spawn_objects(
         let port = Arc::clone(&cluster.objects);
         let clock = Arc::clone(&outside.clock);
         let strategy = settings.runtime.object_strategy;
-        let (task, objects) = ObjectTask::new(port, clock, strategy, view.clone(), sender);
+        let (task, objects) = ObjectTask::new(port, clock, strategy, (view.clone(), node.clone()), sender);
         tasks.spawn(task.run(stop.clone()));
         objects
     });
@@ -285,7 +287,7 @@ fn spawn_sources(
     tasks: &mut JoinSet<()>,
     outside: &Outside,
     settings: &Settings,
-    sets: &mpsc::Sender<sources::SourceSet>,
+    (sets, node): (&mpsc::Sender<sources::SourceSet>, &watch::Receiver<SeenNode>),
     stop: &CancellationToken,
 ) {
     let task = |source| SourceTask {
@@ -304,7 +306,9 @@ fn spawn_sources(
         tasks.spawn(task(PodSource::Http).follow_url(Arc::clone(url), settings.sources.http_check_interval));
     }
     if let Some(api) = &outside.api.pods {
-        tasks.spawn(task(PodSource::Api).follow_api(Arc::clone(api)));
+        // Without a cluster nobody tells of a Node object, and pods are judged by what it would be.
+        let node = outside.cluster.is_some().then(|| node.clone());
+        tasks.spawn(task(PodSource::Api).follow_api(Arc::clone(api), node));
     }
     tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.manifests.local), every));
 }

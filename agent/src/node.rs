@@ -1,7 +1,8 @@
 //! The node in the cluster: registers it, keeps its status true and its Lease alive (CONTRACT 4.6-4.8).
 //!
 //! Reads: the node view (runtime, PLEG, which images run), the host's network, the list of images, the Node object as the API
-//! server shows it. Publishes: the Node object as it is known, for the Lease and for whoever judges pods by its labels.
+//! server shows it. Publishes: the Node object as it is known, for the Lease and for whoever
+//! judges pods by its labels and taints.
 //!
 //! ```text
 //! register (retried for ever) > known > settled (runtime and PLEG were heard, or 30 s) > report on change and every 5 min
@@ -15,7 +16,9 @@
 mod images;
 mod lease;
 mod metrics;
+mod pod_cidr;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +30,7 @@ use core_node::{
 };
 use core_types::view::NodeView;
 use core_types::{EventType, MonoTime};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Taint};
 use ports::{ApiError, ObjectEvent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{Happening, Recorder};
 use crate::outside::{Cluster, Outside};
+use crate::runtime_watch::RuntimeUp;
 use crate::settings::{Registration, Settings};
 use crate::timer;
 
@@ -45,8 +49,30 @@ use metrics::NodeMetrics;
 /// How long a start waits until the runtime and the PLEG were heard before it says that they were not.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The Node object, once and as long as there is one.
-pub(crate) type KnownNode = watch::Sender<Option<Arc<Node>>>;
+/// What is known of the Node object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SeenNode {
+    /// The object, as long as there is one.
+    pub(crate) node: Option<Arc<Node>>,
+    /// Whether the API server has said anything of it yet.
+    pub(crate) is_heard: bool,
+}
+
+impl SeenNode {
+    /// Its labels, or those that it would be registered with.
+    pub(crate) fn labels<'a>(&'a self, settings: &'a Settings) -> &'a BTreeMap<String, String> {
+        let labels = self.node.as_ref().and_then(|node| node.metadata.labels.as_ref());
+        labels.unwrap_or(&settings.node.labels)
+    }
+
+    /// Its taints, or those that it would be registered with.
+    pub(crate) fn taints<'a>(&'a self, settings: &'a Settings) -> &'a [Taint] {
+        match self.node.as_ref() {
+            Some(node) => node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default(),
+            None => &settings.node.settings.taints,
+        }
+    }
+}
 
 /// What the tasks work with.
 pub(crate) struct NodeParts {
@@ -55,6 +81,9 @@ pub(crate) struct NodeParts {
     pub(crate) registry: Registry,
     pub(crate) view: watch::Receiver<Arc<NodeView>>,
     pub(crate) recorder: Recorder,
+    /// Where it is shown to others.
+    pub(crate) known: watch::Sender<SeenNode>,
+    pub(crate) up: watch::Receiver<RuntimeUp>,
 }
 
 /// Starts the tasks.
@@ -64,11 +93,13 @@ pub(crate) fn spawn(
     settings: &Settings,
     stop: &CancellationToken,
 ) {
-    let known = watch::Sender::new(None);
+    let known = parts.known.clone();
+    let runtime = Arc::clone(&parts.outside.runtime);
+    tasks.spawn(pod_cidr::run(runtime, known.subscribe(), parts.up.clone(), stop.clone()));
     let lease = LeaseTask::new(&parts, settings, known.subscribe());
     tasks.spawn(lease.run(stop.clone()));
     let view = parts.view.clone();
-    tasks.spawn(NodeTask::new(parts, settings, known).run(view, stop.clone()));
+    tasks.spawn(NodeTask::new(parts, settings).run(view, stop.clone()));
 }
 
 /// The task.
@@ -81,7 +112,7 @@ struct NodeTask {
     is_name_resolved: bool,
     registration: Registration,
     reporter: Reporter,
-    known: KnownNode,
+    known: watch::Sender<SeenNode>,
     picture: Picture,
     images: Images,
     failing_since: Option<MonoTime>,
@@ -91,8 +122,8 @@ struct NodeTask {
 }
 
 impl NodeTask {
-    fn new(parts: NodeParts, settings: &Settings, known: KnownNode) -> Self {
-        let NodeParts { cluster, outside, registry, recorder, .. } = parts;
+    fn new(parts: NodeParts, settings: &Settings) -> Self {
+        let NodeParts { cluster, outside, registry, recorder, known, .. } = parts;
         let (node, now) = (&settings.node, outside.clock.now());
         let spread = Spread::new(&settings.host.node_name, outside.clock.wall().unix_nanos());
         let reporter =
@@ -230,17 +261,17 @@ impl NodeTask {
 
     /// Takes over the object as it is, unless a newer one is known already.
     fn learn(&mut self, node: Node) {
-        let is_old = self.known.borrow().as_ref().is_some_and(|known| is_older(&node, known));
+        let is_old = self.known.borrow().node.as_ref().is_some_and(|known| is_older(&node, known));
         if is_old {
             return;
         }
         let event = self.reporter.schedulable_event(&node);
         self.tell(event);
-        self.known.send_replace(Some(Arc::new(node)));
+        self.known.send_replace(SeenNode { node: Some(Arc::new(node)), is_heard: true });
     }
 
     fn lose(&mut self) {
-        if self.known.send_replace(None).is_some() {
+        if self.known.send_replace(SeenNode { node: None, is_heard: true }).node.is_some() {
             tracing::warn!(
                 node = self.name,
                 "the Node object was deleted: pods go on, and the node is registered again when the agent starts anew"
@@ -258,7 +289,7 @@ impl NodeTask {
         if !self.is_settled {
             return Some(self.settle_by);
         }
-        let Some(known) = self.known.borrow().clone() else { return self.images.due_at() };
+        let Some(known) = self.known.borrow().node.clone() else { return self.images.due_at() };
         if self.reporter.is_routine_due(now) {
             self.read_network().await;
             self.list_images().await;

@@ -11,7 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use core_node::ttl::object_ttl;
 use core_references::{Effect, Event, Store, Strategy, Ticket, Use};
 use core_types::view::NodeView;
 use core_types::{KeyedObject, KeyedRef, Lookup, LookupError, PodUid};
@@ -21,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::node::SeenNode;
 use crate::timer;
 
 /// Requests of operations that may wait: a few for each pod of a full node.
@@ -68,6 +71,24 @@ impl Objects {
     }
 }
 
+/// Who says how long what was read counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TtlPolicy {
+    /// The Node object; this when it says nothing.
+    OfNode(Duration),
+    /// Nobody: objects are watched, or read anew each time.
+    Fixed,
+}
+
+impl TtlPolicy {
+    fn of(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Cached { ttl } if !ttl.is_zero() => Self::OfNode(ttl),
+            Strategy::Cached { .. } | Strategy::Watch { .. } => Self::Fixed,
+        }
+    }
+}
+
 /// The sync loop's side of the task.
 pub(crate) struct ObjectLine {
     /// For operations; `None` without an API server.
@@ -87,6 +108,7 @@ enum Wake {
     Asked(Request),
     News(News),
     View,
+    Node,
     /// A watch or a read is over; it has said what it had to say.
     Ended,
     Deadline,
@@ -101,6 +123,9 @@ pub(crate) struct ObjectTask {
     requests: mpsc::Receiver<Request>,
     news: (mpsc::Sender<News>, mpsc::Receiver<News>),
     view: watch::Receiver<Arc<NodeView>>,
+    node: watch::Receiver<SeenNode>,
+    /// What was read counts as long as the Node object says.
+    ttl_policy: TtlPolicy,
     /// Pods that were shown or registered when the view was last looked at, or since.
     seen: BTreeSet<PodUid>,
     changed: mpsc::Sender<Vec<PodUid>>,
@@ -116,7 +141,7 @@ impl ObjectTask {
         port: Arc<dyn ReferencedObjects>,
         clock: Arc<dyn Clock>,
         strategy: Strategy,
-        view: watch::Receiver<Arc<NodeView>>,
+        (view, node): (watch::Receiver<Arc<NodeView>>, watch::Receiver<SeenNode>),
         changed: mpsc::Sender<Vec<PodUid>>,
     ) -> (Self, Objects) {
         let (sender, requests) = mpsc::channel(REQUESTS);
@@ -127,6 +152,8 @@ impl ObjectTask {
             requests,
             news: mpsc::channel(NEWS),
             view,
+            node,
+            ttl_policy: TtlPolicy::of(strategy),
             seen: BTreeSet::new(),
             changed,
             watches: BTreeMap::new(),
@@ -153,6 +180,7 @@ impl ObjectTask {
                 }
                 Wake::News(news) => self.hear(news).await,
                 Wake::View => self.forget_gone().await,
+                Wake::Node => self.follow_ttl(),
                 Wake::Ended => {}
                 Wake::Deadline => self.step(Event::Tick).await,
                 Wake::Stopped => return,
@@ -168,9 +196,16 @@ impl ObjectTask {
             Some(request) = self.requests.recv() => Wake::Asked(request),
             Some(news) = self.news.1.recv() => Wake::News(news),
             Ok(()) = self.view.changed() => Wake::View,
+            Ok(()) = self.node.changed(), if self.ttl_policy != TtlPolicy::Fixed => Wake::Node,
             Some(_) = self.running.join_next(), if !self.running.is_empty() => Wake::Ended,
             () = timer::until(self.clock.as_ref(), due) => Wake::Deadline,
         }
+    }
+
+    fn follow_ttl(&mut self) {
+        let TtlPolicy::OfNode(default) = self.ttl_policy else { return };
+        let seen = self.node.borrow_and_update();
+        self.store.set_ttl(seen.node.as_deref().and_then(object_ttl).unwrap_or(default));
     }
 
     async fn hear(&mut self, news: News) {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use core_types::runtime::CgroupDriver;
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
@@ -97,6 +98,8 @@ pub struct Cluster {
     pub services: Arc<dyn Collection<Service>>,
     /// Runtime classes.
     pub runtime_classes: Arc<dyn Collection<RuntimeClass>>,
+    /// Trust bundles.
+    pub trust_bundles: Arc<dyn Collection<ClusterTrustBundle>>,
 }
 
 /// Manifests that are no objects of an API server.

@@ -19,16 +19,19 @@ use std::time::Duration;
 use core_pods::active_deadline::ActiveDeadline;
 use core_pods::merge::PodSources;
 use core_pods::worker::{Effect, Event, PodWorkers, Sighting};
+use core_references::trust::TrustBook;
+use core_types::api::Pod;
 use core_types::view::{Lifecycle, PodSource, SourceProblem};
-use core_types::{Invariant, MonoTime, ObservedPod, PodUid};
+use core_types::{Invariant, MonoTime, ObservedPod, PodExt, PodUid};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::collections::Collections;
+use crate::collections::{Collections, Known};
 use crate::events::Recorder;
 use crate::executor::ExecutorPlace;
 use crate::images::Images;
+use crate::node::SeenNode;
 use crate::objects::ObjectLine;
 use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
@@ -53,6 +56,7 @@ enum Wake {
     Probe(ProbeNews),
     Operation(OpNews),
     Objects(Vec<PodUid>),
+    TrustBundles,
     Leftovers(Vec<PodUid>),
     RuntimeChanged,
     Deadline,
@@ -65,6 +69,10 @@ pub(crate) struct Inputs {
     pub(crate) pleg: mpsc::Receiver<PlegReport>,
     pub(crate) probes: mpsc::Receiver<ProbeNews>,
     pub(crate) objects: ObjectLine,
+    /// Pods are judged by it; nobody waits for it.
+    pub(crate) node: watch::Receiver<SeenNode>,
+    /// Trust bundles, of which pods show some; `None` without an API server.
+    pub(crate) trust: Option<Known<TrustBook>>,
     pub(crate) runtime: watch::Receiver<RuntimeUp>,
 }
 
@@ -151,6 +159,7 @@ impl SyncLoop {
                 Wake::Operation(OpNews::Note(note)) => self.take_note(note),
                 Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
                 Wake::Objects(uids) => uids.into_iter().for_each(|uid| self.step(Event::Nudge { uid })),
+                Wake::TrustBundles => self.show_trust_bundles(),
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
                 Wake::RuntimeChanged => self.take_runtime(),
                 Wake::Probe(news) => self.take_probe(news),
@@ -177,12 +186,21 @@ impl SyncLoop {
             Some(report) = self.inputs.pleg.recv() => Wake::Pleg(report),
             Some(news) = self.inputs.probes.recv() => Wake::Probe(news),
             Some(uids) = self.inputs.objects.changed.recv() => Wake::Objects(uids),
+            () = trust_changed(&mut self.inputs.trust) => Wake::TrustBundles,
             Some(set) = self.inputs.sources.recv() => Wake::Source(set),
             Some(uids) = self.leftovers.search.join_next(), if !self.leftovers.search.is_empty() => {
                 Wake::Leftovers(uids.unwrap_or_default())
             }
             () = timer::until(clock.as_ref(), due) => Wake::Deadline,
         }
+    }
+
+    /// Has the pods that show trust bundles show what they are now.
+    fn show_trust_bundles(&mut self) {
+        let shows = |pod: &&Arc<Pod>| core_volumes::shows_trust_bundles(pod);
+        let pods = self.workers.iter().filter_map(|(_, worker)| worker.pod());
+        let uids: Vec<PodUid> = pods.filter(shows).map(|pod| pod.uid()).collect();
+        uids.into_iter().for_each(|uid| self.step(Event::Nudge { uid }));
     }
 
     fn take_deadline(&mut self) {
@@ -246,4 +264,12 @@ impl SyncLoop {
 
 fn sighting_of(observed: &ObservedPod, changed: bool) -> Sighting {
     Sighting { observed_at: observed.observed_at, stopped: observed.is_stopped(), changed }
+}
+
+/// News of trust bundles; never without an API server.
+async fn trust_changed(trust: &mut Option<Known<TrustBook>>) {
+    match trust {
+        Some(trust) => trust.changed().await,
+        None => std::future::pending().await,
+    }
 }

@@ -119,8 +119,9 @@ pub struct Following {
 }
 
 impl Following {
+    /// Starts a command whose input and output are pipes.
     #[track_caller]
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let (pieces, inbox) = channel();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_references::token::MAX_JITTER;
+use core_references::trust::TrustBook;
 use core_references::{IssuedToken, TokenAsk, container_references, references};
 use core_runtime::runtime_class::{RuntimeClasses, RuntimeHandler, runtime_handler};
 use core_runtime::service_links::ServiceBook;
@@ -92,6 +93,12 @@ impl Executor {
     pub(super) async fn services(&self, pod: &Pod) -> Option<Option<Arc<ServiceBook>>> {
         let services = &self.collections.as_ref()?.services;
         Some(if pod.is_static() { services.now() } else { services.get().await })
+    }
+
+    /// Trust bundles of the cluster, for a pod that shows any: `None` without an API server.
+    pub(super) async fn trust_bundles(&self, pod: &Pod) -> Option<Option<Arc<TrustBook>>> {
+        let trust = &self.collections.as_ref()?.trust;
+        Some(if core_volumes::shows_trust_bundles(pod) { trust.get().await } else { None })
     }
 
     /// The runtime handler that the pod's class stands for.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use core_references::trust::TrustBundles;
 use core_types::Quantity;
 use core_types::api::{Container, Pod, Volume};
 use core_types::runtime::{KeyValue, Mount, RecursiveReadOnly};
@@ -64,7 +65,14 @@ impl Executor {
     ) -> StepResult<()> {
         let objects = self.volume_objects(op, pod).await;
         let tokens = self.tokens(op, pod).await;
-        let content = Content { allocatable: &self.allocatable, objects: objects.as_api(), tokens: &tokens };
+        let known = self.trust_bundles(pod).await;
+        let seed = self.collections.as_ref().map_or(0, |collections| collections.seed);
+        let trust = known.as_ref().map_or(TrustBundles::Standalone, |known| match known {
+            Some(book) => TrustBundles::Known { book, seed },
+            None => TrustBundles::NotYetRead,
+        });
+        let allocatable = &self.allocatable;
+        let content = Content { allocatable, objects: objects.as_api(), trust, tokens: &tokens };
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         for volume in volumes.filter(|volume| paths.contains_key(&volume.name)) {
             let failed = |error: &dyn ToString| {

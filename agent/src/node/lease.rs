@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use core_node::{LeaseAnswer, LeaseCall, LeaseMachine, LeaseSettings, Spread};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Node;
 use ports::api::ApiResult;
 use ports::{Clock, LeaseApi, NodeApi};
 use tokio::sync::watch;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::Settings;
 use crate::timer;
 
-use super::NodeParts;
+use super::{NodeParts, SeenNode};
 
 /// The task.
 pub(super) struct LeaseTask {
@@ -24,15 +23,11 @@ pub(super) struct LeaseTask {
     clock: Arc<dyn Clock>,
     name: String,
     machine: LeaseMachine,
-    known: watch::Receiver<Option<Arc<Node>>>,
+    known: watch::Receiver<SeenNode>,
 }
 
 impl LeaseTask {
-    pub(super) fn new(
-        parts: &NodeParts,
-        settings: &Settings,
-        known: watch::Receiver<Option<Arc<Node>>>,
-    ) -> Self {
+    pub(super) fn new(parts: &NodeParts, settings: &Settings, known: watch::Receiver<SeenNode>) -> Self {
         let NodeParts { cluster, outside, .. } = parts;
         let name = settings.host.node_name.clone();
         let spread = Spread::new(&name, outside.clock.wall().unix_nanos());
@@ -58,12 +53,12 @@ impl LeaseTask {
 
     async fn live(&mut self) {
         // Without a node there is nobody to own a lease, and a new one is what everybody waits for: begin when it is there.
-        if self.known.wait_for(Option::is_some).await.is_err() {
+        if self.known.wait_for(|seen| seen.node.is_some()).await.is_err() {
             return;
         }
         loop {
             timer::until(self.clock.as_ref(), self.machine.next_deadline()).await;
-            let owner = self.known.borrow().as_ref().and_then(|node| node.metadata.uid.clone());
+            let owner = self.known.borrow().node.as_ref().and_then(|node| node.metadata.uid.clone());
             let (now, wall) = (self.clock.now(), self.clock.wall());
             if let Some(call) = self.machine.next_call(now, wall, owner.as_deref()) {
                 let answer = self.answer(call).await;

@@ -44,7 +44,7 @@ async fn tell(
         if up.wait_for(RuntimeUp::is_ready).await.is_err() {
             return;
         }
-        match runtime.update_runtime_config(&wanted).await {
+        match runtime.set_pod_cidr(&wanted).await {
             Ok(()) => {
                 tracing::info!(old = told, new = wanted, "updating pod CIDR");
                 told = wanted;

@@ -95,7 +95,8 @@ async fn an_object_is_watched_while_a_pod_refers_to_it_and_its_changes_are_told(
     let (view, shown) = watch::channel(Arc::new(NodeView::default()));
     let (sender, mut changed) = mpsc::channel(8);
     let strategy = Strategy::watch(Duration::from_secs(60));
-    let (task, objects) = ObjectTask::new(api.clone(), Arc::new(StillClock), strategy, shown, sender);
+    let (_node, node) = watch::channel(SeenNode::default());
+    let (task, objects) = ObjectTask::new(api.clone(), Arc::new(StillClock), strategy, (shown, node), sender);
     let stop = CancellationToken::new();
     let running = tokio::spawn(task.run(stop.clone()));
 
@@ -122,4 +123,50 @@ async fn an_object_is_watched_while_a_pod_refers_to_it_and_its_changes_are_told(
     until("the end of the watch", || !api.is_watched("s")).await;
     stop.cancel();
     running.await.expect("ends");
+}
+
+/// Counts reads.
+#[derive(Default)]
+struct CountingApi(Mutex<u32>);
+
+#[async_trait::async_trait]
+impl ReferencedObjects for CountingApi {
+    async fn read(&self, _: &KeyedRef) -> ApiResult<Option<KeyedObject>> {
+        *self.0.lock().expect("lock") += 1;
+        Ok(Some(content("v")))
+    }
+
+    fn follow(&self, _: &KeyedRef) -> BoxStream<'static, ObjectEvent<KeyedObject>> {
+        futures_util::stream::pending().boxed()
+    }
+}
+
+#[tokio::test]
+async fn the_node_object_says_how_long_what_was_read_counts() {
+    let node_with = |ttl: &str| {
+        let annotations =
+            serde_json::json!({ "metadata": { "annotations": { "node.alpha.kubernetes.io/ttl": ttl } } });
+        SeenNode { node: Some(Arc::new(serde_json::from_value(annotations).expect("node"))), is_heard: true }
+    };
+    for (strategy_ttl, node_ttl, reads) in [(60, "0", 2), (60, "300", 1), (60, "?", 1), (0, "300", 2)] {
+        let api = Arc::new(CountingApi::default());
+        let (_view, shown) = watch::channel(Arc::default());
+        let (node, seen) = watch::channel(SeenNode::default());
+        let (sender, _changed) = mpsc::channel(8);
+        let strategy = Strategy::Cached { ttl: Duration::from_secs(strategy_ttl) };
+        let (task, objects) =
+            ObjectTask::new(api.clone(), Arc::new(StillClock), strategy, (shown, seen), sender);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(task.run(stop.clone()));
+        let object = KeyedRef::secret("shop", "s");
+        objects.register(&"u1".into(), [(object.clone(), Use::AtStart)].into()).await;
+        node.send_replace(node_with(node_ttl));
+        tokio::task::yield_now().await;
+        for _ in 0..2 {
+            assert!(objects.get(&object).await.is_ok());
+        }
+        assert_eq!(*api.0.lock().expect("lock"), reads, "{strategy_ttl} {node_ttl}");
+        stop.cancel();
+        running.await.expect("it ends");
+    }
 }

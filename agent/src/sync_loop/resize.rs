@@ -47,7 +47,8 @@ impl SyncLoop {
         }
         let pods = self.wanted_pods();
         let settings = Arc::clone(&self.settings);
-        let known = (&*settings, self.inputs.runtime.borrow().strict_groups());
+        let seen = self.inputs.node.borrow().clone();
+        let known = (&*settings, &seen, self.inputs.runtime.borrow().strict_groups());
         let judge = |pod: &Pod, others: &[Arc<Pod>]| super::wanted::admit(known, pod, others, Room::AsItIs);
         let (node, rules) = (&settings.node_facts, settings.resources.resize);
         let news = self.sizes.judge(&Round { pods: &pods, judge: &judge, node, rules, now });

@@ -14,6 +14,7 @@ use core_types::{PodExt, PodUid};
 
 use super::{SyncLoop, sighting_of};
 use crate::events::{Happening, Tally};
+use crate::node::SeenNode;
 use crate::record::{Eviction, Rejection};
 use crate::settings::Settings;
 use crate::sources::SourceSet;
@@ -160,7 +161,7 @@ impl SyncLoop {
     /// Whether this node takes a pod beside the others.
     fn judge(&self, pod: &Pod, others: &[Arc<Pod>], room: Room) -> Admission {
         let strict_groups = self.inputs.runtime.borrow().strict_groups();
-        admit((&self.settings, strict_groups), pod, others, room)
+        admit((&self.settings, &self.inputs.node.borrow(), strict_groups), pod, others, room)
     }
 
     /// Tells the machine what is known of a pod that it has just met.
@@ -184,14 +185,15 @@ fn end_of(pod: &Pod) -> Option<StopReason> {
 
 /// Whether this node takes a pod beside the others.
 pub(super) fn admit(
-    (settings, strict_groups): (&Settings, StrictGroups),
+    (settings, node, strict_groups): (&Settings, &SeenNode, StrictGroups),
     pod: &Pod,
     others: &[Arc<Pod>],
     room: Room,
 ) -> Admission {
     let node = admission::NodeFacts {
         name: &settings.host.node_name,
-        labels: &settings.node.labels,
+        labels: node.labels(settings),
+        taints: node.taints(settings),
         allocatable: &settings.allocatable,
         sysctls: &settings.sysctls,
         app_armor: settings.host.app_armor,

@@ -36,7 +36,8 @@ pub(crate) fn cluster(
         objects: references.clone(),
         tokens: references,
         services: collections.clone(),
-        runtime_classes: collections,
+        runtime_classes: collections.clone(),
+        trust_bundles: collections,
     };
     // Their rate is the budget's.
     let events = ClientOptions { rate: Rate::Unlimited, ..options(kubelet) };

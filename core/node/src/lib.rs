@@ -11,6 +11,7 @@
 //! | [`registration`] | the object of a new node, and what an existing one must take over |
 //! | [`patch`] | the patch from one Node object to another |
 //! | [`reporter`] | the machine that says when to send which patch |
+//! | [`ttl`] | how long Secrets and ConfigMaps that were read count |
 //! | [`lease`] | the machine that keeps the Lease alive |
 //!
 //! Reads and writes nothing outside; time and random numbers are arguments. Texts and reasons are upstream's.
@@ -28,6 +29,7 @@ pub mod reporter;
 pub mod settings;
 pub mod spread;
 pub mod status;
+pub mod ttl;
 
 pub use addresses::{AddressError, NetworkFacts};
 pub use lease::{LeaseAnswer, LeaseCall, LeaseMachine, LeaseSettings};

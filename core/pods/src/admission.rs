@@ -2,10 +2,10 @@
 //! other pods on the node. They hold for pods of every source.
 //!
 //! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: sysctls, operating
-//! system, groups policy, resources, node affinity, node name, host ports, AppArmor, resources of the pod as a whole, features of the
-//! node. Where only resources are missing and the pod is critical, it says which other pods must end for it.
+//! system, groups policy, resources, node affinity, node name, host ports, taints, AppArmor, resources of the
+//! pod as a whole, features of the node. Where only resources are missing and the pod is critical, it says which other pods must end for it.
 //!
-//! Left out, because they need managers or an API server: eviction pressure, topology and devices, taints, node
+//! Left out, because they need managers or an API server: eviction pressure, topology and devices, node
 //! shutdown.
 
 mod app_armor;
@@ -14,6 +14,7 @@ mod node_affinity;
 mod ports;
 mod preempt;
 mod sysctl;
+mod taints;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use core_types::api::{Pod, PodSpec};
 use core_types::{PodExt, PodUid, RestartRules};
+use k8s_openapi::api::core::v1::Taint;
 
 pub use app_armor::AppArmor;
 pub use fit::NodeAllocatable;
@@ -51,6 +53,8 @@ pub enum RejectReason {
     NodeName,
     /// Another pod has a host port.
     NodePorts,
+    /// The node has a taint `NoExecute` that the pod does not tolerate.
+    TaintToleration,
     /// The pod is critical, and no pods can be ended for it.
     UnexpectedAdmissionError,
     /// The pod has an AppArmor profile, and the host has no AppArmor.
@@ -73,6 +77,7 @@ impl RejectReason {
             Self::NodeAffinity => "NodeAffinity",
             Self::NodeName => "NodeName",
             Self::NodePorts => "NodePorts",
+            Self::TaintToleration => "TaintToleration",
             Self::AppArmor => "AppArmor",
             Self::UnexpectedAdmissionError => "UnexpectedAdmissionError",
             Self::PodFeatureUnsupported => "PodFeatureUnsupported",
@@ -109,6 +114,8 @@ pub struct NodeFacts<'a> {
     pub name: &'a str,
     /// Its labels. The operating system is taken for Linux whatever they say.
     pub labels: &'a BTreeMap<String, String>,
+    /// Its taints.
+    pub taints: &'a [Taint],
     /// What pods may use together.
     pub allocatable: &'a NodeAllocatable,
     /// Sysctls that pods may set.
@@ -171,7 +178,7 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>, room: Room) -
         })
     };
     let resources = || short.first().filter(|_| !makes_room).map(fit::Insufficient::rejection);
-    let early = first().or_else(resources).or_else(|| wrong_place(spec, &others, node));
+    let early = first().or_else(resources).or_else(|| wrong_place(pod, spec, &others, node));
     // What comes after the resources in upstream's order is looked at before other pods are ended for nothing.
     match early.or_else(|| unable(pod, spec, node)) {
         Some((reason, message)) => Admission::Reject { reason, message },
@@ -200,7 +207,7 @@ fn make_room(pod: &Pod, others: &[&Pod], short: &[fit::Insufficient], resource: 
 }
 
 /// Why the pod does not belong on this node, or beside its pods.
-fn wrong_place(spec: &PodSpec, others: &[&Pod], node: &NodeFacts<'_>) -> Option<Rejection> {
+fn wrong_place(pod: &Pod, spec: &PodSpec, others: &[&Pod], node: &NodeFacts<'_>) -> Option<Rejection> {
     if !node_affinity::matches(spec, node) {
         let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         return Some((RejectReason::NodeAffinity, message.to_owned()));
@@ -210,7 +217,13 @@ fn wrong_place(spec: &PodSpec, others: &[&Pod], node: &NodeFacts<'_>) -> Option<
         let message = "Predicate NodeName failed: node(s) didn't match the requested node name";
         return Some((RejectReason::NodeName, message.to_owned()));
     }
-    ports::conflict(spec, others).map(|text| (RejectReason::NodePorts, text))
+    let conflict = ports::conflict(spec, others).map(|text| (RejectReason::NodePorts, text));
+    // Static pods are the node's own: no taint keeps them off.
+    let keeps_off = || !pod.is_static() && taints::keep_off(spec, node.taints);
+    conflict.or_else(|| {
+        let message = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate";
+        keeps_off().then(|| (RejectReason::TaintToleration, message.to_owned()))
+    })
 }
 
 /// What the pod asks for and the node does not do.

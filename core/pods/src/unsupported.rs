@@ -104,12 +104,8 @@ fn refuse_in_volume(volume: &Volume, path: &Path, errors: &mut Errors) {
     let projections = volume.projected.iter().filter_map(|source| source.sources.as_ref()).flatten();
     for (index, projection) in projections.enumerate() {
         let path = path.child("projected").child("sources").index(index);
-        let sources = [
-            ("clusterTrustBundle", projection.cluster_trust_bundle.is_some()),
-            ("podCertificate", projection.pod_certificate.is_some()),
-        ];
-        for (source, _) in sources.into_iter().filter(|(_, used)| *used) {
-            refuse(errors, &path.child(source), &format!("{source} projections are"), REMOVE);
+        if projection.pod_certificate.is_some() {
+            refuse(errors, &path.child("podCertificate"), "podCertificate projections are", REMOVE);
         }
     }
 }

@@ -11,6 +11,7 @@
 pub mod pod;
 pub mod store;
 pub mod token;
+pub mod trust;
 
 pub use pod::{Use, container_references, references};
 pub use store::{Effect, Event, Store, Strategy, Ticket};

@@ -203,7 +203,7 @@ impl Store {
         Self { strategy, items: BTreeMap::new(), pods: BTreeMap::new(), generation: 0 }
     }
 
-    /// Changes how long what was read counts; nothing for watches.
+    /// Changes how long what was read counts. Nothing for watches, and for who wants every object read anew each time.
     pub fn set_ttl(&mut self, new: Duration) {
         if let Strategy::Cached { ttl } = &mut self.strategy {
             *ttl = new;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use core_references::TokenAsk;
+use core_references::trust::{self, TrustBundles, TrustError};
 use core_types::api::{Container, Pod, Volume};
 use core_types::downward::{self, DownwardError, PodFacts};
 use core_types::{ApiObjects, KeyedKind, KeyedObject, KeyedRef, LookupError, PodExt, Quantity, Secret};
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection, VolumeProjection,
+    ClusterTrustBundleProjection, DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection,
+    VolumeProjection,
 };
 
 use crate::plan::{Source, fs_group, mounted_names, source_of};
@@ -15,8 +17,8 @@ use crate::{PayloadFile, VolumeError, VolumePayload, VolumePlugin};
 
 /// Mode of a file for which the pod names none.
 const DEFAULT_MODE: i32 = 0o644;
-/// Mode of a token that belongs to the pod's user or group.
-const TOKEN_MODE: u32 = 0o600;
+/// Mode of a file that belongs to the pod's user or group.
+const OWN_MODE: i32 = 0o600;
 /// Wanted life of a token for which the pod names none, in seconds; the API server's default.
 const TOKEN_SECS: i64 = 60 * 60;
 /// Longest path of a file in a volume, in bytes.
@@ -31,6 +33,8 @@ pub struct Content<'a> {
     pub allocatable: &'a BTreeMap<String, Quantity>,
     /// Secrets and ConfigMaps.
     pub objects: ApiObjects<'a>,
+    /// Trust bundles of the cluster.
+    pub trust: TrustBundles<'a>,
     /// Tokens of service accounts, or why there is none.
     pub tokens: &'a BTreeMap<TokenAsk, Result<Secret<String>, String>>,
 }
@@ -63,6 +67,16 @@ fn token_ask(pod: &Pod, source: &ServiceAccountTokenProjection) -> TokenAsk {
         audiences: audience.into_iter().collect(),
         expiration_secs: source.expiration_seconds.unwrap_or(TOKEN_SECS),
     }
+}
+
+/// Whether a mounted volume of the pod shows trust bundles.
+pub fn shows_trust_bundles(pod: &Pod) -> bool {
+    let mounted = mounted_names(pod);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mounted = volumes.filter(|volume| mounted.contains(volume.name.as_str()));
+    let parts =
+        mounted.flat_map(|volume| volume.projected.iter().flat_map(|source| source.sources.iter().flatten()));
+    parts.into_iter().any(|part| part.cluster_trust_bundle.is_some())
 }
 
 /// The plugin of a volume into which the agent writes files; `None` for others.
@@ -167,6 +181,8 @@ impl Files<'_> {
             self.add_token(source, default_mode)
         } else if let Some(source) = &part.downward_api {
             self.add(source.items.as_deref().unwrap_or_default(), default_mode)
+        } else if let Some(source) = &part.cluster_trust_bundle {
+            self.add_anchors(source, default_mode)
         } else {
             Ok(())
         }
@@ -213,7 +229,7 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// Adds a token. It is its user's alone, when the pod has one user or a group for its volumes.
+    /// Adds a token.
     fn add_token(
         &mut self,
         source: &ServiceAccountTokenProjection,
@@ -228,9 +244,32 @@ impl Files<'_> {
                 return Err(VolumeError::Content(problem.to_owned()));
             }
         };
+        self.put_own(&source.path, token, default_mode)
+    }
+
+    /// Adds the authorities of trust bundles.
+    fn add_anchors(
+        &mut self,
+        source: &ClusterTrustBundleProjection,
+        default_mode: Option<i32>,
+    ) -> Result<(), VolumeError> {
+        let anchors = trust::anchors(self.content.trust, source).map_err(|error| match error {
+            TrustError::NotYetRead => VolumeError::Unavailable(error.to_string()),
+            _ => VolumeError::Content(error.to_string()),
+        })?;
+        self.put_own(&source.path, Secret::new(anchors), default_mode)
+    }
+
+    /// Adds a file that is the pod's user's alone, when the pod has one user or a group for its volumes.
+    fn put_own(
+        &mut self,
+        path: &str,
+        content: Secret<Vec<u8>>,
+        default_mode: Option<i32>,
+    ) -> Result<(), VolumeError> {
         let owner = pod_user(self.pod);
-        let own = (owner.is_some() || fs_group(self.pod).is_some()).then_some(TOKEN_MODE as i32);
-        self.put(&source.path, token, (own, default_mode), owner)
+        let own = (owner.is_some() || fs_group(self.pod).is_some()).then_some(OWN_MODE);
+        self.put(path, content, (own, default_mode), owner)
     }
 
     /// Adds one file; of two with one path the later stays, as in upstream.

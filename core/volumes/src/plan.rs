@@ -149,10 +149,7 @@ fn unsupported(volume: &Volume, source_name: &'static str) -> VolumeError {
 }
 
 fn foreign_projection(source: &k8s_openapi::api::core::v1::VolumeProjection) -> Option<&'static str> {
-    first_present(&[
-        (source.cluster_trust_bundle.is_some(), "projected clusterTrustBundle"),
-        (source.pod_certificate.is_some(), "projected podCertificate"),
-    ])
+    source.pod_certificate.is_some().then_some("projected podCertificate")
 }
 
 fn foreign_source(volume: &Volume) -> Option<&'static str> {

@@ -44,7 +44,12 @@ fn payload_of(pod: &Pod, volume: &Volume) -> Result<Option<VolumePayload>, Volum
     payload(
         pod,
         volume,
-        &Content { allocatable: &allocatable, objects: ApiObjects::Standalone, tokens: &tokens },
+        &Content {
+            allocatable: &allocatable,
+            objects: ApiObjects::Standalone,
+            trust: core_references::trust::TrustBundles::Standalone,
+            tokens: &tokens,
+        },
     )
 }
 

@@ -65,6 +65,8 @@ fn pods_have_services_an_identity_and_objects_that_follow_changes() {
     }
 
     volumes_follow_their_objects(&member);
+    authorities_are_shown_once_there_are_some(&member);
+    the_node_object_judges_and_configures(&member);
 
     // What happened is told with its count.
     let started = event(&member, "inside", "Started", "Container started");
@@ -126,6 +128,48 @@ fn volumes_follow_their_objects(member: &Member) {
     member.kubectl(&["delete", "configmap", "late"]);
     member.kubectl(&["delete", "pod", "reader", "--timeout=60s"]);
     member.kubectl(&["delete", "configmap/page", "secret/fixed", "secret/later"]);
+}
+
+/// A trust bundle that comes to be reaches the volume that shows it.
+fn authorities_are_shown_once_there_are_some(member: &Member) {
+    let mut main = manifest::shell("main", manifest::IDLE);
+    main["volumeMounts"] = json!([{ "name": "trust", "mountPath": "/trust" }]);
+    let bundle = json!({ "clusterTrustBundle": { "name": "lab", "path": "ca.pem", "optional": true } });
+    let pod = manifest::pod(
+        "truster",
+        json!({ "containers": [main], "volumes": [{ "name": "trust", "projected": { "sources": [bundle] } }] }),
+    );
+    member.apply(&bound(&member.name, pod));
+    member.until("truster", "ready", is_ready);
+    let shown = || member.node.cri.sh("truster", "main", "cat /trust/ca.pem");
+    assert_eq!(shown(), "");
+    let authority = std::fs::read_to_string(member.plane.ca_file()).unwrap();
+    member.apply(&json!({
+        "apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle", "metadata": { "name": "lab" },
+        "spec": { "trustBundle": authority },
+    }));
+    eventually_true("the authority to be shown", LATER, || shown().trim() == authority.trim());
+    member.kubectl(&["delete", "pod/truster", "clustertrustbundle/lab", "--timeout=60s"]);
+}
+
+/// Labels that an admin gives count for pods that come after; the range of the pods reaches the runtime.
+fn the_node_object_judges_and_configures(member: &Member) {
+    let node = member.name.as_str();
+    member.kubectl(&["label", "node", node, "example.com/disk=ssd"]);
+    let wants = |name: &str, disk: &str| {
+        let mut pod = bound(node, manifest::idle(name));
+        pod["spec"]["nodeSelector"] = json!({ "example.com/disk": disk });
+        member.apply(&pod);
+    };
+    wants("fits", "ssd");
+    wants("fits-not", "hdd");
+    member.until("fits", "ready", is_ready);
+    let refused = member.until("fits-not", "refused", |pod| pod["status"]["phase"] == "Failed");
+    assert_eq!(refused["status"]["reason"], "NodeAffinity");
+    let range = json!({ "spec": { "podCIDR": "10.244.7.0/24", "podCIDRs": ["10.244.7.0/24"] } });
+    member.kubectl(&["patch", "node", node, "-p", &range.to_string()]);
+    member.node.logged(0, &["updating pod CIDR", "10.244.7.0/24"]);
+    member.kubectl(&["delete", "pod", "fits", "fits-not", "--timeout=60s"]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod churn;
+mod kubectl;
 mod node;
 mod offline;
 mod pods;

@@ -38,6 +38,7 @@ fn facts<'a>(
     NodeFacts {
         name: "n",
         labels,
+        taints: &[],
         allocatable,
         sysctls,
         app_armor: AppArmor::Disabled,
@@ -357,4 +358,20 @@ fn static_pods_are_critical() {
         pod.metadata.annotations = Some([(key, source.to_owned())].into());
         assert_eq!(is_critical(&pod), expected, "{source}");
     }
+}
+
+#[test]
+fn a_taint_that_ends_pods_keeps_them_off_but_for_static_ones() {
+    let (labels, sysctls) =
+        (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
+    let (allocatable, none) = (allocatable(), Vec::new());
+    let taints = [Taint { key: "down".to_owned(), effect: "NoExecute".to_owned(), ..Taint::default() }];
+    let node = NodeFacts { taints: &taints, ..facts(&labels, &allocatable, &sysctls) };
+    let mut plain = pod("a", json!({"containers": []}));
+    let Admission::Reject { reason, message } = admit(&plain, &none, &node, Room::Make) else { panic!() };
+    assert_eq!(reason.as_str(), "TaintToleration");
+    assert_eq!(message, "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
+    let source = (core_types::keys::CONFIG_SOURCE_ANNOTATION.to_owned(), "file".to_owned());
+    plain.metadata.annotations.get_or_insert_default().extend([source]);
+    assert_eq!(admit(&plain, &none, &node, Room::Make), Admission::Admit);
 }

@@ -75,6 +75,7 @@ impl Node {
         let labels = BTreeMap::new();
         let admission = admission::NodeFacts {
             name: "n",
+            taints: &[],
             labels: &labels,
             allocatable: &allocatable,
             app_armor: admission::AppArmor::Disabled,

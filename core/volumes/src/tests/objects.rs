@@ -43,7 +43,8 @@ impl Place {
         let allocatable = allocatable();
         let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
         let objects = ApiObjects::Read(&self.objects);
-        let content = Content { allocatable: &allocatable, objects, tokens: &self.tokens };
+        let trust = core_references::trust::TrustBundles::NotYetRead;
+        let content = Content { allocatable: &allocatable, objects, trust, tokens: &self.tokens };
         payload(pod, volume, &content).map(Option::unwrap).map_err(|error| error.to_string())
     }
 
