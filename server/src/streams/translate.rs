@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::runtime::{Asking, Target};
 use super::splice::Activity;
-use super::websocket::{MAX_SENT_BYTES, Socket, V5, accept};
+use super::websocket::{self, MAX_SENT_BYTES, Socket, V5, accept};
 use super::{MAX_REFUSAL_BYTES, StreamError, Streams};
 use crate::body::Body;
 use crate::listener::Tasks;
@@ -94,7 +94,7 @@ async fn session(socket: Socket, url: &str, wanted: Wanted, (tasks, activity): (
         && sink.send(Message::binary(message)).await.is_ok()
     {
         // The client may have gone with the status in its hands.
-        let _ = sink.close().await;
+        let _ = sink.send(websocket::end()).await;
     }
 }
 

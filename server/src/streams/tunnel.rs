@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::runtime::{Asking, Target};
 use super::splice::Activity;
-use super::websocket::{MAX_SENT_BYTES, Socket, TUNNEL_PREFIX, accept, tunnels};
+use super::websocket::{self, MAX_SENT_BYTES, Socket, TUNNEL_PREFIX, accept, tunnels};
 use super::{STREAM_PROTOCOL, StreamError, Streams, refusal};
 use crate::body::Body;
 
@@ -88,5 +88,5 @@ async fn to_client(
         }
     }
     // The client may have gone already.
-    let _ = sink.close().await;
+    let _ = sink.send(websocket::end()).await;
 }

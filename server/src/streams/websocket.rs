@@ -5,8 +5,10 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::{StreamError, is_upgrade};
 use crate::body::{Body, text};
@@ -28,6 +30,12 @@ const MAX_UNSENT_BYTES: usize = 4 * MAX_SENT_BYTES;
 
 /// A client's WebSocket.
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The end of a stream that went as it should. Clients take an end without this code for a broken connection, and what they have
+/// read last for incomplete.
+pub(super) fn end() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+}
 
 /// True when the request wants a WebSocket.
 pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {

@@ -243,13 +243,18 @@ async fn spdy_passes_byte_for_byte_and_the_request_tells_what_is_wanted() {
     assert_eq!(*running.agent.forwarded_ports.lock().expect("lock"), [Vec::<i32>::new()]);
 }
 
-/// All messages up to the close, by channel.
+/// All messages up to the orderly close, by channel.
 async fn to_the_end(socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> [Vec<u8>; 4] {
     let mut channels: [Vec<u8>; 4] = Default::default();
     loop {
         match tokio::time::timeout(SOON, socket.next()).await.expect("in time") {
             Some(Ok(Message::Binary(data))) => channels[usize::from(data[0])].extend_from_slice(&data[1..]),
-            Some(Ok(Message::Close(_))) | None => return channels,
+            // kubectl takes any other end for an error, and forgets the status.
+            Some(Ok(Message::Close(frame))) => {
+                assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1000));
+                return channels;
+            }
+            None => panic!("the connection broke"),
             Some(Ok(_)) => {}
             Some(Err(error)) => panic!("{error}"),
         }
