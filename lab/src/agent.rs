@@ -40,6 +40,15 @@ impl Ports {
     }
 }
 
+/// Whose kubelet a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// Ours.
+    Podwright,
+    /// Kubernetes'; it knows nothing of our own flags.
+    Upstream,
+}
+
 /// A kubelet that can be started, stopped, killed and started again on the same state.
 #[derive(Debug)]
 pub struct Agent {
@@ -50,17 +59,23 @@ pub struct Agent {
     /// Environment variables added to ours.
     pub env: Vec<(String, String)>,
     program: PathBuf,
+    make: Make,
     dir: PathBuf,
     ports: Ports,
     running: Option<Running>,
 }
 
 impl Agent {
-    pub(crate) fn new(program: PathBuf, dir: PathBuf, ports: Ports, config: Value) -> Result<Self> {
+    pub(crate) fn new(
+        (program, make): (PathBuf, Make),
+        dir: PathBuf,
+        ports: Ports,
+        config: Value,
+    ) -> Result<Self> {
         for sub in ["manifests", "root", "pki", "pod-logs"] {
             fs::create_dir_all(dir.join(sub)).with_context(|| format!("{}/{sub}", dir.display()))?;
         }
-        Ok(Self { config, flags: Vec::new(), env: Vec::new(), program, dir, ports, running: None })
+        Ok(Self { config, flags: Vec::new(), env: Vec::new(), program, make, dir, ports, running: None })
     }
 
     /// Starts the process without waiting for anything.
@@ -74,9 +89,11 @@ impl Agent {
             format!("--config={}", config.display()),
             format!("--root-dir={}", self.root_dir().display()),
             format!("--cert-dir={}", self.dir.join("pki").display()),
-            format!("--local-socket={}", self.local_socket().display()),
             "--hostname-override=podwright-lab".to_owned(),
         ];
+        if self.make == Make::Podwright {
+            args.push(format!("--local-socket={}", self.local_socket().display()));
+        }
         args.extend(self.flags.iter().cloned());
         self.running = Some(Running::start(&Program {
             file: self.program.clone(),

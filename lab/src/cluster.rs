@@ -3,12 +3,12 @@
 //! Guarantees: the node listens on the pod network's gateway address, which nothing outside this machine reaches; everything ends
 //! with the value, and after a SIGKILL with the next sweep.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::{Agent, ContainerdVersion, ControlPlane, ControlPlaneParts, Instance, Parts, http};
+use crate::{Agent, ContainerdVersion, ControlPlane, ControlPlaneParts, Instance, Parts, agent::Make, http};
 
 /// Name of the node.
 pub const NODE: &str = "podwright-lab";
@@ -27,7 +27,19 @@ impl Cluster {
     pub fn new(parts: &Parts, plane_parts: &ControlPlaneParts) -> Result<Self> {
         let plane = ControlPlane::new(plane_parts)?;
         let instance = Instance::new(parts, ContainerdVersion::V2_4)?;
-        let mut agent = instance.agent()?;
+        let agent = Self::joined(instance.agent()?, &instance, &plane)?;
+        Ok(Self { agent, instance, plane })
+    }
+
+    /// Puts another kubelet in the place of ours, which must not run; it is not started.
+    pub fn replace_agent(&mut self, make: Make, program: PathBuf) -> Result<()> {
+        let agent = self.instance.agent_made_by(make, program)?;
+        self.agent = Self::joined(agent, &self.instance, &self.plane)?;
+        Ok(())
+    }
+
+    /// The kubelet, configured as a node of this cluster.
+    fn joined(mut agent: Agent, instance: &Instance, plane: &ControlPlane) -> Result<Agent> {
         let address = instance.network().gateway();
         agent.config["address"] = json!(address);
         agent.config["authentication"] = json!({
@@ -39,7 +51,7 @@ impl Cluster {
             format!("--kubeconfig={}", plane.node_kubeconfig(NODE)?.display()),
             format!("--node-ip={address}"),
         ];
-        Ok(Self { agent, instance, plane })
+        Ok(agent)
     }
 
     /// The control plane.

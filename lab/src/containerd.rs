@@ -112,6 +112,12 @@ impl Containerd {
         self.running.take().map_or(Ok(()), |running| running.kill().map(drop))
     }
 
+    /// The process ID, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(Running::pid)
+    }
+
     /// Makes containerd hang: it accepts calls and answers none until [`Self::thaw`].
     pub fn freeze(&self) -> Result<()> {
         self.running.as_ref().context("containerd does not run")?.signal(Signal::STOP)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Agent, Containerd, ContainerdVersion, Parts,
-    agent::{Ports, own_program},
+    agent::{Make, Ports, own_program},
     cgroups::CgroupRoot,
     claim::{Claim, INSTANCES, sweep_stale},
     images,
@@ -53,10 +53,15 @@ impl Instance {
 
     /// Like [`Self::agent`] with another build of the kubelet.
     pub fn agent_of(&self, program: PathBuf) -> Result<Agent> {
+        self.agent_made_by(Make::Podwright, program)
+    }
+
+    /// Like [`Self::agent_of`], also for upstream's kubelet ([`crate::parts::upstream_kubelet`]), on the same state.
+    pub fn agent_made_by(&self, make: Make, program: PathBuf) -> Result<Agent> {
         let ports = Ports::free()?;
         let dir = self.claim.dir().join("kubelet");
         let config = self.agent_config(ports, &dir);
-        Agent::new(program, dir, ports, config)
+        Agent::new((program, make), dir, ports, config)
     }
 
     /// Starts a registry below this instance's folder.

@@ -21,7 +21,7 @@ use crate::{ContainerdVersion, command};
 
 mod kubernetes;
 
-pub use kubernetes::ControlPlaneParts;
+pub use kubernetes::{ControlPlaneParts, upstream_kubelet};
 
 const CONTAINERD_VERSION: &str = "2.4.2";
 const RUNC_VERSION: &str = "1.5.2";

@@ -43,8 +43,13 @@ enum Command {
         #[arg(long, default_value_t = test::SEEDS)]
         seeds: u64,
     },
-    /// Measure the release build on a private container runtime; it prints and never judges
-    Bench,
+    /// Measure the release build on a private cluster, beside upstream's kubelet with --against upstream; it prints and never judges
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What the bench is told: --against, --pods, --rounds, --only, --json, --help
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Simulate the whole agent on fakes
     Sim {
         /// How many seeds to try
@@ -85,7 +90,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Cluster => cluster::cluster(&root).map(|()| ExitCode::SUCCESS),
         Command::Test { only, seeds } => test::test(&root, &only, seeds),
-        Command::Bench => bench::bench(&root).map(|()| ExitCode::SUCCESS),
+        Command::Bench { args } => bench::bench(&root, &args).map(|()| ExitCode::SUCCESS),
         Command::Sim { seeds, seed } => cargo::sim(&root, seeds, seed).map(success),
         Command::Tidy { shrink } => {
             let exceptions = if shrink { tidy::Exceptions::Shrink } else { tidy::Exceptions::Keep };

@@ -194,6 +194,12 @@ impl ControlPlane {
         })
     }
 
+    /// The API server's process ID, while it runs.
+    #[must_use]
+    pub fn api_server_pid(&self) -> Option<u32> {
+        self.api_server.as_ref().map(Running::pid)
+    }
+
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn pause_api_server(&self) -> Result<()> {
         self.signal_api_server(Signal::STOP)

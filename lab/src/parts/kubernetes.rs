@@ -1,4 +1,5 @@
-//! The programs of a cluster's control plane: Kubernetes' own, built from its Go module, and Debian's etcd.
+//! The programs of a cluster's control plane: Kubernetes' own, built from its Go module, and Debian's etcd. And upstream's kubelet, to
+//! compare with.
 //!
 //! Kubernetes' module cannot be installed by `go install name@version`, because it replaces the modules it is staged with by
 //! folders of its own repository. So a module of our own requires it and replaces each of those by its published version.
@@ -34,7 +35,7 @@ impl ControlPlaneParts {
         let debian = cache.join(debian_release()?);
         unpack_packages(&debian, &[ETCD])?;
         let kubernetes = cache.join(format!("kubernetes-{VERSION}"));
-        build(&kubernetes)?;
+        build(&kubernetes, &PROGRAMS, "10 minutes")?;
         Ok(Self { kubernetes, etcd: debian.join(ETCD.0).join(ETCD.1) })
     }
 
@@ -51,12 +52,20 @@ impl ControlPlaneParts {
     }
 }
 
-fn build(target: &Path) -> Result<()> {
-    if PROGRAMS.iter().all(|program| target.join(program).is_file()) {
+/// Upstream's kubelet, made when it is missing, which takes minutes.
+pub fn upstream_kubelet() -> Result<PathBuf> {
+    let (cache, _lock) = locked_cache()?;
+    let target = cache.join(format!("kubelet-{VERSION}"));
+    build(&target, &["kubelet"], "4 minutes")?;
+    Ok(target.join("kubelet"))
+}
+
+fn build(target: &Path, programs: &[&str], takes: &str) -> Result<()> {
+    if programs.iter().all(|program| target.join(program).is_file()) {
         return Ok(());
     }
     let go = find_go(target)?;
-    say(&format!("building Kubernetes {VERSION} into {} (about 10 minutes)", target.display()));
+    say(&format!("building Kubernetes {VERSION} into {} (about {takes})", target.display()));
     replace_whole(target, |fresh| {
         let module = fresh.join("module");
         fs::create_dir(&module)?;
@@ -74,7 +83,7 @@ fn build(target: &Path) -> Result<()> {
         command
             .args(["build", "-mod=mod", "-trimpath", "-ldflags", &flags.join(" "), "-o"])
             .arg(fresh)
-            .args(PROGRAMS.map(|program| format!("{MODULE}/cmd/{program}")))
+            .args(programs.iter().map(|program| format!("{MODULE}/cmd/{program}")))
             .current_dir(&module)
             .env("CGO_ENABLED", "0");
         command::show(&mut command)?;

@@ -1,13 +1,9 @@
 //! What the agent writes on sandboxes and containers, by which it, or upstream's kubelet, takes them over.
 
-use std::{
-    collections::BTreeMap,
-    fs::Permissions,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use core_types::keys;
+use lab::agent::Make;
 use serde_json::{Value, json};
 use tests::{
     Node, SOON,
@@ -15,9 +11,6 @@ use tests::{
     node::full_name,
     status,
 };
-
-/// Where upstream's kubelet lies, if there is one to test with.
-const UPSTREAM: &str = "PODWRIGHT_UPSTREAM_KUBELET";
 
 fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -104,9 +97,7 @@ const PLAIN_HASH: &str = "2da3a481";
 
 #[test]
 fn upstreams_kubelet_and_ours_take_over_from_each_other() {
-    let Some(upstream) = std::env::var_os(UPSTREAM).map(PathBuf::from) else {
-        return lab::skip(&format!("{UPSTREAM} names no kubelet of upstream"));
-    };
+    let upstream = lab::parts::upstream_kubelet().unwrap();
     let mut node = Node::started();
     let both = json!([
         shell("a", manifest::IDLE),
@@ -121,8 +112,7 @@ fn upstreams_kubelet_and_ours_take_over_from_each_other() {
     assert_eq!(ids.len(), 2);
     node.agent.stop(SOON).unwrap();
 
-    let folder = tempfile::tempdir().unwrap();
-    let mut theirs = node.instance.agent_of(without_our_flags(folder.path(), &upstream.display())).unwrap();
+    let mut theirs = node.instance.agent_made_by(Make::Upstream, upstream).unwrap();
     theirs.start().unwrap();
     theirs.wait_ready("shared", SOON).unwrap();
     assert_eq!(node.cri.running_ids(), ids, "upstream's kubelet took over ours");
@@ -135,22 +125,9 @@ fn upstreams_kubelet_and_ours_take_over_from_each_other() {
     assert_eq!(status::uid(&after), status::uid(&before));
 }
 
-/// A script that runs `kubelet` without the flag that only ours has.
-fn without_our_flags(dir: &Path, kubelet: &dyn std::fmt::Display) -> PathBuf {
-    let file = dir.join("kubelet");
-    let script = format!(
-        "#!/bin/sh\nfor arg; do shift; case $arg in --local-socket=*) ;; *) set -- \"$@\" \"$arg\" ;; esac; done\nexec {kubelet} \"$@\"\n"
-    );
-    std::fs::write(&file, script).unwrap();
-    std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
-    file
-}
-
 #[test]
 fn sizes_are_handed_over_between_upstreams_kubelet_and_ours() {
-    let Some(upstream) = std::env::var_os(UPSTREAM).map(PathBuf::from) else {
-        return lab::skip(&format!("{UPSTREAM} names no kubelet of upstream"));
-    };
+    let upstream = lab::parts::upstream_kubelet().unwrap();
     let mut node = Node::started();
     let sized = |cpu: &str| {
         let resources = json!({ "requests": { "cpu": "100m", "memory": "16Mi" }, "limits": { "cpu": cpu, "memory": "64Mi" } });
@@ -174,8 +151,7 @@ fn sizes_are_handed_over_between_upstreams_kubelet_and_ours() {
     assert_eq!(quota(&node, &pod), Some(30_000));
     node.agent.stop(SOON).unwrap();
 
-    let folder = tempfile::tempdir().unwrap();
-    let mut theirs = node.instance.agent_of(without_our_flags(folder.path(), &upstream.display())).unwrap();
+    let mut theirs = node.instance.agent_made_by(Make::Upstream, upstream).unwrap();
     theirs.start().unwrap();
     theirs.wait_ready("sized", SOON).unwrap();
     node.put(&sized("400m"));

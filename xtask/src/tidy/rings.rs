@@ -61,7 +61,7 @@ impl Ring {
             "server" => Self::Server,
             "bin" => Self::Bin,
             "sim" => Self::Sim,
-            "lab" | "tests" | "xtask" => Self::Tool,
+            "bench" | "lab" | "tests" | "xtask" => Self::Tool,
             _ => return None,
         })
     }

@@ -1,0 +1,83 @@
+//! The floor: the runtime calls that start a pod, without any kubelet.
+
+use anyhow::Result;
+use core_metrics::Registry;
+use core_types::SandboxId;
+use core_types::runtime::{ContainerConfig, ImageSpec, SandboxConfig, SandboxLinux};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use io_cri::{CriClient, CriOptions};
+use ports::ContainerRuntime as _;
+use ports::runtime::RuntimeResult;
+
+use crate::clock::now;
+use crate::report::{Figure, median};
+use crate::session::Rig;
+
+/// Pods that are started one after another.
+const SEQUENCE: usize = 10;
+/// How many pods are started at once, to find the best.
+const AT_ONCE: [usize; 4] = [2, 4, 8, 16];
+
+/// Starts pods by bare calls.
+pub(crate) fn measure(rig: &Rig, pods: usize) -> Result<Vec<Figure>> {
+    let options = CriOptions::new(rig.cluster.instance().containerd().endpoint());
+    rig.wait(async {
+        let cri = CriClient::connect(&options, &Registry::new())?;
+        let parent = format!("{}/bench", rig.cluster.instance().cgroups().path());
+        let mut alone = Vec::new();
+        for number in 0..SEQUENCE {
+            let began_at = now();
+            let sandbox = start(&cri, &parent, number).await?;
+            alone.push(began_at.elapsed().as_secs_f64());
+            remove(&cri, &sandbox).await?;
+        }
+        let mut best = f64::INFINITY;
+        for at_once in AT_ONCE {
+            let began_at = now();
+            let started = stream::iter(0..pods)
+                .map(|number| start(&cri, &parent, number))
+                .buffer_unordered(at_once)
+                .try_collect::<Vec<_>>()
+                .await?;
+            best = best.min(began_at.elapsed().as_secs_f64());
+            stream::iter(&started)
+                .map(Ok)
+                .try_for_each_concurrent(at_once, |sandbox| remove(&cri, sandbox))
+                .await?;
+        }
+        let calls = "RunPodSandbox, CreateContainer, StartContainer";
+        Ok(vec![
+            Figure::new("one pod, created to Ready", "s", median(&alone), calls),
+            Figure::new(format!("{pods} pods at once, created to Ready, all"), "s", best, calls),
+        ])
+    })
+}
+
+async fn start(cri: &CriClient, cgroup_parent: &str, number: usize) -> RuntimeResult<SandboxId> {
+    let name = format!("floor-{number}");
+    let sandbox_config = SandboxConfig {
+        uid: Some(name.as_str().into()),
+        hostname: name.clone(),
+        namespace: "floor".to_owned(),
+        log_directory: format!("/var/log/pods/{name}"),
+        linux: SandboxLinux { cgroup_parent: cgroup_parent.to_owned(), ..SandboxLinux::default() },
+        name,
+        ..SandboxConfig::default()
+    };
+    let config = ContainerConfig {
+        name: "main".to_owned(),
+        image: ImageSpec { image: lab::images::BUSYBOX.to_owned(), ..ImageSpec::default() },
+        command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"].map(str::to_owned).into(),
+        log_path: "main.log".to_owned(),
+        ..ContainerConfig::default()
+    };
+    let sandbox = cri.run_sandbox(&sandbox_config, "").await?;
+    let container = cri.create_container(&sandbox, &config, &sandbox_config).await?;
+    cri.start_container(&container).await?;
+    Ok(sandbox)
+}
+
+async fn remove(cri: &CriClient, sandbox: &SandboxId) -> RuntimeResult<()> {
+    cri.stop_sandbox(sandbox).await?;
+    cri.remove_sandbox(sandbox).await
+}

@@ -1,0 +1,76 @@
+//! The measurements of one session, in their order: each starts from what the one before has left.
+//!
+//! ```text
+//! idle > one pod after another > many pods at once > rest > exit, resize > restart of the kubelet > delete > many pods with probes
+//! ```
+
+mod life;
+mod rest;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::report::Figure;
+use crate::session::Session;
+
+/// Pods that are started one after another.
+const SEQUENCE: usize = 10;
+
+/// Takes every wanted measurement. What one needs from those before it is done without being reported.
+pub(crate) fn all(
+    session: &mut Session<'_>,
+    pods: usize,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut report = |name: &str, found: Vec<Figure>| {
+        if wanted(name) {
+            figures.extend(found);
+        }
+    };
+    if wanted("idle") {
+        report("idle", rest::program(session)?);
+        report("idle", rest::at_rest(session, "idle")?);
+    }
+    if wanted("one") {
+        report("one", life::one_after_another(session, SEQUENCE)?);
+    }
+    let on_many = ["many", "rest", "exit", "resize", "restart", "delete"];
+    if on_many.into_iter().any(wanted) {
+        let names = numbered("many", pods);
+        report("many", life::many_at_once(session, &names)?);
+        if wanted("rest") {
+            report("rest", rest::at_rest(session, &format!("{pods} quiet pods"))?);
+        }
+        if wanted("exit") {
+            report("exit", life::exit_to_status(session)?);
+        }
+        if wanted("resize") {
+            report("resize", life::resize_to_status(session)?);
+        }
+        if wanted("restart") {
+            report("restart", life::restart(session, &names)?);
+        }
+        report("delete", life::many_deleted(session, &names)?);
+    }
+    if wanted("probes") {
+        report("probes", rest::probed(session, pods)?);
+    }
+    Ok(figures)
+}
+
+/// `<prefix>-0`, `<prefix>-1`, ...
+fn numbered(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}-{number}")).collect()
+}
+
+/// A pod that does nothing and ends at once when it is asked to.
+fn idle() -> Value {
+    let script = "trap 'exit 0' TERM; sleep 100000 & wait";
+    json!({
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "containers": [{ "name": "main", "image": lab::images::BUSYBOX, "command": ["/bin/sh", "-c", script] }],
+    })
+}

@@ -1,0 +1,87 @@
+//! What a kubelet costs while nothing is asked of it: memory, processor time, wake-ups, calls, also of those that it calls.
+
+use std::{fs, time::Duration};
+
+use anyhow::Result;
+use lab::wait::let_pass;
+use serde_json::json;
+
+use super::{idle, numbered};
+use crate::report::Figure;
+use crate::session::Session;
+use crate::usage;
+
+/// How long a kubelet is left alone before a figure at rest is taken.
+const SETTLE: Duration = Duration::from_secs(15);
+/// The span over which work at rest is counted.
+const REST: Duration = Duration::from_secs(60);
+
+/// Size of the program.
+pub(crate) fn program(session: &Session<'_>) -> Result<Vec<Figure>> {
+    let mib = fs::metadata(&session.program)?.len() as f64 / f64::from(1 << 20);
+    Ok(vec![Figure::new("program", "MiB", mib, "size of the file")])
+}
+
+/// Everything at rest; `when` names the state.
+pub(crate) fn at_rest(session: &Session<'_>, when: &str) -> Result<Vec<Figure>> {
+    let_pass(SETTLE);
+    let before = session.spent()?;
+    let_pass(REST);
+    let after = session.spent()?;
+    let memory = usage::memory(session.pid()?)?;
+    let (threads, _) = usage::threads_and_waits(session.pid()?)?;
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    let minutes = REST.as_secs_f64() / 60.0;
+    // Of a core, in thousandths.
+    let load =
+        |before: Duration, after: Duration| (after - before).as_secs_f64() / REST.as_secs_f64() * 1000.0;
+    let named = |what: &str| format!("{what}, {when}");
+    let smaps = "smaps_rollup, 75 s after the last work";
+    let stat = "utime + stime of /proc/<pid>/stat over 60 s, 15 s after the last work";
+    Ok(vec![
+        Figure::new(named("RSS"), "MiB", mib(memory.rss_kib), smaps),
+        Figure::new(named("PSS"), "MiB", mib(memory.pss_kib), smaps),
+        Figure::new(named("anonymous memory"), "MiB", mib(memory.anonymous_kib), smaps),
+        Figure::new(named("threads"), "", threads as f64, "entries of /proc/<pid>/task"),
+        Figure::new(named("CPU of the kubelet"), "m", load(before.kubelet, after.kubelet), stat),
+        Figure::new(named("CPU of containerd"), "m", load(before.containerd, after.containerd), stat),
+        Figure::new(named("CPU of the API server"), "m", load(before.api_server, after.api_server), stat),
+        Figure::new(
+            named("wake-ups"),
+            "/s",
+            (after.waits.saturating_sub(before.waits)) as f64 / REST.as_secs_f64(),
+            "voluntary_ctxt_switches of all threads over 60 s",
+        ),
+        Figure::new(
+            named("CRI calls"),
+            "/min",
+            (after.cri_calls - before.cri_calls) / minutes,
+            "kubelet_runtime_operations_total over 60 s",
+        ),
+        Figure::new(
+            named("API requests"),
+            "/min",
+            (after.api_requests - before.api_requests) / minutes,
+            "rest_client_requests_total over 60 s",
+        ),
+    ])
+}
+
+/// At rest with pods that have a readiness and a liveness probe over HTTP, each once a second.
+pub(crate) fn probed(session: &Session<'_>, pods: usize) -> Result<Vec<Figure>> {
+    let mut spec = idle();
+    let probe =
+        json!({ "httpGet": { "path": "/", "port": 8080 }, "periodSeconds": 1, "failureThreshold": 60 });
+    let main = &mut spec["containers"][0];
+    main["image"] = json!(lab::images::WEB);
+    main["readinessProbe"] = probe.clone();
+    main["livenessProbe"] = probe;
+    main.as_object_mut().map(|main| main.remove("command"));
+    let names = numbered("probed", pods);
+    session.create(&names, &spec)?;
+    session.until_ready(&names)?;
+    let figures = at_rest(session, &format!("{pods} pods with two HTTP probes a second"));
+    session.delete(&names, 1)?;
+    session.until_gone(&names)?;
+    figures
+}
