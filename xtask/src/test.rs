@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use cargo_metadata::{MetadataCommand, TargetKind};
 use clap::ValueEnum;
-use lab::{ContainerdVersion, ControlPlaneParts, Parts, wait::Stopwatch};
+use lab::{ContainerdVersion, ControlPlaneParts, Parts, parts::upstream_kubelet, wait::Stopwatch};
 
 use crate::{
     cargo::{Tally, count_tests, must, passes, sim, target_dir},
@@ -104,6 +104,7 @@ fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
     Parts::ready()?;
     if version == ContainerdVersion::V2_4 {
         ControlPlaneParts::ready()?;
+        upstream_kubelet()?;
     }
     must(root, &["build", "--workspace", "--bins"])?;
     let notes = skip_notes()?;

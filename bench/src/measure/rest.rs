@@ -12,9 +12,9 @@ use crate::session::Session;
 use crate::usage;
 
 /// How long a kubelet is left alone before a figure at rest is taken.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(10);
 /// The span over which work at rest is counted.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(30);
 
 /// Size of the program.
 pub(crate) fn program(session: &Session<'_>) -> Result<Vec<Figure>> {
@@ -36,8 +36,8 @@ pub(crate) fn at_rest(session: &Session<'_>, when: &str) -> Result<Vec<Figure>> 
     let load =
         |before: Duration, after: Duration| (after - before).as_secs_f64() / REST.as_secs_f64() * 1000.0;
     let named = |what: &str| format!("{what}, {when}");
-    let smaps = "smaps_rollup, 75 s after the last work";
-    let stat = "utime + stime of /proc/<pid>/stat over 60 s, 15 s after the last work";
+    let smaps = "smaps_rollup, 40 s after the last work";
+    let stat = "utime + stime of /proc/<pid>/stat over 30 s, 10 s after the last work";
     Ok(vec![
         Figure::new(named("RSS"), "MiB", mib(memory.rss_kib), smaps),
         Figure::new(named("PSS"), "MiB", mib(memory.pss_kib), smaps),
@@ -50,19 +50,19 @@ pub(crate) fn at_rest(session: &Session<'_>, when: &str) -> Result<Vec<Figure>> 
             named("wake-ups"),
             "/s",
             (after.waits.saturating_sub(before.waits)) as f64 / REST.as_secs_f64(),
-            "voluntary_ctxt_switches of all threads over 60 s",
+            "voluntary_ctxt_switches of all threads over 30 s",
         ),
         Figure::new(
             named("CRI calls"),
             "/min",
             (after.cri_calls - before.cri_calls) / minutes,
-            "kubelet_runtime_operations_total over 60 s",
+            "kubelet_runtime_operations_total over 30 s",
         ),
         Figure::new(
             named("API requests"),
             "/min",
             (after.api_requests - before.api_requests) / minutes,
-            "rest_client_requests_total over 60 s",
+            "rest_client_requests_total over 30 s",
         ),
     ])
 }
