@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use core_spdy::{Command, CommandEnd, Decoder, Encoder, End, Frame, Output, Wanted};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderValue;
@@ -72,6 +73,27 @@ impl Streams<'_> {
                     web_socket_command(self.web_socket(path, "v5.channel.k8s.io").await?, input).await
                 }
             }
+        })
+    }
+
+    /// Runs a remote command without input over a WebSocket of this older protocol to its end.
+    #[track_caller]
+    pub fn older_web_socket(&self, protocol: &str, path: &str) -> Result<Ended, Refused> {
+        run(async {
+            let mut socket = self.web_socket(path, protocol).await?;
+            let mut channels: [Vec<u8>; 4] = Default::default();
+            while let Some(Ok(message)) = socket.next().await {
+                match message {
+                    Message::Binary(data) => channels[usize::from(data[0])].extend_from_slice(&data[1..]),
+                    Message::Text(text) => {
+                        let (channel, encoded) = text.split_at(1);
+                        let data = BASE64_STANDARD.decode(encoded).unwrap();
+                        channels[channel.parse::<usize>().unwrap()].extend(data);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(ended(&channels))
         })
     }
 
@@ -289,6 +311,11 @@ async fn web_socket_command(
         }
     };
     tokio::join!(send, receive);
+    Ok(ended(&channels))
+}
+
+/// What the channels of a WebSocket hold when it ends: input, both outputs, status.
+fn ended(channels: &[Vec<u8>; 4]) -> Ended {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let status: Value = serde_json::from_slice(&channels[3]).unwrap_or_default();
     let code = match status["status"].as_str() {
@@ -296,7 +323,7 @@ async fn web_socket_command(
         _ => status["details"]["causes"][0]["message"].as_str().and_then(|code| code.parse().ok()),
     };
     let problem = status["message"].as_str().filter(|_| code.is_none()).unwrap_or_default();
-    Ok(Ended { out: text(&channels[1]), err: text(&channels[2]), code, problem: problem.to_owned() })
+    Ended { out: text(&channels[1]), err: text(&channels[2]), code, problem: problem.to_owned() }
 }
 
 /// Messages of a tunnel to bytes and back.

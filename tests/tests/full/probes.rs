@@ -71,6 +71,42 @@ fn a_failed_liveness_probe_restarts_and_a_startup_probe_holds_it_back() {
     node.cri.sh("slow", "main", "touch /tmp/started");
     let slow = node.ready("slow");
     assert_eq!((&status::only(&slow)["started"], status::restarts(&slow)), (&json!(true), 0));
+    sidecar(&mut node, &exec);
+}
+
+/// The startup probe of a sidecar holds back what follows it, its liveness probe restarts it alone, and its readiness counts for
+/// the pod.
+fn sidecar(node: &mut Node, exec: &dyn Fn(&str) -> Value) {
+    let side = with(
+        shell("side", IDLE),
+        json!({
+            "restartPolicy": "Always",
+            "startupProbe": with(exec("test -e /shared/started"), json!({ "failureThreshold": 1000 })),
+            "livenessProbe": exec("! test -e /shared/sick"),
+            "readinessProbe": exec("test -e /shared/ready"),
+            "volumeMounts": [{ "name": "shared", "mountPath": "/shared" }],
+        }),
+    );
+    let spec = json!({
+        "initContainers": [side], "containers": [shell("main", IDLE)], "volumes": [{ "name": "shared", "emptyDir": {} }],
+    });
+    node.put(&pod("escorted", spec));
+    let side = |pod: &Value| pod["status"]["initContainerStatuses"][0].clone();
+    let pod =
+        node.until("escorted", "its sidecar to run", SOON, |pod| side(pod)["state"]["running"].is_object());
+    assert_eq!((&side(&pod)["started"], &side(&pod)["ready"]), (&json!(false), &json!(false)));
+    assert!(node.cri.containers("escorted").iter().all(|container| container.name == "side"));
+    node.cri.sh("escorted", "side", "touch /shared/started");
+    let pod = node.until("escorted", "its main container to run", SOON, |pod| {
+        pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
+    });
+    assert_eq!((ready(&pod).as_str(), &side(&pod)["started"]), ("False", &json!(true)));
+    node.cri.sh("escorted", "side", "touch /shared/ready");
+    node.ready("escorted");
+    node.cri.sh("escorted", "side", "touch /shared/sick");
+    let pod =
+        node.until("escorted", "its sidecar to be restarted", SOON, |pod| side(pod)["restartCount"] != 0);
+    assert_eq!(status::container(&pod, "main")["restartCount"], 0);
 }
 
 /// Keeps a processor busy until it is dropped.

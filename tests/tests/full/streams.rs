@@ -58,6 +58,7 @@ fn streams_of_the_secure_port_reach_into_containers() {
         let endless = exec(&["sh", "-c", "yes $0", &format!("endless-{wire:?}")], "output=1");
         client.leave_after_first_output(wire, &endless, OUTPUT);
     }
+    older_web_sockets(&client);
     eventually("commands without end to end with their clients", SOON, || {
         let left = node.cri.sh("streamer", "main", "ps | grep -c '[y]es endless' || true");
         if left.trim() == "0" { Ok(()) } else { Err(left) }
@@ -93,6 +94,15 @@ fn commands(client: &Streams<'_>, wire: Wire, uid: &str) {
     assert!(ended.out.starts_with("/dev/pts/") && ended.err.is_empty(), "{wire:?}: {ended:?}");
     let refused = client.command(wire, &exec(&["true"], "output=1").replace("/main?", "/gone?"), OUTPUT, b"");
     assert_eq!(refused.unwrap_err(), (500, "container not found (\"gone\")".to_owned()), "{wire:?}");
+}
+
+fn older_web_sockets(client: &Streams<'_>) {
+    let path = exec(&["sh", "-c", "echo out; echo err >&2; exit 42"], "output=1&error=1");
+    for protocol in ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"] {
+        let ended = client.older_web_socket(protocol, &path).unwrap();
+        let seen = (ended.out.as_str(), ended.err.as_str(), ended.code);
+        assert_eq!(seen, ("out\n", "err\n", Some(42)), "{protocol}");
+    }
 }
 
 fn attach(client: &Streams<'_>, wire: Wire, uid: &str) {
