@@ -107,8 +107,12 @@ impl Parts {
     async fn usage(&self) -> UsageReading {
         let began = self.outside.clock.now();
         let groups = core_stats::groups(&self.view(), &self.layout());
-        let mut reading =
-            UsageReading { began, tasks: self.outside.usage.host.tasks(), ..UsageReading::default() };
+        let mut reading = UsageReading {
+            began,
+            hugepage_bytes: self.settings.stats.hugepage_bytes,
+            ..UsageReading::default()
+        };
+        reading.tasks = self.outside.usage.host.tasks();
         for (name, group) in join_all(groups.into_iter().map(|group| self.group(group))).await {
             match group {
                 Some(measured) => reading.measured.extend(measured),

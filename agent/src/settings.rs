@@ -148,6 +148,8 @@ pub struct StatsSettings {
     pub volume_period: Option<Duration>,
     /// Cgroups of daemons that the configuration names, from the machine's root cgroup.
     pub daemons: Vec<(SystemContainer, String)>,
+    /// Memory that is set apart for huge pages, in bytes; 0 without the gate HugepageAwareEviction.
+    pub hugepage_bytes: u64,
 }
 
 /// Everything the loops need to know before they start.
@@ -257,7 +259,7 @@ impl Settings {
                 plugins: PluginSettings::default(),
             },
             reclaim: ReclaimSettings::new(config),
-            stats: stats(config),
+            stats: stats(config, &host),
             events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),
             runtime: RuntimeSettings {
                 cgroup_root: kubelet.cgroup_root.clone(),
@@ -280,17 +282,32 @@ impl Settings {
     }
 }
 
-fn stats(config: &Config) -> StatsSettings {
+impl StatsSettings {
+    /// Takes the cgroup that the agent runs in as that of the agent where the configuration names none. The machine's root
+    /// cgroup is nobody's.
+    pub fn name_own_cgroup(&mut self, own: &str) {
+        let is_named = self.daemons.iter().any(|(whose, _)| *whose == SystemContainer::Kubelet);
+        if !is_named && !own.trim_matches('/').is_empty() {
+            self.daemons.insert(0, (SystemContainer::Kubelet, own.to_owned()));
+        }
+    }
+}
+
+fn stats(config: &Config, host: &HostSummary) -> StatsSettings {
     let kubelet = &config.kubelet;
     let daemons = [
         (SystemContainer::Kubelet, &kubelet.kubelet_cgroups),
         (SystemContainer::Runtime, &config.options.runtime_cgroups),
         (SystemContainer::Misc, &kubelet.system_cgroups),
     ];
+    let pages = host.machine.hugepages.iter();
+    let hugepages: i64 = pages.map(|pages| pages.page_bytes.saturating_mul(pages.count)).sum();
+    let are_counted = config.features.enabled(Feature::HugepageAwareEviction);
     let named = daemons.into_iter().filter(|(_, path)| !path.is_empty());
     StatsSettings {
         volume_period: Some(kubelet.volume_stats_agg_period.to_std()).filter(|period| !period.is_zero()),
         daemons: named.map(|(whose, path)| (whose, path.clone())).collect(),
+        hugepage_bytes: if are_counted { u64::try_from(hugepages).unwrap_or(0) } else { 0 },
     }
 }
 

@@ -1,44 +1,43 @@
-//! `/metrics/cadvisor` on all listeners, and the classic kubelet's cAdvisor port (CONTRACT 5.18).
-//!
-//! Reads only when asked, and shares what was read with all who ask for the node's use (`ports::Readings`). A pod whose
-//! cgroups do not answer, or a runtime that does not, leaves its numbers out and sets `container_scrape_error`; all others
-//! are there.
+//! `--cadvisor-port`: cAdvisor's metrics without authentication, as the classic kubelet had them on 4194 (CONTRACT 5.18).
+//! Metrics and health, nothing else: no pods, no debugging.
 
-mod listener;
+use std::net::SocketAddr;
 
-use std::sync::Arc;
-
-use core_stats::Page;
-use futures_util::{future, stream};
-use http::{HeaderValue, Response, header};
-use ports::Readings;
+use http::{Response, StatusCode};
 
 use crate::body::{self, Body};
-use crate::metrics::CONTENT_TYPE;
+use crate::listener::{Protocols, ServerHandle, Tasks, accept_loop, bind, serve_connection};
+use crate::metrics::{RequestMetrics, ServerType};
+use crate::{ServeError, ServerContext};
 
-pub use core_stats::{MachineFacts, VersionFacts};
-pub use listener::start;
+/// Connections at once. Monitoring systems hold a handful each.
+const MAX_CONNECTIONS: usize = 256;
 
-/// What the metrics are made from, shared by all listeners.
-#[derive(Clone)]
-pub struct CadvisorMetrics {
-    /// Readings of the node.
-    pub readings: Arc<dyn Readings>,
-    /// Facts of the machine.
-    pub machine: MachineFacts,
-    /// Versions.
-    pub version: VersionFacts,
+/// Starts the listener on `address` and `--cadvisor-port`.
+pub async fn start(address: SocketAddr, context: ServerContext) -> Result<ServerHandle, ServeError> {
+    let (listener, bound) = bind("cAdvisor port", address).await?;
+    let tasks = Tasks::default();
+    let requests = RequestMetrics::new(&context.registry, ServerType::ReadOnly);
+    let of_connections = tasks.clone();
+    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
+        let (context, requests) = (context.clone(), requests.clone());
+        serve_connection(stream, Protocols::Http1, of_connections.clone(), move |request| {
+            let (context, requests) = (context.clone(), requests.clone());
+            async move {
+                let path = request.uri().path();
+                let running = requests.begin(&context, request.method(), path);
+                running.attach(answer(&context, path).await)
+            }
+        })
+    }));
+    Ok(ServerHandle::new(bound.to_string(), Some(bound), tasks))
 }
 
-impl CadvisorMetrics {
-    /// Answer to a scrape.
-    pub(crate) async fn scrape(&self) -> Response<Body> {
-        let (usage, layers) = future::join(self.readings.usage(), self.readings.layers()).await;
-        let page = Arc::new(Page::new(self.machine.clone(), self.version.clone(), usage, layers));
-        let pieces = page.pieces().map(|piece| Ok(piece.into()));
-        let mut response = Response::new(body::stream(stream::iter(pieces)));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        response
+async fn answer(context: &ServerContext, path: &str) -> Response<Body> {
+    match path {
+        "/metrics" | "/metrics/cadvisor" => context.usage.cadvisor().await,
+        "/healthz" => body::text(StatusCode::OK, "ok"),
+        _ => body::unknown_path(),
     }
 }
 

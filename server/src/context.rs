@@ -6,7 +6,7 @@ use std::time::Duration;
 use core_metrics::Registry;
 use ports::{Clock, ContainerLogs, Control, OwnProcess};
 
-use crate::cadvisor::CadvisorMetrics;
+use crate::usage::UsagePages;
 
 /// Whether a client may ask for one stream of a container's log (`PodLogsQuerySplitStreams`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,12 @@ pub struct ServerContext {
     pub process: Arc<dyn OwnProcess>,
     /// Metrics.
     pub registry: Registry,
+    /// Results of health checks.
+    pub health_registry: Registry,
     /// Metrics of probes.
     pub probe_registry: Registry,
-    /// Resource use of pods and containers.
-    pub cadvisor: CadvisorMetrics,
+    /// What the node uses.
+    pub usage: UsagePages,
     /// Facts.
     pub facts: Arc<NodeFacts>,
 }

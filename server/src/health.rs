@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_metrics::{Counter, Desc, Gauge, Registry};
 use core_types::MonoTime;
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -17,17 +18,54 @@ type Check = dyn Fn() -> Result<(), String> + Send + Sync;
 
 /// Named checks, asked in order.
 #[derive(Clone)]
-pub struct HealthChecks(Arc<[(&'static str, Box<Check>)]>);
+pub struct HealthChecks {
+    checks: Arc<[(&'static str, Box<Check>)]>,
+    results: Results,
+}
+
+/// What checks came to, for `/metrics/slis`.
+#[derive(Clone)]
+struct Results {
+    last: Gauge,
+    total: Counter,
+}
+
+/// The value of the label `type`: upstream has other kinds of checks elsewhere.
+const CHECK_TYPE: &str = "healthz";
+
+impl Results {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            last: registry.gauge(Desc {
+                name: "kubernetes_healthcheck",
+                help: "[STABLE] This metric records the result of a single healthcheck.",
+                labels: &["name", "type"],
+            }),
+            total: registry.counter(Desc {
+                name: "kubernetes_healthchecks_total",
+                help: "[STABLE] This metric records the results of all healthcheck.",
+                labels: &["name", "type", "status"],
+            }),
+        }
+    }
+
+    fn add(&self, check: &str, result: &Result<(), String>) {
+        let (value, status) = if result.is_ok() { (1.0, "success") } else { (0.0, "error") };
+        self.last.set(&[check, CHECK_TYPE], value);
+        self.total.inc(&[check, CHECK_TYPE, status]);
+    }
+}
 
 impl HealthChecks {
     /// `ping` alone: the process answers. What upstream serves on 10248.
     pub fn ping() -> Self {
-        Self(Arc::new([("ping", Box::new(|| Ok(())))]))
+        Self { checks: Arc::new([("ping", Box::new(|| Ok(())))]), results: Results::new(&Registry::new()) }
     }
 
     /// `ping`, `log` and `syncloop`: what upstream serves on 10250 and 10255. `log` cannot fail here: no task buffers log lines.
     pub fn node(context: &ServerContext) -> Self {
         let patience = (context.facts.sync_frequency * 2).max(MIN_SYNC_LOOP_PATIENCE);
+        let results = Results::new(&context.health_registry);
         let context = context.clone();
         let sync_loop = move || {
             let alive = context.control.view().sync_loop_alive;
@@ -38,7 +76,7 @@ impl HealthChecks {
         };
         let checks: [(&'static str, Box<Check>); 3] =
             [("ping", Box::new(|| Ok(()))), ("log", Box::new(|| Ok(()))), ("syncloop", Box::new(sync_loop))];
-        Self(Arc::new(checks))
+        Self { checks: Arc::new(checks), results }
     }
 
     /// The first check that fails, with its reason; `None` when all is well. For a supervisor's watchdog.
@@ -46,17 +84,17 @@ impl HealthChecks {
         let failed = |(name, check): &(&'static str, Box<Check>)| {
             check().err().map(|problem| format!("{name}: {problem}"))
         };
-        self.0.iter().find_map(failed)
+        self.checks.iter().find_map(failed)
     }
 
     /// True when there is a check of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(own, _)| *own == name)
+        self.checks.iter().any(|(own, _)| *own == name)
     }
 
     /// Answer to `/healthz/<name>`, when there is such a check.
     pub(crate) fn one(&self, name: &str) -> Option<Response<Body>> {
-        let (_, check) = self.0.iter().find(|(own, _)| *own == name)?;
+        let (_, check) = self.checks.iter().find(|(own, _)| *own == name)?;
         Some(match check() {
             Ok(()) => text(StatusCode::OK, "ok"),
             Err(problem) => {
@@ -72,13 +110,15 @@ impl HealthChecks {
         unknown.dedup();
         let mut lines = String::new();
         let mut failed = false;
-        for (name, check) in self.0.iter() {
+        for (name, check) in self.checks.iter() {
             if let Some(at) = unknown.iter().position(|excluded| excluded == name) {
                 unknown.remove(at);
                 lines.push_str(&format!("[+]{name} excluded: ok\n"));
                 continue;
             }
-            match check() {
+            let result = check();
+            self.results.add(name, &result);
+            match result {
                 Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
                 Err(problem) => {
                     tracing::warn!(check = name, problem, "health check failed");

@@ -28,6 +28,7 @@ mod query;
 pub mod read_only;
 mod routes;
 mod streams;
+pub mod usage;
 
 pub use context::{NodeFacts, ServerContext, SplitLogStreams};
 pub use error::ServeError;

@@ -13,7 +13,7 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// Methods counted by name; others are `other`, so that a client cannot make up series.
 const METHODS: [&str; 8] = ["OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT"];
 /// First path segments counted by name; others are `other`.
-const PATHS: [&str; 20] = [
+const PATHS: [&str; 21] = [
     "attach",
     "checkpoint",
     "configz",
@@ -27,6 +27,7 @@ const PATHS: [&str; 20] = [
     "metrics/cadvisor",
     "metrics/probes",
     "metrics/resource",
+    "metrics/slis",
     "pods",
     "portForward",
     "run",
@@ -148,6 +149,14 @@ pub(crate) fn scrape_probes(context: &ServerContext) -> Response<Body> {
         context.probe_registry.gauge(PROCESS_START).set(&[], stats.start_time_seconds);
     }
     respond(StatusCode::OK, CONTENT_TYPE, context.probe_registry.text())
+}
+
+/// Answer to `/metrics/slis`.
+pub(crate) fn scrape_health(context: &ServerContext) -> Response<Body> {
+    if let Some(stats) = context.process.stats() {
+        context.health_registry.gauge(PROCESS_START).set(&[], stats.start_time_seconds);
+    }
+    respond(StatusCode::OK, CONTENT_TYPE, context.health_registry.text())
 }
 
 fn fill_node(context: &ServerContext) {

@@ -80,7 +80,10 @@ impl Public {
             PublicRoute::Pods => body::json(StatusCode::OK, &pods::known(&self.context.control.view())),
             PublicRoute::Metrics => metrics::scrape(&self.context),
             PublicRoute::ProbeMetrics => metrics::scrape_probes(&self.context),
-            PublicRoute::CadvisorMetrics => self.context.cadvisor.scrape().await,
+            PublicRoute::CadvisorMetrics => self.context.usage.cadvisor().await,
+            PublicRoute::ResourceMetrics => self.context.usage.resource().await,
+            PublicRoute::HealthMetrics => metrics::scrape_health(&self.context),
+            PublicRoute::Summary => self.context.usage.summary(&Query::parse(query)).await,
             PublicRoute::Spec => body::json(StatusCode::OK, &self.context.facts.machine_info),
         }
     }

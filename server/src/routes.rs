@@ -22,6 +22,12 @@ pub(crate) enum PublicRoute {
     CadvisorMetrics,
     /// `/metrics/probes`.
     ProbeMetrics,
+    /// `/metrics/resource`.
+    ResourceMetrics,
+    /// `/metrics/slis`.
+    HealthMetrics,
+    /// `/stats/summary`.
+    Summary,
     /// `/spec/`.
     Spec,
 }
@@ -136,6 +142,9 @@ pub(crate) enum Match<R> {
     Unknown,
 }
 
+/// Services of which only some paths lead somewhere.
+const SERVICES: [&str; 3] = ["/pods/", "/spec/", "/stats/"];
+
 /// Looks a path up in the public set. Health and metrics take any method, as upstream's.
 pub(crate) fn public(method: &Method, path: &str) -> Match<PublicRoute> {
     match path {
@@ -143,11 +152,14 @@ pub(crate) fn public(method: &Method, path: &str) -> Match<PublicRoute> {
         "/metrics" => Match::Route(PublicRoute::Metrics),
         "/metrics/cadvisor" => Match::Route(PublicRoute::CadvisorMetrics),
         "/metrics/probes" => Match::Route(PublicRoute::ProbeMetrics),
+        "/metrics/resource" => Match::Route(PublicRoute::ResourceMetrics),
+        "/metrics/slis" => Match::Route(PublicRoute::HealthMetrics),
+        "/stats/summary" | "/stats/summary/" => one_of(method, "GET, POST", PublicRoute::Summary),
         "/pods" | "/pods/" => get_only(method, PublicRoute::Pods),
         "/spec" | "/spec/" => get_only(method, PublicRoute::Spec),
         _ => match path.strip_prefix("/healthz/") {
             Some(check) => Match::Route(PublicRoute::HealthzCheck(check.to_owned())),
-            None if path.starts_with("/pods/") || path.starts_with("/spec/") => Match::NoRoute,
+            None if SERVICES.iter().any(|service| path.starts_with(service)) => Match::NoRoute,
             None => Match::Unknown,
         },
     }
@@ -260,7 +272,13 @@ mod tests {
             ("GET", "/spec/", Match::Route(PublicRoute::Spec)),
             ("GET", "/metrics/cadvisor", Match::Route(PublicRoute::CadvisorMetrics)),
             ("GET", "/metrics/probes", Match::Route(PublicRoute::ProbeMetrics)),
+            ("GET", "/metrics/resource", Match::Route(PublicRoute::ResourceMetrics)),
+            ("GET", "/metrics/slis", Match::Route(PublicRoute::HealthMetrics)),
             ("GET", "/metrics/else", Match::Unknown),
+            ("GET", "/stats/summary", Match::Route(PublicRoute::Summary)),
+            ("POST", "/stats/summary", Match::Route(PublicRoute::Summary)),
+            ("PUT", "/stats/summary", Match::WrongMethod("GET, POST")),
+            ("GET", "/stats/", Match::NoRoute),
             ("GET", "/containerLogs/a/b/c", Match::Unknown),
             ("GET", "/", Match::Unknown),
         ];

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use core_metrics::Registry;
 use core_stats::{
-    CgroupLayout, CgroupSample, CpuSample, LayersReading, Measured, StorageReading, UsageReading,
-    VersionFacts,
+    CgroupLayout, CgroupSample, CpuSample, LayersReading, Measured, StorageReading, SummaryFacts,
+    UsageReading, VersionFacts,
 };
 use core_types::api::{Pod, PodStatus};
 use core_types::runtime::{
@@ -38,7 +38,7 @@ use ports::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use crate::cadvisor::CadvisorMetrics;
+use crate::usage::UsagePages;
 use crate::{NodeFacts, ServerContext, SplitLogStreams};
 
 /// Loopback, any port.
@@ -102,8 +102,10 @@ impl FakeAgent {
             process: self.clone(),
             registry: Registry::new(),
             probe_registry: Registry::new(),
-            cadvisor: CadvisorMetrics {
+            health_registry: Registry::new(),
+            usage: UsagePages {
                 readings: self.clone(),
+                node: SummaryFacts { node_name: "node-1".into(), booted_at: NOW, started_at: NOW },
                 machine: serde_json::from_str(r#"{ "num_cores": 2 }"#).expect("facts"),
                 version: VersionFacts::default(),
             },

@@ -15,6 +15,7 @@ pub mod https;
 pub mod manifest;
 pub mod manifest_server;
 pub mod node;
+pub mod prometheus;
 pub mod runtime;
 pub mod status;
 pub mod streams;

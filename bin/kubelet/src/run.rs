@@ -27,8 +27,8 @@ use io_host::{
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
-use server::cadvisor::{CadvisorMetrics, VersionFacts};
 use server::health::HealthChecks;
+use server::usage::{SummaryFacts, UsagePages, VersionFacts};
 use server::{NodeFacts as ServedFacts, ServerContext, SplitLogStreams};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -197,11 +197,14 @@ impl Node {
         outside.api = api;
         outside.pulls.access = cluster.as_ref().map(|cluster| api::pull_access(&cluster.client));
         let mut settings = settings(&config, summary, &directories)?;
+        settings.stats.name_own_cgroup(&io_host::machine::own_cgroup());
         settings.pulls.plugins = credential_providers::read_settings(&config, &registry)?;
+        let booted_at = facts.booted_at.unwrap_or_default();
         let machine_info = serde_json::to_value(&machine).context("describe the machine")?;
         let agent = agent::start(outside, settings, &registry);
-        let cadvisor = CadvisorMetrics {
+        let usage = UsagePages {
             readings: agent.readings(),
+            node: SummaryFacts { node_name: node_name.clone(), booted_at, started_at: clock.wall() },
             machine: serde_json::from_value(machine_info.clone()).context("describe the machine")?,
             version: VersionFacts { kernel_version: facts.kernel_version, os_version: facts.os_image },
         };
@@ -212,7 +215,8 @@ impl Node {
             process: Arc::new(HostOwnProcess),
             registry,
             probe_registry: agent.probe_registry(),
-            cadvisor,
+            health_registry: Registry::new(),
+            usage,
             facts: Arc::new(served_facts(&config, node_name, machine_info)),
         };
         match Listeners::start(&config, &context, (&directories, cluster.as_ref())).await {

@@ -9,7 +9,7 @@ use core_types::WallTime;
 
 use crate::page::Row;
 use crate::readings::NO_LIMIT_BYTES;
-use crate::sample::{CpuSample, InterfaceSample, MemorySample, PressureTotals};
+use crate::sample::{CpuSample, InterfaceSample, MemorySample, PressureSample};
 
 /// One family.
 pub(crate) struct Family {
@@ -117,12 +117,12 @@ fn network(measured: &Row<'_>, value: fn(&InterfaceSample) -> u64) -> Vec<Value>
         .collect()
 }
 
-fn stalled(totals: Option<PressureTotals>) -> Vec<Value> {
-    maybe(totals.map(|totals| totals.full_micros as f64 / 1e6))
+fn stalled(totals: Option<PressureSample>) -> Vec<Value> {
+    maybe(totals.map(|totals| totals.full.total_micros as f64 / 1e6))
 }
 
-fn waiting(totals: Option<PressureTotals>) -> Vec<Value> {
-    maybe(totals.map(|totals| totals.some_micros as f64 / 1e6))
+fn waiting(totals: Option<PressureSample>) -> Vec<Value> {
+    maybe(totals.map(|totals| totals.some.total_micros as f64 / 1e6))
 }
 
 /// All families.

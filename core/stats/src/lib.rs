@@ -1,5 +1,5 @@
 //! Resource use of the node, its pods and containers: what is read, what comes of it, and how it is shown (CONTRACT
-//! 5.14, 5.18).
+//! 2.9, 5.14, 5.16, 5.18).
 //!
 //! | module | what |
 //! |---|---|
@@ -12,6 +12,8 @@
 //! | `rates` | CPU rates from two readings |
 //! | `families` | upstream's names, help texts and values of the `container_*` families |
 //! | `machine` | the `machine_*` families and `cadvisor_version_info` |
+//! | `summary` | the answer to `/stats/summary` |
+//! | `resource` | the answer to `/metrics/resource` |
 //! | `page` | the whole answer to `/metrics/cadvisor`, family by family |
 //!
 //! Reads the published view and samples, writes text. The cgroups are those of the node, the QoS classes, the pods and
@@ -26,9 +28,11 @@ mod machine;
 mod page;
 mod rates;
 mod readings;
+mod resource;
 mod sample;
 mod sizes;
 mod subjects;
+pub mod summary;
 
 pub use filesystem::{Coverage, DiskUse, FilesystemSample, PodFilesUse, VolumeUse};
 pub use local_volumes::{Counts, OwnVolume, own_volumes};
@@ -39,9 +43,11 @@ pub use readings::{
     LayerUse, LayersReading, MachineTasks, Measured, PodStorage, RuntimeFilesystem, StorageReading,
     UsageReading, limit_root,
 };
+pub use resource::{Completeness, resource_metrics};
 pub use sample::{
     CgroupSample, CgroupSpec, CpuSample, CpuSpec, InterfaceSample, MemorySample, MemorySpec, Pressure,
-    PressureTotals, ProcessSample, ReclaimSample,
+    PressureLine, PressureSample, ProcessSample, ReclaimSample,
 };
 pub use sizes::SizeBook;
 pub use subjects::{CgroupLayout, Group, Labels, NetworkOf, Subject, SystemContainer, Whose, groups};
+pub use summary::SummaryFacts;

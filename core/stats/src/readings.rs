@@ -60,6 +60,8 @@ pub struct UsageReading {
     pub measured: Vec<Measured>,
     /// Tasks; `None` when the kernel did not tell.
     pub tasks: Option<MachineTasks>,
+    /// Memory of the machine that is set apart for huge pages, in bytes, and counts as used by them; 0 where it does not.
+    pub hugepage_bytes: u64,
     /// Groups of cgroups that did not answer in time: pods with name and UID, or `node`.
     pub missing: Vec<String>,
 }
@@ -68,6 +70,12 @@ impl UsageReading {
     /// The cgroup of the machine, of all pods, of a class, a pod or a sandbox.
     pub fn of(&self, whose: &Whose) -> Option<&Measured> {
         self.measured.iter().find(|measured| measured.subject.whose == *whose)
+    }
+
+    /// Memory of the machine that is left, in bytes: what `memory.available` goes by. Huge pages that are set apart are not.
+    pub fn node_available_bytes(&self) -> Option<u64> {
+        let available = self.of(&Whose::Machine)?.memory_available_bytes()?;
+        Some(available.saturating_sub(self.hugepage_bytes))
     }
 
     /// The containers of a pod that run, with their names in the label `container`.

@@ -115,23 +115,36 @@ pub struct ProcessSample {
 }
 
 /// Time lost in waiting for a resource (PSI).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pressure {
     /// CPU.
-    pub cpu: Option<PressureTotals>,
+    pub cpu: Option<PressureSample>,
     /// Memory.
-    pub memory: Option<PressureTotals>,
+    pub memory: Option<PressureSample>,
     /// Disk I/O.
-    pub io: Option<PressureTotals>,
+    pub io: Option<PressureSample>,
 }
 
-/// Totals of one resource, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PressureTotals {
+/// Stalls on one resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PressureSample {
     /// Some task waited.
-    pub some_micros: u64,
+    pub some: PressureLine,
     /// All tasks waited.
-    pub full_micros: u64,
+    pub full: PressureLine,
+}
+
+/// How long tasks waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PressureLine {
+    /// In all, in microseconds.
+    pub total_micros: u64,
+    /// Part of the last 10 s, in percent.
+    pub avg10: f64,
+    /// Part of the last minute, in percent.
+    pub avg60: f64,
+    /// Part of the last 5 minutes, in percent.
+    pub avg300: f64,
 }
 
 /// Counters of one network interface.

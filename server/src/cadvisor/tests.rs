@@ -1,5 +1,7 @@
 //! cAdvisor's metrics over real sockets, on a reading that is given.
 
+use std::sync::Arc;
+
 use core_stats::{FilesystemSample, LayerUse, LayersReading};
 use tokio::net::TcpStream;
 

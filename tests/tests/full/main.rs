@@ -26,6 +26,7 @@ mod rest;
 mod restart;
 mod restart_rules;
 mod security;
+mod stats;
 mod streams;
 mod streams_cli;
 mod url_source;

@@ -8,7 +8,8 @@ use crate::filesystem::FilesystemSample;
 use crate::readings::{LayerUse, limit_root};
 use crate::sample::CgroupSample;
 use crate::sample::{
-    CgroupSpec, CpuSample, CpuSpec, InterfaceSample, MemorySample, MemorySpec, PressureTotals, ProcessSample,
+    CgroupSpec, CpuSample, CpuSpec, InterfaceSample, MemorySample, MemorySpec, PressureLine, PressureSample,
+    ProcessSample,
 };
 use crate::subjects::{Labels, NetworkOf, Subject, Whose};
 
@@ -140,7 +141,8 @@ fn interfaces_layers_and_pressure_have_their_labels() {
     web.sample.interfaces = ["eth0", "net1"]
         .map(|name| InterfaceSample { name: name.into(), rx_bytes: 7, ..InterfaceSample::default() })
         .into();
-    web.sample.pressure.io = Some(PressureTotals { some_micros: 2_500_000, full_micros: 1 });
+    let some = PressureLine { total_micros: 2_500_000, ..PressureLine::default() };
+    web.sample.pressure.io = Some(PressureSample { some, full: PressureLine::default() });
     let taken_at = WallTime::from_unix_secs(1_700_000_005);
     let layer = LayerUse { taken_at, mountpoint: "/layers".into(), bytes: Some(4096), inodes: None };
     let filesystem = FilesystemSample { device: "/dev/vda1".into(), ..FilesystemSample::default() };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use core_stats::{InterfaceSample, PressureTotals};
+use core_stats::{InterfaceSample, PressureLine, PressureSample};
 
 /// Interfaces that upstream does not count.
 const IGNORED_INTERFACES: [&str; 4] = ["lo", "veth", "docker", "nerdctl"];
@@ -41,15 +41,22 @@ pub(super) fn of(numbers: &Numbers, name: &str) -> u64 {
     numbers.get(name).copied().unwrap_or(0)
 }
 
-/// Totals of a pressure file; `None` when the kernel keeps none.
-pub(super) fn pressure(dir: &Path, file: &str) -> Option<PressureTotals> {
+/// A pressure file; `None` when the kernel keeps none.
+pub(super) fn pressure(dir: &Path, file: &str) -> Option<PressureSample> {
     let text = text(dir, file)?;
-    let total = |word: &str| {
+    let line = |word: &str| {
         let line = text.lines().find(|line| line.split(' ').next() == Some(word))?;
-        line.split(' ').find_map(|field| field.strip_prefix("total="))?.parse().ok()
+        let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
+        let part = |name: &str| field(name).and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        Some(PressureLine {
+            total_micros: field("total=")?.parse().ok()?,
+            avg10: part("avg10="),
+            avg60: part("avg60="),
+            avg300: part("avg300="),
+        })
     };
     // The file of the CPU has no line for all tasks on older kernels.
-    Some(PressureTotals { some_micros: total("some")?, full_micros: total("full").unwrap_or(0) })
+    Some(PressureSample { some: line("some")?, full: line("full").unwrap_or_default() })
 }
 
 /// Interfaces in the text of a `net/dev` file; `None` when it is not of the known form.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 
-use core_stats::{PressureTotals, ProcessSample};
+use core_stats::{PressureLine, PressureSample, ProcessSample};
 use core_types::MonoTime;
 
 use super::*;
@@ -64,7 +64,7 @@ fn v2_reads_one_directory() {
             ("cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\n"),
             (
                 "io.pressure",
-                "some avg10=0.00 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=13\n",
+                "some avg10=1.50 avg60=0.25 avg300=0.01 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=13\n",
             ),
         ],
     );
@@ -84,8 +84,10 @@ fn v2_reads_one_directory() {
     );
     assert_eq!((memory.reclaim.high_events, memory.reclaim.max_events), (2, 3));
     assert_eq!(sample.processes, Some(ProcessSample { processes: 2, threads: Some(5), threads_max: 0 }));
-    assert_eq!(sample.pressure.cpu, Some(PressureTotals { some_micros: 11, full_micros: 0 }));
-    assert_eq!(sample.pressure.io, Some(PressureTotals { some_micros: 12, full_micros: 13 }));
+    let line = |total_micros| PressureLine { total_micros, ..PressureLine::default() };
+    assert_eq!(sample.pressure.cpu, Some(PressureSample { some: line(11), full: line(0) }));
+    let some = PressureLine { avg10: 1.5, avg60: 0.25, avg300: 0.01, ..line(12) };
+    assert_eq!(sample.pressure.io, Some(PressureSample { some, full: line(13) }));
     assert_eq!(sample.pressure.memory, None);
     let (cpu, memory) = (sample.spec.cpu.unwrap(), sample.spec.memory.unwrap());
     assert_eq!((cpu.shares, cpu.period_us, cpu.quota_us), (998, 100_000, 50_000));

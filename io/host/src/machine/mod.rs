@@ -244,6 +244,22 @@ pub(crate) fn meminfo_kib(text: &str, name: &str) -> u64 {
     value.and_then(|(_, value)| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
+/// The cgroup of this process, from the machine's root cgroup; empty when its CPU and memory are counted in two.
+pub fn own_cgroup() -> String {
+    own_cgroup_in(&Files::new(Path::new("/")).text("proc/self/cgroup"))
+}
+
+/// The same from the text of `/proc/self/cgroup`.
+fn own_cgroup_in(text: &str) -> String {
+    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let of = |wanted: &str| {
+        let found = lines().find(|(controllers, _)| controllers.split(',').any(|name| name == wanted));
+        // The unified hierarchy has no controllers in its line.
+        found.or_else(|| lines().find(|(controllers, _)| controllers.is_empty())).map(|(_, path)| path)
+    };
+    of("cpu").filter(|path| of("memory") == Some(*path)).unwrap_or_default().to_owned()
+}
+
 /// The time of the boot in the text of `/proc/stat`.
 fn booted_at(stat: &str) -> Option<WallTime> {
     let secs = stat.lines().find_map(|line| line.strip_prefix("btime "))?;

@@ -101,3 +101,15 @@ fn this_machine_has_processors_memory_and_a_name() {
     assert!(!facts.boot_id.is_empty() && !facts.kernel_version.is_empty());
     assert!(info.filesystems.iter().all(|filesystem| filesystem.capacity > 0), "{:?}", info.filesystems);
 }
+
+#[test]
+fn the_own_cgroup_is_where_cpu_and_memory_are_counted() {
+    for (text, want) in [
+        ("0::/system.slice/kubelet.service\n", "/system.slice/kubelet.service"),
+        ("5:memory:/a\n4:cpu,cpuacct:/a\n1:name=systemd:/b\n", "/a"),
+        ("5:memory:/a\n4:cpu,cpuacct:/b\n", ""),
+        ("", ""),
+    ] {
+        assert_eq!(own_cgroup_in(text), want, "{text}");
+    }
+}

@@ -1,0 +1,204 @@
+//! What the node says that its pods use, against what the kernel says.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::{
+    Node, SOON, cgroup, https,
+    manifest::{IDLE, pod, shell, with},
+    prometheus::{self, Page},
+    status,
+};
+
+const MIB: u64 = 1 << 20;
+
+/// Uses processor time, memory, its layer, its volume and its log, and then rests.
+const LOAD: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; \
+    dd if=/dev/zero of=/data/file bs=1M count=5 2>/dev/null; dd if=/dev/zero of=/layer bs=1M count=3 2>/dev/null; \
+    x=$(head -c 12000000 /dev/zero | tr '\\0' x); sync; echo done; ";
+
+fn number(dir: &Path, file: &str) -> u64 {
+    fs::read_to_string(dir.join(file)).unwrap().trim().parse().unwrap()
+}
+
+/// The number of a name in a file of names and numbers.
+fn named(dir: &Path, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(dir.join(file)).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+struct Kernel<'a> {
+    node: &'a Node,
+    path: String,
+}
+
+impl Kernel<'_> {
+    fn cpu_nanos(&self) -> u64 {
+        let dir = |controller| cgroup::dir(&self.node.instance, controller, &self.path);
+        match dir("cpuacct").join("cpuacct.usage").exists() {
+            true => number(&dir("cpuacct"), "cpuacct.usage"),
+            false => named(&dir("cpu"), "cpu.stat", "usage_usec") * 1000,
+        }
+    }
+
+    fn working_set_bytes(&self) -> u64 {
+        let dir = cgroup::dir(&self.node.instance, "memory", &self.path);
+        match dir.join("memory.usage_in_bytes").exists() {
+            true => number(&dir, "memory.usage_in_bytes") - named(&dir, "memory.stat", "total_inactive_file"),
+            false => number(&dir, "memory.current") - named(&dir, "memory.stat", "inactive_file"),
+        }
+    }
+}
+
+fn read(node: &Node, path: &str) -> Page {
+    let reply = node.agent.read_only(path).unwrap();
+    assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    prometheus::read(&reply.body)
+}
+
+fn summary(node: &Node, query: &str) -> Value {
+    let reply = node.agent.read_only(&format!("/stats/summary{query}")).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    serde_json::from_str(&reply.body).unwrap()
+}
+
+/// The pod of the load in a summary.
+fn loaded(summary: &Value) -> Value {
+    let pods = summary["pods"].as_array().unwrap();
+    pods.iter().find(|pod| pod["podRef"]["name"] == "load-podwright-lab").unwrap_or(&Value::Null).clone()
+}
+
+fn main_of(pod: &Value) -> Value {
+    let containers = pod["containers"].as_array().cloned().unwrap_or_default();
+    containers.into_iter().find(|container| container["name"] == "main").unwrap_or_default()
+}
+
+fn within_2_percent(what: &str, said: u64, kernel: u64) {
+    assert!(said.abs_diff(kernel) * 50 <= kernel, "{what}: {said}, the kernel says {kernel}");
+}
+
+#[test]
+fn a_known_load_is_shown_as_the_kernel_counts_it_on_every_page() {
+    let mut node = Node::started();
+    let main = with(
+        shell("main", &format!("{LOAD}{IDLE}")),
+        json!({
+            "resources": { "limits": { "memory": "256Mi" } },
+            "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        }),
+    );
+    let spec = json!({
+        "containers": [main, shell("other", IDLE)], "volumes": [{ "name": "data", "emptyDir": {} }],
+    });
+    node.put(&pod("load", spec));
+    let pod = node.ready("load");
+    tests::eventually("the load to be done", SOON, || {
+        let log = node.agent.pod_logs_dir();
+        let log = log.join(format!("default_load-podwright-lab_{}/main/0.log", status::uid(&pod)));
+        let text = fs::read_to_string(log).unwrap_or_default();
+        if text.contains("done") { Ok(()) } else { Err(text) }
+    });
+    let class = "kubepods/burstable";
+    let path = format!("{class}/pod{}/{}", status::uid(&pod), status::id(&status::container(&pod, "main")));
+    let kernel = Kernel { node: &node, path };
+    // The runtime measures layers every ten seconds.
+    let whole = tests::eventually("the layer to be measured", SOON, || {
+        let found = summary(&node, "");
+        let used = main_of(&loaded(&found))["rootfs"]["usedBytes"].as_u64();
+        if used >= Some(3 * MIB) { Ok(found) } else { Err(found.to_string()) }
+    });
+    check_kernel(&kernel, &node);
+    check_storage(&whole);
+    check_node(&whole, &node);
+    check_metrics(&kernel, &node);
+}
+
+fn check_kernel(kernel: &Kernel<'_>, node: &Node) {
+    let before = kernel.cpu_nanos();
+    let small = summary(node, "?only_cpu_and_memory=true");
+    let after = kernel.cpu_nanos();
+    let pod = loaded(&small);
+    let main = &main_of(&pod);
+    let said = main["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
+    assert!(said > 50_000_000 && said >= before - before / 50 && said <= after, "{before} {said} {after}");
+    let working_set = main["memory"]["workingSetBytes"].as_u64().unwrap();
+    within_2_percent("working set", working_set, kernel.working_set_bytes());
+    assert!(working_set > 12 * MIB, "{main}");
+    let available = main["memory"]["availableBytes"].as_u64().unwrap();
+    assert_eq!(available + working_set, 256 * MIB);
+    assert!(main.get("rootfs").is_none() && pod.get("volume").is_none() && pod.get("network").is_none());
+    let of_pod = pod["memory"]["workingSetBytes"].as_u64().unwrap();
+    assert!(of_pod >= working_set && pod["containers"].as_array().unwrap().len() == 2, "{pod}");
+}
+
+fn check_storage(whole: &Value) {
+    let pod = loaded(whole);
+    let bytes = |stats: &Value| stats["usedBytes"].as_u64().unwrap_or_else(|| panic!("no use in {pod}"));
+    let volume = &pod["volume"].as_array().unwrap().iter().find(|volume| volume["name"] == "data").unwrap();
+    assert!((5 * MIB..5 * MIB + 65_536).contains(&bytes(volume)), "{volume}");
+    assert_eq!(volume["inodesUsed"], 2);
+    let main = &main_of(&pod);
+    let (layer, logs) = (bytes(&main["rootfs"]), bytes(&main["logs"]));
+    assert!(layer < 4 * MIB && logs > 0 && main["logs"]["inodesUsed"] == 1, "{main}");
+    let sum = bytes(&pod["ephemeral-storage"]);
+    assert!(sum >= bytes(volume) + layer + logs && sum < 12 * MIB, "{pod}");
+    assert!(main["rootfs"]["capacityBytes"].as_u64() > main["rootfs"]["availableBytes"].as_u64());
+    let network = &pod["network"];
+    assert_eq!((&network["name"], &network["interfaces"][0]["name"]), (&json!("eth0"), &json!("eth0")));
+    assert!(network["rxBytes"].is_u64() && network["txBytes"].is_u64(), "{network}");
+    // Both containers and the sandbox; a shell may have a child.
+    assert!((3..=6).contains(&pod["process_stats"]["process_count"].as_u64().unwrap()), "{pod}");
+}
+
+fn check_node(whole: &Value, node: &Node) {
+    let told = &whole["node"];
+    assert_eq!(told["nodeName"], "podwright-lab");
+    for fs in [&told["fs"], &told["runtime"]["imageFs"], &told["runtime"]["containerFs"]] {
+        assert!(fs["capacityBytes"].as_u64() > fs["availableBytes"].as_u64(), "{fs}");
+        assert!(fs["inodes"].as_u64() >= fs["inodesFree"].as_u64() && fs["usedBytes"].is_u64(), "{fs}");
+    }
+    let memory = &told["memory"];
+    let total = memory["availableBytes"].as_u64().unwrap() + memory["workingSetBytes"].as_u64().unwrap();
+    let machine: Value = serde_json::from_str(&node.agent.read_only("/spec/").unwrap().body).unwrap();
+    within_2_percent("memory of the machine", total, machine["memory_capacity"].as_u64().unwrap());
+    let rlimit = &told["rlimit"];
+    assert!(rlimit["curproc"].as_u64() > Some(0) && rlimit["maxpid"].as_u64() > rlimit["curproc"].as_u64());
+    let pods = told["systemContainers"].as_array().unwrap();
+    let pods = pods.iter().find(|daemons| daemons["name"] == "pods").unwrap();
+    assert!(pods["memory"]["workingSetBytes"].as_u64() > Some(12 * MIB), "{pods}");
+}
+
+fn check_metrics(kernel: &Kernel<'_>, node: &Node) {
+    let labels = [("pod", "load-podwright-lab"), ("namespace", "default"), ("container", "main")];
+    let resource = read(node, "/metrics/resource");
+    let cadvisor = read(node, "/metrics/cadvisor");
+    for page in [&resource, &cadvisor] {
+        let cpu = page.one("container_cpu_usage_seconds_total", &labels);
+        within_2_percent("processor time in ms", (cpu.value * 1000.0) as u64, kernel.cpu_nanos() / 1_000_000);
+        assert!(cpu.timestamp_ms.is_some());
+        let memory = page.one("container_memory_working_set_bytes", &labels);
+        within_2_percent("working set", memory.value as u64, kernel.working_set_bytes());
+    }
+    assert_eq!(resource.one("resource_scrape_error", &[]).value, 0.0);
+    for name in ["node_cpu_usage_seconds_total", "node_memory_working_set_bytes", "node_swap_usage_bytes"] {
+        resource.one(name, &[]);
+    }
+    for name in ["pod_cpu_usage_seconds_total", "pod_memory_working_set_bytes", "pod_swap_usage_bytes"] {
+        resource.one(name, &labels[..2]);
+    }
+    let layer = cadvisor.one("container_fs_usage_bytes", &labels);
+    assert!(layer.value >= (3 * MIB) as f64 && !layer.labels["device"].is_empty(), "{layer:?}");
+    cadvisor.one("container_network_receive_bytes_total", &[labels[0], ("interface", "eth0")]);
+    assert_eq!(node.agent.read_only("/healthz").unwrap().status, 200);
+    let health = read(node, "/metrics/slis");
+    let check = [("name", "syncloop"), ("type", "healthz")];
+    assert_eq!(health.one("kubernetes_healthcheck", &check).value, 1.0);
+    for path in ["/metrics", "/metrics/probes"] {
+        read(node, path);
+    }
+    for path in ["/stats/summary", "/metrics/resource", "/metrics/slis"] {
+        assert_eq!(https::get(node.agent.ports().secure, path, None).0, 200, "{path}");
+    }
+}
