@@ -4,6 +4,7 @@
 //! Operations share only what pulls images and the ID blocks of user namespaces. Every step can be repeated: an operation
 //! that was cut short by a crash is simply done again from what the runtime shows.
 
+mod certificates;
 mod containers;
 mod context;
 mod hooks;
@@ -20,6 +21,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use core_certificates::pod::{PodCertificate, PodCertificateAsk};
 use core_cm::PodResources;
 use core_pods::worker::{Operation, Outcome, Touched};
 use core_references::TokenAsk;
@@ -53,6 +55,8 @@ pub(crate) struct PodMemory {
     pull: Option<Backoff>,
     /// Tokens that its volumes show.
     tokens: BTreeMap<TokenAsk, KnownToken>,
+    /// Certificates that its volumes show.
+    certificates: BTreeMap<PodCertificateAsk, PodCertificate>,
 }
 
 /// What probes say to the plan of a pod.

@@ -10,8 +10,8 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
     Cgroups, Checkpoints, Clock, Collection, ContainerLogFiles, ContainerRuntime, CredentialPlugins,
     EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, LeaseApi, LocalStorage,
-    ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodFiles, ProbeDialer, PullAccess, PullRecords,
-    ReferencedObjects, ServiceAccountTokens,
+    ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodCertificateRequests, PodFiles, PodKeys, ProbeDialer,
+    PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -98,6 +98,10 @@ pub struct Cluster {
     pub services: Arc<dyn Collection<Service>>,
     /// Runtime classes.
     pub runtime_classes: Arc<dyn Collection<RuntimeClass>>,
+    /// Keys of pods.
+    pub pod_keys: Arc<dyn PodKeys>,
+    /// Requests for certificates of pods.
+    pub pod_certificates: Arc<dyn PodCertificateRequests>,
     /// Trust bundles.
     pub trust_bundles: Arc<dyn Collection<ClusterTrustBundle>>,
 }

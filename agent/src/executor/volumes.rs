@@ -65,6 +65,7 @@ impl Executor {
     ) -> StepResult<()> {
         let objects = self.volume_objects(op, pod).await;
         let tokens = self.tokens(op, pod).await;
+        let certificates = &self.certificates(op, pod).await;
         let known = self.trust_bundles(pod).await;
         let seed = self.collections.as_ref().map_or(0, |collections| collections.seed);
         let trust = known.as_ref().map_or(TrustBundles::Standalone, |known| match known {
@@ -72,7 +73,8 @@ impl Executor {
             None => TrustBundles::NotYetRead,
         });
         let allocatable = &self.allocatable;
-        let content = Content { allocatable, objects: objects.as_api(), trust, tokens: &tokens };
+        let content =
+            Content { allocatable, objects: objects.as_api(), trust, certificates, tokens: &tokens };
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         for volume in volumes.filter(|volume| paths.contains_key(&volume.name)) {
             let failed = |error: &dyn ToString| {

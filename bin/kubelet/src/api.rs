@@ -9,10 +9,11 @@ use std::time::Duration;
 use agent::{ApiPorts, Cluster};
 use core_config::KubeletConfiguration;
 use io_api::{
-    ApiClient, ApiCollections, ApiPulls, ApiReferences, ClientOptions, NodeEvents, NodeObjects, NodePods,
-    Rate,
+    ApiClient, ApiCollections, ApiPodCertificates, ApiPulls, ApiReferences, ClientOptions, NodeEvents,
+    NodeObjects, NodePods, Rate,
 };
 use io_host::NodeNetwork;
+use io_pki::HostPodKeys;
 use ports::PullAccess;
 
 use crate::{VERSION, host};
@@ -35,6 +36,8 @@ pub(crate) fn cluster(
         network: Arc::new(NodeNetwork::new()),
         objects: references.clone(),
         tokens: references,
+        pod_keys: Arc::new(HostPodKeys),
+        pod_certificates: Arc::new(ApiPodCertificates::new(client.clone(), node_name)),
         services: collections.clone(),
         runtime_classes: collections.clone(),
         trust_bundles: collections,

@@ -4,6 +4,7 @@
 //! [`Template`] is what a certificate must say, [`Content`] what one says, and [`Rotation`] the machine that tells when to
 //! ask for another. Reads nothing; times and chance are arguments.
 
+pub mod pod;
 mod rotation;
 
 use core::net::IpAddr;

@@ -27,7 +27,7 @@ const CONTAINER_ROWS: &[ContainerRow] = &[
     ),
 ];
 
-/// Volume sources that work. Of projected volumes, some parts do not.
+/// Volume sources that work.
 const VOLUME_SOURCES: &[&str] =
     &["emptyDir", "hostPath", "downwardAPI", "image", "projected", "secret", "configMap"];
 
@@ -99,13 +99,6 @@ fn refuse_in_volume(volume: &Volume, path: &Path, errors: &mut Errors) {
         if !VOLUME_SOURCES.contains(&source) {
             let what = format!("{source} volumes are");
             refuse(errors, &path.child(source), &what, "use an emptyDir, hostPath or downwardAPI volume");
-        }
-    }
-    let projections = volume.projected.iter().filter_map(|source| source.sources.as_ref()).flatten();
-    for (index, projection) in projections.enumerate() {
-        let path = path.child("projected").child("sources").index(index);
-        if projection.pod_certificate.is_some() {
-            refuse(errors, &path.child("podCertificate"), "podCertificate projections are", REMOVE);
         }
     }
 }

@@ -6,9 +6,9 @@
 //! Guarantees: no payload path leaves its volume, and none is both a file and a directory; a sub path is relative and
 //! has no `..`.
 //!
-//! What comes from the API server (configMap, secret, service account tokens, trust bundles) is handed in as [`Content`].
+//! What comes from the API server (configMap, secret, service account tokens, trust bundles, certificates) is handed in as [`Content`].
 //!
-//! Left out: pod certificates, CSI and other drivers, images: each is refused by name.
+//! Left out: CSI and other drivers, images: each is refused by name.
 //! `fsGroupChangePolicy` has no effect on the volumes that are made
 //! here, as the API says. Resolving a sub path against the real directory is the host
 //! adapter's, because only it can do so safely (CONTRACT 6.6).
@@ -28,7 +28,9 @@ use core_types::Secret;
 
 pub use error::VolumeError;
 pub use mounts::{ResolvedMount, mounts};
-pub use payload::{Content, content_plugin, object_references, payload, shows_trust_bundles, token_asks};
+pub use payload::{
+    Content, certificate_asks, content_plugin, object_references, payload, shows_trust_bundles, token_asks,
+};
 pub use plan::{VolumeFacts, plan_volumes};
 
 /// How to make one volume of a pod.

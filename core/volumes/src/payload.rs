@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use core_certificates::pod::{NoBundle, PodBundle, PodCertificateAsk};
 use core_references::TokenAsk;
 use core_references::trust::{self, TrustBundles, TrustError};
 use core_types::api::{Container, Pod, Volume};
 use core_types::downward::{self, DownwardError, PodFacts};
 use core_types::{ApiObjects, KeyedKind, KeyedObject, KeyedRef, LookupError, PodExt, Quantity, Secret};
 use k8s_openapi::api::core::v1::{
-    ClusterTrustBundleProjection, DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection,
-    VolumeProjection,
+    ClusterTrustBundleProjection, DownwardAPIVolumeFile, KeyToPath, PodCertificateProjection,
+    ServiceAccountTokenProjection, VolumeProjection,
 };
 
 use crate::plan::{Source, fs_group, mounted_names, source_of};
@@ -35,6 +36,8 @@ pub struct Content<'a> {
     pub objects: ApiObjects<'a>,
     /// Trust bundles of the cluster.
     pub trust: TrustBundles<'a>,
+    /// Certificates of the pod, or why there is none.
+    pub certificates: &'a BTreeMap<PodCertificateAsk, Result<PodBundle, NoBundle>>,
     /// Tokens of service accounts, or why there is none.
     pub tokens: &'a BTreeMap<TokenAsk, Result<Secret<String>, String>>,
 }
@@ -66,6 +69,45 @@ fn token_ask(pod: &Pod, source: &ServiceAccountTokenProjection) -> TokenAsk {
         service_account: account.unwrap_or_default(),
         audiences: audience.into_iter().collect(),
         expiration_secs: source.expiration_seconds.unwrap_or(TOKEN_SECS),
+    }
+}
+
+/// The certificates that the mounted volumes of a pod show.
+pub fn certificate_asks(pod: &Pod) -> Vec<PodCertificateAsk> {
+    let mounted = mounted_names(pod);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mounted = volumes.filter(|volume| mounted.contains(volume.name.as_str()));
+    let parts = mounted.flat_map(|volume| {
+        let sources = volume.projected.iter().flat_map(|source| source.sources.iter().flatten());
+        sources.enumerate().map(move |(index, part)| (volume, index, part))
+    });
+    parts
+        .filter_map(|(volume, index, part)| {
+            Some(certificate_ask(pod, volume, index, part.pod_certificate.as_ref()?))
+        })
+        .collect()
+}
+
+fn certificate_ask(
+    pod: &Pod,
+    volume: &Volume,
+    source_index: usize,
+    source: &PodCertificateProjection,
+) -> PodCertificateAsk {
+    PodCertificateAsk {
+        pod: pod.key(),
+        pod_uid: pod.uid(),
+        volume: volume.name.clone(),
+        source_index,
+        service_account: pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.clone())
+            .unwrap_or_default(),
+        signer: source.signer_name.clone(),
+        key_type: source.key_type.clone(),
+        max_expiration_secs: source.max_expiration_seconds,
+        annotations: source.user_annotations.clone().unwrap_or_default(),
     }
 }
 
@@ -152,8 +194,8 @@ impl Files<'_> {
     /// Adds the parts of a projected volume; what is wrong with any of them is told.
     fn add_all(&mut self, parts: &[VolumeProjection], default_mode: Option<i32>) -> Result<(), VolumeError> {
         let mut problems = Vec::new();
-        for part in parts {
-            problems.extend(self.add_part(part, default_mode).err());
+        for (index, part) in parts.iter().enumerate() {
+            problems.extend(self.add_part(index, part, default_mode).err());
         }
         match problems.len() {
             0 => Ok(()),
@@ -170,7 +212,12 @@ impl Files<'_> {
         }
     }
 
-    fn add_part(&mut self, part: &VolumeProjection, default_mode: Option<i32>) -> Result<(), VolumeError> {
+    fn add_part(
+        &mut self,
+        index: usize,
+        part: &VolumeProjection,
+        default_mode: Option<i32>,
+    ) -> Result<(), VolumeError> {
         if let Some(source) = &part.secret {
             let keys = Keys { items: source.items.as_deref(), optional: source.optional == Some(true) };
             self.add_keys(&self.secret(&source.name), &keys, default_mode)
@@ -183,6 +230,8 @@ impl Files<'_> {
             self.add(source.items.as_deref().unwrap_or_default(), default_mode)
         } else if let Some(source) = &part.cluster_trust_bundle {
             self.add_anchors(source, default_mode)
+        } else if let Some(source) = &part.pod_certificate {
+            self.add_certificate(index, source, default_mode)
         } else {
             Ok(())
         }
@@ -258,6 +307,39 @@ impl Files<'_> {
             _ => VolumeError::Content(error.to_string()),
         })?;
         self.put_own(&source.path, Secret::new(anchors), default_mode)
+    }
+
+    /// Adds a certificate and its key, in one file, in two, or both.
+    fn add_certificate(
+        &mut self,
+        index: usize,
+        source: &PodCertificateProjection,
+        default_mode: Option<i32>,
+    ) -> Result<(), VolumeError> {
+        let ask = certificate_ask(self.pod, self.volume, index, source);
+        let bundle = match self.content.certificates.get(&ask) {
+            Some(Ok(bundle)) => bundle,
+            Some(Err(error @ (NoBundle::NotYet | NoBundle::Unavailable(_)))) => {
+                return Err(VolumeError::Unavailable(error.to_string()));
+            }
+            Some(Err(error)) => return Err(VolumeError::Content(error.to_string())),
+            None => {
+                let problem = "pod certificates are not supported in static kubelet mode";
+                return Err(VolumeError::Content(problem.to_owned()));
+            }
+        };
+        let (key, chain) = (bundle.key_pem.expose(), &bundle.chain_pem);
+        let files = [
+            (&source.credential_bundle_path, [key.as_slice(), chain].concat()),
+            (&source.key_path, key.clone()),
+            (&source.certificate_chain_path, chain.clone()),
+        ];
+        for (path, content) in files {
+            if let Some(path) = path.as_deref().filter(|path| !path.is_empty()) {
+                self.put_own(path, Secret::new(content), default_mode)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds a file that is the pod's user's alone, when the pod has one user or a group for its volumes.

@@ -53,10 +53,7 @@ pub(crate) fn source_of(volume: &Volume) -> Result<Source<'_>, VolumeError> {
         return Ok(Source::DownwardApi(source));
     }
     if let Some(source) = &volume.projected {
-        return match source.sources.iter().flatten().find_map(foreign_projection) {
-            Some(source_name) => Err(unsupported(volume, source_name)),
-            None => Ok(Source::Projected(source)),
-        };
+        return Ok(Source::Projected(source));
     }
     if let Some(source) = &volume.secret {
         return Ok(Source::Secret(source));
@@ -146,10 +143,6 @@ pub(crate) fn mounted_names(pod: &Pod) -> BTreeSet<&str> {
 
 fn unsupported(volume: &Volume, source_name: &'static str) -> VolumeError {
     VolumeError::Unsupported { volume: volume.name.clone(), source_name }
-}
-
-fn foreign_projection(source: &k8s_openapi::api::core::v1::VolumeProjection) -> Option<&'static str> {
-    source.pod_certificate.is_some().then_some("projected podCertificate")
 }
 
 fn foreign_source(volume: &Volume) -> Option<&'static str> {

@@ -48,6 +48,7 @@ fn payload_of(pod: &Pod, volume: &Volume) -> Result<Option<VolumePayload>, Volum
             allocatable: &allocatable,
             objects: ApiObjects::Standalone,
             trust: core_references::trust::TrustBundles::Standalone,
+            certificates: &BTreeMap::new(),
             tokens: &tokens,
         },
     )

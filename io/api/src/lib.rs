@@ -14,6 +14,7 @@
 //! | `codec` | how objects are written and read: JSON today, in one place |
 //! | `reviews` | who asks the node's port, and who may |
 //! | `signing` | certificates of the node |
+//! | `pod_certificates` | requests for certificates of pods |
 //! | `references` | Secrets, ConfigMaps and tokens of pods |
 //! | `events` | what happened, as Events |
 //! | `pulls` | service accounts, for plugins that know credentials of registries |
@@ -35,6 +36,7 @@ mod limiter;
 mod metrics;
 mod node;
 mod path;
+mod pod_certificates;
 pub mod pods;
 mod pulls;
 mod references;
@@ -55,6 +57,7 @@ pub use kubeconfig::{IdentitySource, Kubeconfig, KubeconfigError};
 pub use limiter::Rate;
 pub use node::NodeObjects;
 pub use path::ObjectPath;
+pub use pod_certificates::ApiPodCertificates;
 pub use pods::NodePods;
 pub use pulls::ApiPulls;
 pub use references::ApiReferences;

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use core_certificates::pod::KeyType;
 use core_certificates::{Purpose, Template};
 use core_types::{Secret, WallTime};
 use ports::certificates::{CertificateError, CertificatePair, NewKey};
-use ports::{CertificateFiles, Clock};
+use ports::{CertificateFiles, Clock, PodKeyPair, PodKeys};
 
 /// Largest certificate or key file that is read; a real one has a few KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -222,6 +223,19 @@ trait AtPath<T> {
 impl<T> AtPath<T> for io::Result<T> {
     fn at(self, operation: &'static str, path: &Path) -> Result<T, CertificateError> {
         self.map_err(|cause| error(operation, path, cause.to_string()))
+    }
+}
+
+/// Makes keys of pods.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostPodKeys;
+
+#[async_trait]
+impl PodKeys for HostPodKeys {
+    async fn new_key(&self, key_type: KeyType) -> Result<PodKeyPair, String> {
+        // A large RSA key takes a second or more.
+        let made = tokio::task::spawn_blocking(move || pem::pod_key(key_type)).await;
+        made.unwrap_or_else(|_ended| Err("the making of a key was cut short".to_owned()))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Keys, requests and certificates as PEM. No error holds a part of a key.
 
+use core_certificates::pod::KeyType;
 use core_certificates::{Content, Template};
 use core_types::{Secret, WallTime};
+use ports::PodKeyPair;
 use ports::certificates::{CertificatePair, NewKey};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -16,6 +18,27 @@ pub(crate) fn new_key(template: &Template) -> Result<NewKey, String> {
     let request =
         params(template)?.serialize_request(&key).and_then(|request| request.pem()).map_err(told)?;
     Ok(NewKey { key_pem: Secret::new(key.serialize_pem().into_bytes()), request_pem: request.into_bytes() })
+}
+
+/// A new key of this type, and a request that says nothing but who has it.
+pub(crate) fn pod_key(key_type: KeyType) -> Result<PodKeyPair, String> {
+    let told = |error: rcgen::Error| error.to_string();
+    let key = match key_type {
+        KeyType::Rsa3072 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072),
+        KeyType::Rsa4096 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
+        KeyType::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyType::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyType::EcdsaP521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
+        KeyType::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+    };
+    let key = key.map_err(told)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&key).map_err(told)?;
+    Ok(PodKeyPair {
+        key_pem: Secret::new(key.serialize_pem().into_bytes()),
+        request_der: request.der().to_vec(),
+    })
 }
 
 /// What the template says, as rcgen takes it.

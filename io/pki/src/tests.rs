@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use core_certificates::{NamesAlone, NodeAddress};
 use core_types::MonoTime;
 use rcgen::{CertificateParams, Issuer, KeyPair};
+use x509_parser::prelude::FromDer as _;
 
 use super::*;
 
@@ -93,4 +94,22 @@ async fn given_files_serve_until_something_is_signed_and_a_file_is_no_link() {
     assert!(files.current().await.is_err());
     let refused = files.keep(sign(&template, &new), new.key_pem).await.unwrap_err();
     assert!(refused.problem.contains("to be a symlink but it is a file"), "{refused}");
+}
+
+#[tokio::test]
+async fn each_type_of_key_of_a_pod_is_made_with_an_empty_request() {
+    for key_type in
+        [KeyType::Rsa3072, KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::EcdsaP521, KeyType::Ed25519]
+    {
+        let PodKeyPair { key_pem, request_der } = HostPodKeys.new_key(key_type).await.unwrap();
+        assert!(key_pem.expose().starts_with(b"-----BEGIN PRIVATE KEY-----"), "{key_type:?}");
+        let (_, request) =
+            x509_parser::certification_request::X509CertificationRequest::from_der(&request_der).unwrap();
+        let info = &request.certification_request_info;
+        assert_eq!(
+            (info.subject.iter().count(), request.requested_extensions().is_some()),
+            (0, false),
+            "{key_type:?}"
+        );
+    }
 }

@@ -66,6 +66,7 @@ fn pods_have_services_an_identity_and_objects_that_follow_changes() {
 
     volumes_follow_their_objects(&member);
     authorities_are_shown_once_there_are_some(&member);
+    certificates_are_asked_for_and_shown(&member);
     the_node_object_judges_and_configures(&member);
 
     // What happened is told with its count.
@@ -150,6 +151,106 @@ fn authorities_are_shown_once_there_are_some(member: &Member) {
     }));
     eventually_true("the authority to be shown", LATER, || shown().trim() == authority.trim());
     member.kubectl(&["delete", "pod/truster", "clustertrustbundle/lab", "--timeout=60s"]);
+}
+
+/// A pod waits for its certificate; the signer is played by the test.
+fn certificates_are_asked_for_and_shown(member: &Member) {
+    let mut main = manifest::shell("main", manifest::IDLE);
+    main["volumeMounts"] = json!([{ "name": "id", "mountPath": "/id" }]);
+    let source = json!({ "podCertificate": {
+        "signerName": "example.com/lab", "keyType": "ECDSAP256", "credentialBundlePath": "both.pem", "keyPath": "key.pem",
+        "userAnnotations": { "example.com/team": "blue" },
+    } });
+    let pod = manifest::pod(
+        "owner",
+        json!({ "containers": [main], "volumes": [{ "name": "id", "projected": { "sources": [source] } }] }),
+    );
+    member.apply(&bound(&member.name, pod));
+    let request = eventually("a request for a certificate", LATER, || {
+        let text = member.kubectl(&["get", "podcertificaterequests", "-o=json"]);
+        let list: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        list["items"].get(0).cloned().ok_or(text)
+    });
+    let spec = &request["spec"];
+    assert_eq!((&spec["podName"], &spec["nodeName"]), (&json!("owner"), &json!(member.name)));
+    assert_eq!(spec["unverifiedUserAnnotations"], json!({ "example.com/team": "blue" }));
+    event(member, "owner", "FailedMount", "credential bundle is not issued yet");
+
+    let name = request["metadata"]["name"].as_str().unwrap();
+    let chain = signed(member, spec["stubPKCS10Request"].as_str().unwrap());
+    let time = |offset: &str| {
+        let date =
+            std::process::Command::new("date").args(["-u", "-d", offset, "+%Y-%m-%dT%H:%M:%SZ"]).output();
+        String::from_utf8(date.unwrap().stdout).unwrap().trim().to_owned()
+    };
+    let condition = json!({
+        "type": "Issued", "status": "True", "reason": "Issued", "message": "by the test", "lastTransitionTime": time("now"),
+    });
+    let status = json!({ "status": {
+        "certificateChain": chain, "conditions": [condition], "notBefore": chain_time(member, "-startdate"),
+        "beginRefreshAt": time("now + 12 hours"), "notAfter": chain_time(member, "-enddate"),
+    } });
+    let patch = status.to_string();
+    member.kubectl(&[
+        "patch",
+        "podcertificaterequest",
+        name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+    member.until("owner", "ready", is_ready);
+    let shown = member.node.cri.sh("owner", "main", "cat /id/both.pem");
+    assert!(shown.starts_with("-----BEGIN PRIVATE KEY-----") && shown.ends_with(&chain), "{}", shown.len());
+    assert!(shown.starts_with(&member.node.cri.sh("owner", "main", "cat /id/key.pem")));
+    assert!(!member.node.agent.log().contains("PRIVATE KEY"), "the log shows a key");
+    member.kubectl(&["delete", "pod", "owner", "--timeout=60s"]);
+}
+
+fn openssl(args: &[&str]) -> String {
+    let done = std::process::Command::new("openssl").args(args).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Signs the key of a request with the cluster's authority, for a day.
+fn signed(member: &Member, request_base64: &str) -> String {
+    let dir = member.plane.dir();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let pem =
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{request_base64}\n-----END CERTIFICATE REQUEST-----\n");
+    std::fs::write(path("pod.req"), pem).unwrap();
+    std::fs::write(path("pod.ext"), "subjectAltName=critical,DNS:owner.example.com\n").unwrap();
+    let authority = member.plane.ca_file();
+    let (certificate, key) =
+        (authority.display().to_string(), authority.with_extension("key").display().to_string());
+    openssl(&[
+        "x509",
+        "-req",
+        "-in",
+        &path("pod.req"),
+        "-CA",
+        &certificate,
+        "-CAkey",
+        &key,
+        "-days",
+        "1",
+        "-set_serial",
+        "7",
+        "-extfile",
+        &path("pod.ext"),
+        "-out",
+        &path("pod.crt"),
+    ]);
+    std::fs::read_to_string(path("pod.crt")).unwrap()
+}
+
+/// When the signed certificate begins or ends.
+fn chain_time(member: &Member, which: &str) -> String {
+    let file = member.plane.dir().join("pod.crt").display().to_string();
+    let said = openssl(&["x509", "-in", &file, "-noout", which, "-dateopt", "iso_8601"]);
+    said.trim().split_once('=').unwrap().1.replace(' ', "T")
 }
 
 /// Labels that an admin gives count for pods that come after; the range of the pods reaches the runtime.

@@ -44,7 +44,13 @@ impl Place {
         let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
         let objects = ApiObjects::Read(&self.objects);
         let trust = core_references::trust::TrustBundles::NotYetRead;
-        let content = Content { allocatable: &allocatable, objects, trust, tokens: &self.tokens };
+        let content = Content {
+            allocatable: &allocatable,
+            objects,
+            trust,
+            certificates: &BTreeMap::new(),
+            tokens: &self.tokens,
+        };
         payload(pod, volume, &content).map(Option::unwrap).map_err(|error| error.to_string())
     }
 
