@@ -55,7 +55,7 @@ fn words(plan: &PodPlan) -> Vec<String> {
 fn instances(pod: &Pod, list: &[&str]) -> Vec<ObservedContainer> {
     let instance = |text: &&str| {
         let (id, state) = text.split_once(':').unwrap();
-        let (name, attempt) = id.split_once('-').unwrap();
+        let (name, attempt) = id.rsplit_once('-').unwrap();
         let (state, exit_code) = match state {
             "run" => (Running, 0),
             "created" => (Created, 0),
