@@ -3,13 +3,14 @@
 //! Reads the node view. Publishes nothing: what it removed shows in the next picture of the pod, for which it asks. Which go
 //! is [`core_reclaim::collect`]'s to say; pods that no source wants are the sync loop's.
 //!
-//! It looks when the view changes, collects at most once in [`PERIOD`], and sleeps while there is nothing to collect.
+//! It looks when the view changes, collects at most once in [`PERIOD`], and sleeps while there is nothing to collect. When the
+//! node runs out of room it is asked for more: then all of pods that have ended goes too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use core_reclaim::{Collection, ContainerPolicy, PodFate, RemovableContainer, collect};
-use core_types::view::{Lifecycle, NodeView};
+use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{MonoTime, ObservedPod};
 use ports::{FileError, RuntimeError};
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
 use crate::pleg::LookRequests;
+use crate::reclaimer::Requests;
 use crate::timer;
 
 /// Time between two collections; upstream's.
@@ -52,15 +54,25 @@ impl ContainerGc {
     }
 
     /// Runs until it is stopped.
-    pub(crate) async fn run(mut self, mut view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
+    pub(crate) async fn run(
+        mut self,
+        mut view: watch::Receiver<Arc<NodeView>>,
+        mut requests: Requests,
+        stop: CancellationToken,
+    ) {
         loop {
             let node = Arc::clone(&view.borrow_and_update());
             let due = self.due(&node);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                Some(answer) = requests.recv() => {
+                    self.pass(&node, PodFate::Gone).await;
+                    // Who does not wait any more does not listen.
+                    let _ = answer.send(());
+                }
                 Ok(()) = view.changed() => {}
-                () = timer::until(self.outside.clock.as_ref(), due) => self.pass(&node).await,
+                () = timer::until(self.outside.clock.as_ref(), due) => self.pass(&node, PodFate::Stays).await,
             }
         }
     }
@@ -68,7 +80,7 @@ impl ContainerGc {
     /// When there is something to collect.
     fn due(&self, node: &NodeView) -> Option<MonoTime> {
         let (now, wall) = (self.outside.clock.now(), self.outside.clock.wall());
-        let pods = pods(node);
+        let pods = pods(node, PodFate::Stays);
         let collection = collect(&pods, self.policy, wall);
         let something_at = match collection.is_empty() {
             false => now,
@@ -77,9 +89,10 @@ impl ContainerGc {
         Some(self.collected_at.map_or(something_at, |last| something_at.max(last + PERIOD)))
     }
 
-    async fn pass(&mut self, node: &NodeView) {
+    /// `ended` is what becomes of pods that have ended and are still wanted.
+    async fn pass(&mut self, node: &NodeView, ended: PodFate) {
         self.collected_at = Some(self.outside.clock.now());
-        let pods = pods(node);
+        let pods = pods(node, ended);
         let collection = collect(&pods, self.policy, self.outside.clock.wall());
         if let Err(error) = self.remove(&collection).await {
             self.recorder.node(&Happening::warning("ContainerGCFailed", error.to_string()));
@@ -116,8 +129,12 @@ impl ContainerGc {
 }
 
 /// Pods whose dead containers are collected: those that a worker has and does not erase.
-fn pods(node: &NodeView) -> Vec<(&ObservedPod, PodFate)> {
-    let is_kept = |view: &core_types::view::PodView| view.is_wanted || view.lifecycle < Lifecycle::Terminated;
+fn pods(node: &NodeView, ended: PodFate) -> Vec<(&ObservedPod, PodFate)> {
+    let is_kept = |view: &PodView| view.is_wanted || view.lifecycle < Lifecycle::Terminated;
     let kept = node.pods.iter().filter(|(_, view)| is_kept(view));
-    kept.filter_map(|(uid, _)| Some((node.observed.get(uid)?.as_ref(), PodFate::Stays))).collect()
+    kept.filter_map(|(uid, view)| {
+        let fate = if view.lifecycle < Lifecycle::Terminated { PodFate::Stays } else { ended };
+        Some((node.observed.get(uid)?.as_ref(), fate))
+    })
+    .collect()
 }

@@ -9,6 +9,7 @@ use core_pods::allocation::{SpecChange, spec_change};
 use core_pods::manifest::{ManifestIssue, ManifestMode, StaticContext, decode_manifest};
 use core_types::api::Pod;
 use core_types::keys::CONFIG_HASH_ANNOTATION;
+use core_types::pressure::EvictionOutlook;
 use core_types::runtime::{ExecOutput, StreamRequest};
 use core_types::view::{Lifecycle, NodeView, PodSource};
 use core_types::{ContainerId, PodExt, PodGates, PodKey, PodUid, SandboxId};
@@ -18,6 +19,7 @@ use ports::{Control, ControlError};
 use tokio::sync::watch;
 
 use crate::events::Recorder;
+use crate::eviction::Sense;
 use crate::outside::Outside;
 
 /// The agent as its servers see it.
@@ -27,6 +29,7 @@ pub struct AgentControl {
     gates: PodGates,
     view: watch::Receiver<Arc<NodeView>>,
     recorder: Recorder,
+    sense: Arc<Sense>,
 }
 
 impl AgentControl {
@@ -35,8 +38,9 @@ impl AgentControl {
         (node_name, gates): (String, PodGates),
         view: watch::Receiver<Arc<NodeView>>,
         recorder: Recorder,
+        sense: Arc<Sense>,
     ) -> Self {
-        Self { outside, node_name, gates, view, recorder }
+        Self { outside, node_name, gates, view, recorder, sense }
     }
 
     fn local_pods(&self, key: &PodKey) -> Vec<PodUid> {
@@ -159,6 +163,10 @@ impl Control for AgentControl {
         view.mark_unchanged();
         // An error means that the agent stops: the caller looks and finds its connection closed.
         let _ = view.changed().await;
+    }
+
+    async fn eviction_outlook(&self) -> EvictionOutlook {
+        self.sense.outlook().await
     }
 
     fn events_since(&self, revision: u64) -> EventNews {

@@ -15,6 +15,9 @@
 //! | pulls ([`images`]) | wishes of operations, answers of the runtime, files about pulls | one answer per wish; files about pulls |
 //! | node ([`node`]), with a cluster | the node view, the Node object, addresses, images | the Node object's status, the Lease, events of the node |
 //! | container collection ([`container_gc`]) | the node view | nothing; it removes dead containers |
+//! | image collection ([`image_gc`]) | the node view, the file system of images | nothing; it removes images |
+//! | eviction ([`eviction`]) | signals of the node, use of pods | pressures, orders and decisions, to the sync loop |
+//! | OOM watch ([`oom_watch`]) | the kernel's log | containers in which a process was killed, to the sync loop |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | status ([`status_task`]) | the node view | nothing; it tells the API server |
 //! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
@@ -31,23 +34,29 @@ mod collections;
 mod container_gc;
 mod control;
 mod events;
+mod eviction;
 mod executor;
 mod housekeeping;
+mod image_gc;
 mod images;
 mod inspect;
 mod log_rotation;
 mod metrics;
 mod mirrors;
 mod node;
+mod node_allocatable;
 mod note;
 mod objects;
+mod oom_watch;
 mod operations;
 mod outside;
 mod pleg;
 mod probe_book;
 mod prober;
+mod protection;
 mod publisher;
 mod readings;
+mod reclaimer;
 mod record;
 mod resolv_conf;
 mod runtime_watch;
@@ -74,17 +83,18 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
-pub use outside::{ApiPorts, CgroupsMaker, Cluster, Manifests, Outside, PullOutside, UsageOutside};
+pub use outside::{
+    ApiPorts, CgroupsMaker, Cluster, KernelOutside, Manifests, Outside, PullOutside, UsageOutside,
+};
 pub use settings::{
-    HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings, Registration,
-    ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, StatsSettings, Verification,
+    EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings,
+    Registration, ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, StatsSettings,
+    Verification,
 };
 
 use collections::Collections;
-use container_gc::ContainerGc;
 use events::{Happening, Recorder};
 use images::Images;
-use log_rotation::LogTask;
 use mirrors::MirrorTask;
 use node::{NodeParts, SeenNode};
 use objects::{ObjectLine, ObjectTask};
@@ -167,13 +177,9 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     spawn_sources(&mut tasks, &outside, &settings, (&set_sender, &node), &stop);
     tasks.spawn(runtime_watch::run(outside.clone(), poke.clone(), up_sender, stop.clone()));
     let readings = Reader::new(outside.clone(), Arc::clone(&settings), view.clone(), up.clone());
-    let pleg = PlegTask::new(
-        outside.clone(),
-        Pleg::new(settings.pleg_policy),
-        looks.clone(),
-        report_sender,
-        metrics::PlegMetrics::new(metrics),
-    );
+    let pleg = Pleg::new(settings.pleg_policy);
+    let of_pleg = metrics::PlegMetrics::new(metrics);
+    let pleg = PlegTask::new(outside.clone(), pleg, looks.clone(), report_sender, of_pleg);
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
@@ -185,39 +191,51 @@ pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent 
     let prober = Prober::new(outside.clone(), node_ip, view.clone(), news_sender, probe_metrics);
     tasks.spawn(prober.run(stop.clone()));
     let trust = collections.as_ref().map(|collections| collections.trust.clone());
-    let inputs = Inputs { sources: sets, pleg: reports, probes, objects, node, trust, runtime: up.clone() };
+    let (senders, protection) = protection::line();
+    let runtime = up.clone();
+    let inputs = Inputs { sources: sets, pleg: reports, probes, objects, node, trust, protection, runtime };
     let looks_of_gc = looks.clone();
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
     let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
     spawn_event_tasks(&mut tasks, &outside, &settings, &recorder, &stop);
     tell_of_start(&recorder, &settings);
-    let (sizes, kept) = Sizes::new(metrics);
-    tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ALLOCATED, kept.allocated));
-    tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ACTUATED, kept.actuated));
-    let recorder_of_loop = recorder.clone();
-    let parts = Parts { inputs, looks, publisher, sizes, images, collections, recorder: recorder_of_loop };
+    let sizes = spawn_sizes(&mut tasks, &outside, metrics);
+    let pulls = images.pulls.clone();
+    let own = recorder.clone();
+    let parts = Parts { inputs, looks, publisher, sizes, images, collections, recorder: own };
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
-
-    let container_gc =
-        ContainerGc::new(outside.clone(), settings.reclaim.containers, looks_of_gc, recorder.clone());
-    tasks.spawn(container_gc.run(view.clone(), stop.clone()));
+    let parts = protection::Parts {
+        outside: outside.clone(),
+        settings: Arc::clone(&settings),
+        view: view.clone(),
+        up: up.clone(),
+        readings: Arc::clone(&readings) as Arc<dyn Readings>,
+        looks: looks_of_gc,
+        pulls,
+        recorder: recorder.clone(),
+        senders,
+    };
+    let sense = protection::spawn(&mut tasks, parts, metrics, &stop);
     spawn_api_tasks(&mut tasks, &outside, &settings, &view, (&stop, metrics));
-    if let Some(rotation) = settings.reclaim.logs {
-        tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
-    }
-
     if let Some(cluster) = outside.cluster.clone() {
         let recorder = recorder.clone();
         let (outside, registry, view) = (outside.clone(), metrics.clone(), view.clone());
         let parts = NodeParts { cluster, outside, registry, view, recorder, known: known_node, up };
         node::spawn(&mut tasks, parts, &settings, &stop);
     }
-
     let identity = (settings.host.node_name.clone(), settings.resources.gates);
-    let control = Arc::new(AgentControl::new(outside, identity, view, recorder));
+    let control = Arc::new(AgentControl::new(outside, identity, view, recorder, sense));
     Agent { control, readings, probe_registry, stop, tasks }
+}
+
+/// The books of sizes, with the tasks that keep them in files.
+fn spawn_sizes(tasks: &mut JoinSet<()>, outside: &Outside, metrics: &Registry) -> Sizes {
+    let (sizes, kept) = Sizes::new(metrics);
+    tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ALLOCATED, kept.allocated));
+    tasks.spawn(checkpoints::keep(outside.clone(), checkpoints::ACTUATED, kept.actuated));
+    sizes
 }
 
 /// What upstream tells of the node when it starts.

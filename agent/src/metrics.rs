@@ -3,6 +3,7 @@
 mod events;
 mod images;
 mod probes;
+mod reclaim;
 mod resize;
 
 use core_metrics::{DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
@@ -11,6 +12,7 @@ use core_types::WallTime;
 pub(crate) use events::EventMetrics;
 pub(crate) use images::{ImageMetrics, MountOutcome, PullNeed};
 pub(crate) use probes::{ProbeMetrics, ProbeName};
+pub(crate) use reclaim::ReclaimMetrics;
 pub(crate) use resize::ResizeMetrics;
 
 /// What the PLEG measures.

@@ -25,9 +25,7 @@ use std::time::Duration;
 use core_metrics::Registry;
 use core_node::readiness::{self, Signs};
 use core_node::reporter::Cause;
-use core_node::{
-    NodeEvent, Picture, Pressures, Readiness, Report, Reporter, Shutdown, Spread, addresses, registration,
-};
+use core_node::{NodeEvent, Picture, Readiness, Report, Reporter, Shutdown, Spread, addresses, registration};
 use core_types::view::NodeView;
 use core_types::{EventType, MonoTime};
 use k8s_openapi::api::core::v1::{Node, Taint};
@@ -220,7 +218,8 @@ impl NodeTask {
     /// Takes what the agent knows into the picture.
     fn see(&mut self, view: &NodeView) {
         let (runtime, now) = (&view.runtime, self.outside.clock.now());
-        self.is_settled |= runtime.status.is_some() && runtime.last_relist.is_some();
+        self.is_settled |=
+            runtime.status.is_some() && runtime.last_relist.is_some() && view.pressures.is_some();
         self.failing_since = runtime.failing_since;
         self.picture.runtime.version.clone_from(&runtime.version);
         if let Some(status) = &runtime.status {
@@ -231,7 +230,7 @@ impl NodeTask {
         self.judge(view);
     }
 
-    /// Judges whether the node is ready. Nothing measures pressure yet, so there is none.
+    /// Judges whether the node is ready, and takes over what it is short of.
     fn judge(&mut self, view: &NodeView) {
         let runtime = &view.runtime;
         let signs = Signs {
@@ -241,7 +240,7 @@ impl NodeTask {
             pleg_problem: runtime.pleg_problem.as_deref(),
             shutdown: Shutdown::None,
         };
-        self.picture.pressures = Pressures::default();
+        self.picture.pressures = view.pressures.unwrap_or_default();
         self.picture.readiness = Readiness::judge(&signs, self.outside.clock.now());
     }
 

@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
     Cgroups, Checkpoints, Clock, Collection, ContainerLogFiles, ContainerRuntime, CredentialPlugins,
-    EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, LeaseApi, LocalStorage,
-    ManifestFetcher, ManifestFiles, NodeApi, PodApi, PodCertificateRequests, PodFiles, PodKeys, ProbeDialer,
-    PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
+    EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, KernelLog, LeaseApi,
+    LocalStorage, ManifestFetcher, ManifestFiles, MemoryAlarm, NodeApi, PodApi, PodCertificateRequests,
+    PodFiles, PodKeys, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
@@ -44,6 +44,17 @@ pub struct UsageOutside {
     pub host: Arc<dyn HostStats>,
     /// What pods store.
     pub storage: Arc<dyn LocalStorage>,
+    /// What the kernel tells by itself.
+    pub kernel: KernelOutside,
+}
+
+/// What the kernel tells by itself.
+#[derive(Clone)]
+pub struct KernelOutside {
+    /// Its log.
+    pub log: Arc<dyn KernelLog>,
+    /// Its word that memory runs short.
+    pub memory_alarm: Arc<dyn MemoryAlarm>,
 }
 
 /// Everything outside the agent.

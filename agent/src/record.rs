@@ -7,7 +7,7 @@ use core_pods::active_deadline::{self, ActiveDeadline};
 use core_status::Waiting;
 use core_types::api::{Pod, PodStatus};
 use core_types::view::{Activity, Problem};
-use core_types::{MonoTime, WallTime};
+use core_types::{ContainerId, MonoTime, WallTime};
 
 use crate::executor::PodMemory;
 use crate::probe_book::ProbeBook;
@@ -25,7 +25,7 @@ pub(crate) struct Eviction {
     pub(crate) reason: String,
     pub(crate) message: String,
     /// Message of the condition `DisruptionTarget`; empty for none.
-    pub(crate) disruption: &'static str,
+    pub(crate) disruption: String,
 }
 
 /// One pod's record.
@@ -43,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) problem: Option<Problem>,
     pub(crate) next_retry: Option<WallTime>,
     pub(crate) probes: ProbeBook,
+    /// What the kernel said of processes that it killed, by container.
+    pub(crate) oom_kills: BTreeMap<ContainerId, String>,
     /// Back-offs; `None` while an operation holds them.
     pub(crate) memory: Option<PodMemory>,
 }
@@ -59,7 +61,7 @@ impl Record {
         let is_over = self.deadline.is_some_and(|deadline| deadline.at() <= mono);
         if is_over {
             let (reason, message) = (active_deadline::REASON.to_owned(), active_deadline::MESSAGE.to_owned());
-            self.eviction = Some(Eviction { reason, message, disruption: "" });
+            self.eviction = Some(Eviction { reason, message, disruption: String::new() });
         }
         is_over
     }

@@ -19,6 +19,7 @@ use core_pods::admission::{
 };
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
+use core_reclaim::ThresholdError;
 use core_references::Strategy;
 use core_runtime::backoff::{self, Growth};
 use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, SubordinateIds};
@@ -28,7 +29,7 @@ use core_types::view::PodSource;
 use core_types::{PodGates, RestartRules, StopSignals, WallTime};
 
 pub use node::{NodeIdentity, Registration};
-pub use reclaim::{LogRotation, ReclaimSettings};
+pub use reclaim::{EvictionSettings, LogRotation, ReclaimSettings};
 
 /// Facts of the machine that the settings depend on.
 #[derive(Clone, Debug)]
@@ -199,6 +200,9 @@ pub enum SettingsError {
     /// `preloadedImagesVerificationAllowlist` holds something that is no pattern.
     #[error("preloadedImagesVerificationAllowlist: {0}")]
     AllowList(#[source] AllowListError),
+    /// A limit of eviction means nothing.
+    #[error(transparent)]
+    Eviction(ThresholdError),
     /// More is reserved than there is.
     #[error(transparent)]
     Reserved(#[from] ReservedTooMuch),
@@ -226,6 +230,8 @@ impl Settings {
         let kernel = kernel_version(&host.machine.kernel_version);
         let node = NodeIdentity::new(config, &host);
         let allocatable = node.allocatable(&host.machine)?;
+        let reclaim = ReclaimSettings::new(config, node.enforced(config, &host.machine))
+            .map_err(SettingsError::Eviction)?;
         let sysctls =
             SysctlAllowList::new(kernel, &kubelet.allowed_unsafe_sysctls).map_err(SettingsError::Sysctls)?;
         Ok(Self {
@@ -258,7 +264,7 @@ impl Settings {
                 verification: verification(config).map_err(SettingsError::AllowList)?,
                 plugins: PluginSettings::default(),
             },
-            reclaim: ReclaimSettings::new(config),
+            reclaim,
             stats: stats(config, &host),
             events: core_events::Limits::of(kubelet.event_record_qps, kubelet.event_burst),
             runtime: RuntimeSettings {

@@ -52,7 +52,7 @@ pub(crate) fn generate(pod: &Pod, record: &Record, known: &Known<'_>, now: WallT
     let verdict = match (&record.rejection, &record.eviction) {
         (Some(why), _) => Verdict::Rejected { reason: &why.reason, message: &why.message },
         (None, Some(why)) => {
-            Verdict::Evicted { reason: &why.reason, message: &why.message, disruption: why.disruption }
+            Verdict::Evicted { reason: &why.reason, message: &why.message, disruption: &why.disruption }
         }
         (None, None) => Verdict::None,
     };
@@ -63,6 +63,7 @@ pub(crate) fn generate(pod: &Pod, record: &Record, known: &Known<'_>, now: WallT
         previous: record.status.as_deref(),
         waiting: &record.waiting,
         probes: &record.probes.results,
+        oom_kills: &record.oom_kills,
         verdict,
         node: known.node,
         resources: known.resources,

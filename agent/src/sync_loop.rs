@@ -7,6 +7,7 @@
 //! One turn: take one wake, step the machine, carry out its effects, renew the status of the pods concerned, publish.
 
 mod pictures;
+mod protection;
 mod resize;
 mod showing;
 mod wanted;
@@ -29,14 +30,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::collections::{Collections, Known};
 use crate::events::Recorder;
+use crate::eviction::EvictionNews;
 use crate::executor::ExecutorPlace;
 use crate::images::Images;
 use crate::node::SeenNode;
 use crate::objects::ObjectLine;
+use crate::oom_watch::OomNews;
 use crate::operations::{OpNews, Operations};
 use crate::outside::Outside;
 use crate::pleg::{LookRequests, PlegReport};
 use crate::prober::ProbeNews;
+use crate::protection::ProtectionLine;
 use crate::publisher::Publisher;
 use crate::record::Record;
 use crate::runtime_watch::{RuntimePoke, RuntimeUp};
@@ -58,6 +62,8 @@ enum Wake {
     Objects(Vec<PodUid>),
     TrustBundles,
     Leftovers(Vec<PodUid>),
+    Eviction(EvictionNews),
+    OomKill(OomNews),
     RuntimeChanged,
     Deadline,
     Stopped,
@@ -73,6 +79,7 @@ pub(crate) struct Inputs {
     pub(crate) node: watch::Receiver<SeenNode>,
     /// Trust bundles, of which pods show some; `None` without an API server.
     pub(crate) trust: Option<Known<TrustBook>>,
+    pub(crate) protection: ProtectionLine,
     pub(crate) runtime: watch::Receiver<RuntimeUp>,
 }
 
@@ -161,6 +168,8 @@ impl SyncLoop {
                 Wake::Objects(uids) => uids.into_iter().for_each(|uid| self.step(Event::Nudge { uid })),
                 Wake::TrustBundles => self.show_trust_bundles(),
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
+                Wake::Eviction(news) => self.take_eviction(news),
+                Wake::OomKill(news) => self.take_oom_kill(news),
                 Wake::RuntimeChanged => self.take_runtime(),
                 Wake::Probe(news) => self.take_probe(news),
                 Wake::Deadline => self.take_deadline(),
@@ -187,6 +196,8 @@ impl SyncLoop {
             Some(news) = self.inputs.probes.recv() => Wake::Probe(news),
             Some(uids) = self.inputs.objects.changed.recv() => Wake::Objects(uids),
             () = trust_changed(&mut self.inputs.trust) => Wake::TrustBundles,
+            Some(news) = self.inputs.protection.eviction.recv() => Wake::Eviction(news),
+            Some(news) = self.inputs.protection.ooms.recv() => Wake::OomKill(news),
             Some(set) = self.inputs.sources.recv() => Wake::Source(set),
             Some(uids) = self.leftovers.search.join_next(), if !self.leftovers.search.is_empty() => {
                 Wake::Leftovers(uids.unwrap_or_default())

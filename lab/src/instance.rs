@@ -125,6 +125,9 @@ impl Instance {
             "cgroupRoot": self.cgroups.path(),
             "failCgroupV1": false,
             "failSwapOn": false,
+            // A machine that is used for other things too is full for their sake: tests of shortage make one of their own.
+            "evictionHard": { "memory.available": "100Mi" },
+            "imageGCHighThresholdPercent": 100,
             "containerRuntimeEndpoint": self.containerd.endpoint(),
             "volumePluginDir": dir.join("volume-plugins"),
         })

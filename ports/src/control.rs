@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use core_types::pressure::EvictionOutlook;
 use core_types::runtime::{ExecOutput, StreamRequest};
 use core_types::view::NodeView;
 use core_types::{ContainerId, EventRecord, PodKey, PodUid, SandboxId};
@@ -68,6 +69,8 @@ pub trait Control: Send + Sync {
     async fn resize(&self, manifests: bytes::Bytes) -> Result<Vec<AppliedPod>, ControlError>;
     /// Removes a pod that was applied locally.
     async fn remove(&self, key: &PodKey) -> Result<PodUid, ControlError>;
+    /// What eviction sees and would do now; nothing is done.
+    async fn eviction_outlook(&self) -> EvictionOutlook;
     /// URL of an exec stream.
     async fn exec_url(&self, id: &ContainerId, request: &StreamRequest) -> RuntimeResult<String>;
     /// URL of an attach stream.

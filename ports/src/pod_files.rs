@@ -123,7 +123,8 @@ pub trait PodFiles: Send + Sync {
         container: &str,
         keep_attempts: &[u32],
     ) -> Result<(), FileError>;
-    /// Unmounts what the agent mounted for the pod: sub paths, then volumes. Their directories stay. Safe to repeat.
+    /// Unmounts what the agent mounted for the pod: sub paths, then volumes. Empty directories lose what the pod wrote into them,
+    /// for the node may be short of room; other directories stay. Safe to repeat.
     async fn tear_down_volumes(&self, uid: &PodUid) -> Result<(), FileError>;
     /// Unmounts what the agent mounted for the pod and removes its directory; never descends into another file system.
     async fn remove_pod_dir(&self, uid: &PodUid) -> Result<(), FileError>;

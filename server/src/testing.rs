@@ -124,6 +124,10 @@ impl FakeAgent {
 
 #[async_trait]
 impl Control for FakeAgent {
+    async fn eviction_outlook(&self) -> core_types::pressure::EvictionOutlook {
+        core_types::pressure::EvictionOutlook::default()
+    }
+
     fn view(&self) -> Arc<NodeView> {
         self.view.borrow().clone()
     }

@@ -20,12 +20,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::faults::Faults;
 
 mod journal;
+mod kernel;
 mod log_files;
 mod pod_files;
 mod pull_records;
 mod usage;
 
 pub use journal::{FakeJournal, FakeSink};
+pub use kernel::FakeKernel;
 pub use log_files::FakeLogFiles;
 pub use pod_files::{FakeFiles, UnmountWatcher};
 pub use pull_records::{FakePullRecords, NoPlugins};
@@ -101,6 +103,8 @@ impl Checkpoints for FakeCheckpoints {
 pub struct FakeCgroups {
     /// How much is used.
     pub usage: FakeUsage,
+    /// What the kernel tells by itself.
+    pub kernel: Arc<FakeKernel>,
     existing: Mutex<BTreeMap<CgroupPath, CgroupValues>>,
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent::{
-    Agent, AgentControl, ApiPorts, HostSummary, Manifests, Outside, PullOutside, Settings, UsageOutside,
+    Agent, AgentControl, ApiPorts, HostSummary, KernelOutside, Manifests, Outside, PullOutside, Settings,
+    UsageOutside,
 };
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
@@ -144,7 +145,14 @@ impl World {
             },
             hooks: Arc::new(FakeHooks),
             log_files: self.log_files.clone(),
-            usage: UsageOutside { host: self.cgroups.clone(), storage: self.files.clone() },
+            usage: UsageOutside {
+                host: self.cgroups.clone(),
+                storage: self.files.clone(),
+                kernel: KernelOutside {
+                    log: self.cgroups.kernel.clone(),
+                    memory_alarm: self.cgroups.kernel.clone(),
+                },
+            },
             manifests: Manifests {
                 path: Some(self.static_manifests.clone()),
                 url: None,

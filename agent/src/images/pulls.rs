@@ -8,7 +8,7 @@
 //! wish > queued > intent on disk > running > answer; record on disk, then the intent goes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use core_images::book::{Arrival, Check, PullBook, Verdict};
 use core_images::pull::RATE_EXCEEDED;
 use core_images::records::{Access, PulledRecord};
 use core_images::scheduler::{Effect, Event, PullId, PullKey, PullRank, PullScheduler, Ticket};
+use core_types::WallTime;
 use core_types::runtime::{ImageSpec, SandboxConfig};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -86,6 +87,7 @@ enum Ask {
     },
     MayUse(Present, oneshot::Sender<Check>),
     MayUseWith(Present, Vec<Credential>, oneshot::Sender<Verdict>),
+    KeepOnly(BTreeSet<String>, WallTime, oneshot::Sender<()>),
 }
 
 /// The way to the task.
@@ -113,6 +115,12 @@ impl Pulls {
     pub(crate) async fn may_use_with(&self, image: Present, credentials: Vec<Credential>) -> Verdict {
         let verdict = self.ask(|answer| Ask::MayUseWith(image, credentials, answer)).await;
         verdict.unwrap_or(Verdict::MustPull)
+    }
+
+    /// Images were removed: forgets who may use those that are not `present`. What was pulled since `before` is not among them.
+    pub(crate) async fn keep_only(&self, present: Vec<String>, before: WallTime) {
+        let present = present.into_iter().collect();
+        self.ask(|answer| Ask::KeepOnly(present, before, answer)).await.unwrap_or_default();
     }
 
     /// `None` when the agent stops.
@@ -239,6 +247,15 @@ impl PullTask {
                     self.metrics.checked(verdict);
                 }
                 let _ = answer.send(check);
+            }
+            Ask::KeepOnly(present, before, answer) => {
+                if let Some(book) = &mut self.book {
+                    for image_ref in book.keep_only(&present, before) {
+                        self.keeper.push(Job::RemoveRecord(image_ref));
+                    }
+                    self.metrics.kept(book.intents(), book.records());
+                }
+                let _ = answer.send(());
             }
             Ask::MayUseWith(Present { image, image_ref }, credentials, answer) => {
                 let now = self.outside.clock.wall();

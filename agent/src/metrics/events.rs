@@ -24,6 +24,7 @@ struct Counters {
     container_start_errors: Counter,
     container_ends: Counter,
     preemptions: Counter,
+    evictions: Counter,
     sleeps_cut: Counter,
 }
 
@@ -86,6 +87,11 @@ impl EventMetrics {
                 "[ALPHA] Cumulative number of pod preemptions by preemption resource",
                 &["preemption_signal"],
             ),
+            evictions: counter(
+                "kubelet_evictions",
+                "[ALPHA] Cumulative number of pod evictions by eviction signal",
+                &["eviction_signal"],
+            ),
             sleeps_cut: counter(
                 "kubelet_sleep_action_terminated_early_total",
                 "[ALPHA] The number of times lifecycle sleep handler got terminated before it finishes",
@@ -102,6 +108,7 @@ impl EventMetrics {
             Tally::AdmissionRejection => self.0.rejections.inc(&[&happening.reason]),
             Tally::HookFallback => self.0.hook_fallbacks.inc(&[]),
             Tally::PodStartError => self.0.pod_start_errors.inc(&[]),
+            Tally::Eviction { signal } => self.0.evictions.inc(&[signal]),
             Tally::Preemption { resource } => self.0.preemptions.inc(&[resource]),
         }
     }

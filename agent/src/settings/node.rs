@@ -68,6 +68,20 @@ impl NodeIdentity {
         }
     }
 
+    /// What pods are held to together: the eviction thresholds are not kept back from their cgroup, or a pod could never use
+    /// enough to be evicted. `None` unless `enforceNodeAllocatable` names `pods`.
+    pub(super) fn enforced(&self, config: &Config, machine: &Machine) -> Option<ResourceList> {
+        let is_enforced = config.kubelet.enforce_node_allocatable.iter().any(|what| what == "pods");
+        let reservations =
+            Reservations { memory_eviction: None, disk_eviction: None, ..self.settings.reservations.clone() };
+        let capacity = capacity::capacity(machine, self.settings.pod_limit);
+        let all = (is_enforced && config.kubelet.cgroups_per_qos)
+            .then(|| reservations.allocatable(machine, &capacity));
+        all.map(|all| {
+            all.into_iter().filter(|(name, _)| name != "pods" && name != "ephemeral-storage").collect()
+        })
+    }
+
     /// What pods may use together.
     pub(super) fn allocatable(&self, machine: &Machine) -> Result<NodeAllocatable, ReservedTooMuch> {
         let reservations = &self.settings.reservations;

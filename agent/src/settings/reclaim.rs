@@ -1,15 +1,28 @@
 //! What the configuration and the flags say of what the node takes back.
 
-use core_config::{Config, KubeletConfiguration};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use core_cm::ResourceList;
+use core_config::{Config, GoDuration, KubeletConfiguration};
 use core_logs::LogPolicy;
-use core_reclaim::ContainerPolicy;
+use core_reclaim::{
+    ContainerPolicy, FsLayout, ImagePolicy, PodsEnforced, Threshold, ThresholdError, ThresholdTexts,
+    parse_thresholds,
+};
 use core_types::Quantity;
 
 /// What the node takes back, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReclaimSettings {
+    /// What all pods are held to together, by their common cgroup; `None` for nothing.
+    pub pods: Option<ResourceList>,
     /// Dead containers.
     pub containers: ContainerPolicy,
+    /// Images.
+    pub images: ImagePolicy,
+    /// Pods, when the node runs short.
+    pub eviction: EvictionSettings,
     /// Container logs; `None` for a negative `containerLogMaxSize`, which switches their rotation off.
     pub logs: Option<LogRotation>,
 }
@@ -24,16 +37,76 @@ pub struct LogRotation {
 }
 
 impl ReclaimSettings {
-    pub(super) fn new(config: &Config) -> Self {
-        let options = &config.options;
-        Self {
+    pub(super) fn new(config: &Config, pods: Option<ResourceList>) -> Result<Self, ThresholdError> {
+        let (options, kubelet) = (&config.options, &config.kubelet);
+        let percent = |percent: i32| u64::try_from(percent).unwrap_or(0);
+        Ok(Self {
+            pods,
             containers: ContainerPolicy {
                 min_age: options.minimum_container_ttl.to_std(),
                 per_container: usize::try_from(options.maximum_dead_containers_per_container).ok(),
                 per_node: usize::try_from(options.maximum_dead_containers).ok(),
             },
-            logs: log_rotation(&config.kubelet),
-        }
+            images: ImagePolicy {
+                high_percent: percent(kubelet.image_gc_high_threshold_percent),
+                low_percent: percent(kubelet.image_gc_low_threshold_percent),
+                min_age: kubelet.image_minimum_gc_age.to_std(),
+                max_age: kubelet.image_maximum_gc_age.to_std(),
+            },
+            eviction: EvictionSettings::new(kubelet)?,
+            logs: log_rotation(kubelet),
+        })
+    }
+}
+
+/// When pods go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvictionSettings {
+    /// Limits, by where file systems lie.
+    limits: BTreeMap<&'static str, Vec<Threshold>>,
+    /// `evictionPressureTransitionPeriod`.
+    pub transition: Duration,
+    /// `evictionMaxPodGracePeriod`, in seconds.
+    pub max_grace_secs: i64,
+    /// `localStorageCapacityIsolation`: pods may not exceed their limits of local storage.
+    pub local_storage: bool,
+}
+
+/// The layouts, with the names under which their limits are kept.
+const LAYOUTS: [(&str, FsLayout); 3] =
+    [("single", FsLayout::Single), ("separate", FsLayout::SeparateImages), ("split", FsLayout::SplitImages)];
+
+impl EvictionSettings {
+    fn new(kubelet: &KubeletConfiguration) -> Result<Self, ThresholdError> {
+        let none = BTreeMap::new();
+        let grace = kubelet.eviction_soft_grace_period.iter();
+        let soft_grace = grace
+            .filter_map(|(signal, text)| Some((signal.clone(), text.parse::<GoDuration>().ok()?.to_std())))
+            .collect();
+        let texts = ThresholdTexts {
+            hard: kubelet.eviction_hard.as_ref().unwrap_or(&none),
+            soft: &kubelet.eviction_soft,
+            soft_grace: &soft_grace,
+            min_reclaim: &kubelet.eviction_minimum_reclaim,
+        };
+        let enforce = match kubelet.enforce_node_allocatable.iter().any(|one| one == "pods") {
+            true => PodsEnforced::Yes,
+            false => PodsEnforced::No,
+        };
+        let limits =
+            LAYOUTS.into_iter().map(|(name, layout)| Ok((name, parse_thresholds(texts, layout, enforce)?)));
+        Ok(Self {
+            limits: limits.collect::<Result<_, ThresholdError>>()?,
+            transition: kubelet.eviction_pressure_transition_period.to_std(),
+            max_grace_secs: i64::from(kubelet.eviction_max_pod_grace_period),
+            local_storage: kubelet.local_storage_capacity_isolation,
+        })
+    }
+
+    /// The limits where file systems lie like this.
+    pub fn thresholds(&self, layout: FsLayout) -> Vec<Threshold> {
+        let name = LAYOUTS.into_iter().find(|(_, other)| *other == layout).map(|(name, _)| name);
+        name.and_then(|name| self.limits.get(name)).cloned().unwrap_or_default()
     }
 }
 
@@ -53,8 +126,6 @@ fn log_rotation(kubelet: &KubeletConfiguration) -> Option<LogRotation> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

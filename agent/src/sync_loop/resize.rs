@@ -10,6 +10,7 @@ use core_pods::allocation::{
 };
 use core_pods::worker::Event;
 use core_types::api::Pod;
+use core_types::pressure::Pressures;
 use core_types::view::Lifecycle;
 use core_types::{PodExt, PodUid};
 
@@ -48,7 +49,9 @@ impl SyncLoop {
         let pods = self.wanted_pods();
         let settings = Arc::clone(&self.settings);
         let seen = self.inputs.node.borrow().clone();
-        let known = (&*settings, &seen, self.inputs.runtime.borrow().strict_groups());
+        // What runs already may grow on a node that is short, as far as it has room.
+        let strict_groups = self.inputs.runtime.borrow().strict_groups();
+        let known = (&*settings, &seen, strict_groups, Pressures::default());
         let judge = |pod: &Pod, others: &[Arc<Pod>]| super::wanted::admit(known, pod, others, Room::AsItIs);
         let (node, rules) = (&settings.node_facts, settings.resources.resize);
         let news = self.sizes.judge(&Round { pods: &pods, judge: &judge, node, rules, now });

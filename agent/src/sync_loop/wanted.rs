@@ -9,6 +9,7 @@ use core_pods::merge::{PodSetChange, SourcedPod};
 use core_pods::mirror::is_mirror;
 use core_pods::worker::{Event, Sighting, StopReason};
 use core_types::api::Pod;
+use core_types::pressure::Pressures;
 use core_types::view::{Lifecycle, PodSource};
 use core_types::{PodExt, PodUid};
 
@@ -148,7 +149,7 @@ impl SyncLoop {
             self.records.entry(victim.clone()).or_default().eviction = Some(Eviction {
                 reason: PREEMPTING.to_owned(),
                 message: PREEMPTED.to_owned(),
-                disruption: "Pod was preempted by Kubelet to accommodate a critical pod.",
+                disruption: "Pod was preempted by Kubelet to accommodate a critical pod.".to_owned(),
             });
             self.step(Event::Stop { uid: victim.clone(), reason: StopReason::Evicted, grace_secs: None });
             self.refresh(victim);
@@ -161,7 +162,8 @@ impl SyncLoop {
     /// Whether this node takes a pod beside the others.
     fn judge(&self, pod: &Pod, others: &[Arc<Pod>], room: Room) -> Admission {
         let strict_groups = self.inputs.runtime.borrow().strict_groups();
-        admit((&self.settings, &self.inputs.node.borrow(), strict_groups), pod, others, room)
+        let (node, pressures) = (self.inputs.node.borrow(), self.pressures());
+        admit((&self.settings, &node, strict_groups, pressures), pod, others, room)
     }
 
     /// Tells the machine what is known of a pod that it has just met.
@@ -185,7 +187,7 @@ fn end_of(pod: &Pod) -> Option<StopReason> {
 
 /// Whether this node takes a pod beside the others.
 pub(super) fn admit(
-    (settings, node, strict_groups): (&Settings, &SeenNode, StrictGroups),
+    (settings, node, strict_groups, pressures): (&Settings, &SeenNode, StrictGroups, Pressures),
     pod: &Pod,
     others: &[Arc<Pod>],
     room: Room,
@@ -200,6 +202,7 @@ pub(super) fn admit(
         strict_groups,
         pod_level_resources: settings.resources.pod_level,
         restart_rules: settings.resources.gates.restart_rules,
+        pressures,
     };
     admission::admit(pod, others, &node, room)
 }

@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use agent::{
-    Agent, ApiPorts, CgroupsMaker, HostSummary, Manifests, Outside, PullOutside, Settings, UsageOutside,
+    Agent, ApiPorts, CgroupsMaker, HostSummary, KernelOutside, Manifests, Outside, PullOutside, Settings,
+    UsageOutside,
 };
 use anyhow::{Context, Result, anyhow};
 use core_config::{Config, Feature, KubeletConfiguration};
@@ -21,8 +22,9 @@ use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
-    HostCredentialPlugins, HostEventJournal, HostLocalStorage, HostManifestFiles, HostOwnProcess,
-    HostPodFiles, HostPullRecords, HostStatsReader, MachineInfo, NodeFacts, PodFilesOptions,
+    HostCredentialPlugins, HostEventJournal, HostKernelLog, HostLocalStorage, HostManifestFiles,
+    HostMemoryAlarm, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader, MachineInfo, NodeFacts,
+    PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_probes::NetworkProbes;
@@ -284,7 +286,11 @@ fn outside(
     };
     let storage = HostLocalStorage::new(&directories.root, &files.pod_logs_dir, Arc::clone(&clock));
     let host = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
-    let usage = UsageOutside { host, storage: Arc::new(storage) };
+    let kernel = KernelOutside {
+        log: Arc::new(HostKernelLog::default()),
+        memory_alarm: Arc::new(HostMemoryAlarm::default()),
+    };
+    let usage = UsageOutside { host, storage: Arc::new(storage), kernel };
     Ok(Outside {
         clock,
         runtime: cri.clone(),

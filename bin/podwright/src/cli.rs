@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Rm(RmOptions),
     /// Show what happened, also to pods that are gone
     Events(EventsOptions),
+    /// Show which pods would be evicted now, and why
+    Evict(EvictOptions),
     /// Explain the state of a pod
     Why(WhyOptions),
     /// Print shell completions
@@ -246,6 +248,19 @@ pub(crate) struct EventsOptions {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Form of output; with --follow, one line of JSON for each event
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvictOptions {
+    /// Only look; evicting by hand is not offered
+    #[arg(long, required = true)]
+    pub(crate) dry_run: bool,
+    /// The order for this signal, e.g. nodefs.available, instead of memory.available
+    #[arg(long, default_value = "memory.available")]
+    pub(crate) signal: String,
+    /// Form of output
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<Format>,
 }

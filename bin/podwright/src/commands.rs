@@ -4,6 +4,7 @@ pub(crate) mod attach;
 pub(crate) mod completion;
 pub(crate) mod cp;
 pub(crate) mod events;
+pub(crate) mod evict;
 pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod port_forward;

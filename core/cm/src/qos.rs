@@ -35,8 +35,13 @@ pub fn qos_class(pod: &Pod) -> QosClass {
 /// system priority.
 pub fn is_critical(pod: &Pod) -> bool {
     let is_mirror = pod.annotation(keys::CONFIG_MIRROR_ANNOTATION).is_some();
+    pod.is_static() || is_mirror || has_critical_priority(pod)
+}
+
+/// True for pods of a system priority.
+pub fn has_critical_priority(pod: &Pod) -> bool {
     let priority = pod.spec_ref().and_then(|spec| spec.priority);
-    pod.is_static() || is_mirror || priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL_PRIORITY)
+    priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL_PRIORITY)
 }
 
 /// True for critical pods of the priority class `system-node-critical`.

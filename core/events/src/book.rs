@@ -77,6 +77,11 @@ impl Group {
     }
 }
 
+fn annotations(happening: &Happening) -> BTreeMap<String, String> {
+    let pairs = happening.annotations.iter();
+    pairs.map(|(key, value)| ((*key).to_owned(), cut(value))).collect()
+}
+
 impl Default for Book {
     fn default() -> Self {
         Self {
@@ -118,6 +123,7 @@ impl Book {
                 event.count = event.count.saturating_add(1);
                 event.last_seen = now;
                 event.message = message;
+                event.annotations = annotations(happening);
                 event
             }
             None => EventRecord {
@@ -129,6 +135,7 @@ impl Book {
                 first_seen: now,
                 last_seen: now,
                 count: 1,
+                annotations: annotations(happening),
             },
         };
         self.revision += 1;

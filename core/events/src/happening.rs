@@ -17,6 +17,8 @@ pub struct Happening {
     pub field_path: String,
     /// What is counted beside the event itself.
     pub tally: Tally,
+    /// Annotations of the event.
+    pub annotations: Vec<(&'static str, String)>,
 }
 
 /// Upstream's metric that counts a happening, beside ours that counts them all (CONTRACT 5.15).
@@ -31,6 +33,11 @@ pub enum Tally {
     HookFallback,
     /// `kubelet_started_pods_errors_total`.
     PodStartError,
+    /// `kubelet_evictions`, by the signal or limit.
+    Eviction {
+        /// Its name.
+        signal: String,
+    },
     /// `kubelet_preemptions`, by the resource that was missing.
     Preemption {
         /// Its name.
@@ -47,6 +54,7 @@ impl Happening {
             message: message.into(),
             field_path: String::new(),
             tally: Tally::Nothing,
+            annotations: Vec::new(),
         }
     }
 
@@ -59,6 +67,13 @@ impl Happening {
     #[must_use]
     pub fn of(mut self, field_path: impl Into<String>) -> Self {
         self.field_path = field_path.into();
+        self
+    }
+
+    /// The same, with figures for programs.
+    #[must_use]
+    pub fn annotated(mut self, annotations: Vec<(&'static str, String)>) -> Self {
+        self.annotations = annotations;
         self
     }
 

@@ -224,6 +224,23 @@ impl PullBook {
         adopted
     }
 
+    /// Image references of the records of images that are gone: none of `present`, and not changed since `before`. They are
+    /// forgotten with this.
+    pub fn keep_only(&mut self, present: &BTreeSet<String>, before: WallTime) -> Vec<String> {
+        let is_gone =
+            |record: &PulledRecord| !present.contains(&record.image_ref) && record.updated_at < before;
+        let gone: Vec<String> = self
+            .records
+            .values()
+            .filter(|record| is_gone(record))
+            .map(|record| record.image_ref.clone())
+            .collect();
+        for image_ref in &gone {
+            self.records.remove(image_ref);
+        }
+        gone
+    }
+
     /// Image references of the records that are too many; they are forgotten with this.
     pub fn drop_oldest(&mut self) -> Vec<String> {
         let too_many = self.records.len().saturating_sub(MAX_RECORDS);

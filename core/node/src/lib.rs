@@ -33,7 +33,7 @@ pub mod ttl;
 
 pub use addresses::{AddressError, NetworkFacts};
 pub use lease::{LeaseAnswer, LeaseCall, LeaseMachine, LeaseSettings};
-pub use picture::{NodeEvent, Picture, Pressures, Shutdown};
+pub use picture::{NodeEvent, Picture, Shutdown};
 pub use readiness::Readiness;
 pub use reporter::{Report, Reporter};
 pub use settings::{AttachDetach, CloudProvider, ExtendedResources, ImageLimit, Machine, NodeSettings};

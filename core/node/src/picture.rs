@@ -1,21 +1,11 @@
 //! What was seen of the node at one moment, and what is told about it.
 
 use core_types::EventType;
+use core_types::pressure::Pressures;
 use core_types::runtime::{Image, RuntimeHandler, RuntimeVersion};
 
 use crate::addresses::NetworkFacts;
 use crate::readiness::Readiness;
-
-/// Scarce resources.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pressures {
-    /// Memory.
-    pub memory: bool,
-    /// Disk.
-    pub disk: bool,
-    /// Process IDs.
-    pub pid: bool,
-}
 
 /// Whether the machine is about to go down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

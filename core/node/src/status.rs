@@ -185,8 +185,8 @@ mod tests {
     use core_types::runtime::RuntimeVersion;
     use serde_json::json;
 
-    use crate::picture::Pressures;
     use crate::settings::tests::{machine, settings};
+    use core_types::pressure::Pressures;
 
     use super::*;
 

@@ -1,11 +1,11 @@
 //! Whether this node takes a pod: the checks of CONTRACT 3.4 that need nothing but the pod, the node's facts and the
 //! other pods on the node. They hold for pods of every source.
 //!
-//! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: sysctls, operating
+//! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: pressure, sysctls, operating
 //! system, groups policy, resources, node affinity, node name, host ports, taints, AppArmor, resources of the
 //! pod as a whole, features of the node. Where only resources are missing and the pod is critical, it says which other pods must end for it.
 //!
-//! Left out, because they need managers or an API server: eviction pressure, topology and devices, node
+//! Left out, because they need managers or an API server: topology and devices, node
 //! shutdown.
 
 mod app_armor;
@@ -13,6 +13,7 @@ mod fit;
 mod node_affinity;
 mod ports;
 mod preempt;
+mod pressure;
 mod sysctl;
 mod taints;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_types::api::{Pod, PodSpec};
+use core_types::pressure::Pressures;
 use core_types::{PodExt, PodUid, RestartRules};
 use k8s_openapi::api::core::v1::Taint;
 
@@ -37,6 +39,8 @@ const OS_LABEL: &str = "kubernetes.io/os";
 /// Why a pod is refused; its text is the pod's `status.reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RejectReason {
+    /// The node is short of something.
+    Evicted,
     /// A sysctl is not allowed on this node.
     SysctlForbidden,
     /// The pod's label names another operating system.
@@ -69,6 +73,7 @@ impl RejectReason {
     /// Upstream's reason text.
     pub fn as_str(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::Evicted => "Evicted",
             Self::SysctlForbidden => "SysctlForbidden",
             Self::PodOsSelectorNodeLabelDoesNotMatch => "PodOSSelectorNodeLabelDoesNotMatch",
             Self::PodOsNotSupported => "PodOSNotSupported",
@@ -128,6 +133,8 @@ pub struct NodeFacts<'a> {
     pub pod_level_resources: PodLevelResources,
     /// Which restart rules count.
     pub restart_rules: RestartRules,
+    /// What the node is short of.
+    pub pressures: Pressures,
 }
 
 /// Whether other pods may be ended for the pod that is judged.
@@ -171,8 +178,9 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeFacts<'_>, room: Room) -
     let short = fit::insufficient(pod, &others, node.allocatable);
     let makes_room = room == Room::Make && is_critical(pod);
     let first = || {
-        let forbidden = node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text));
-        forbidden.or_else(|| other_operating_system(pod, spec)).or_else(|| {
+        let short = pressure::refusal(pod, spec, node.pressures).map(|text| (RejectReason::Evicted, text));
+        let forbidden = || node.sysctls.forbidden(spec).map(|text| (RejectReason::SysctlForbidden, text));
+        short.or_else(forbidden).or_else(|| other_operating_system(pod, spec)).or_else(|| {
             let message = unsupported_groups_policy(spec, node.strict_groups)?;
             Some((RejectReason::SupplementalGroupsPolicyNotSupported, message))
         })

@@ -96,6 +96,14 @@ pub struct ImageDisk {
     pub available_bytes: u64,
 }
 
+impl ImageDisk {
+    /// How much is used, in percent, rounded up.
+    pub fn used_percent(self) -> u64 {
+        let available = self.available_bytes.min(self.capacity_bytes);
+        100u64.saturating_sub(share(available, 100, self.capacity_bytes))
+    }
+}
+
 /// Not enough could be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortfall {
@@ -139,6 +147,16 @@ impl ImageBook {
         self.images = fresh.collect();
     }
 
+    /// An image was removed.
+    pub fn removed(&mut self, id: &str) {
+        self.images.remove(id);
+    }
+
+    /// IDs of all images.
+    pub fn ids(&self) -> Vec<String> {
+        self.images.keys().cloned().collect()
+    }
+
     /// What is known of an image.
     pub fn get(&self, id: &str) -> Option<&ImageUse> {
         self.images.get(id)
@@ -154,8 +172,7 @@ impl ImageBook {
         disk: ImageDisk,
     ) -> ImagePlan {
         let available = disk.available_bytes.min(disk.capacity_bytes);
-        let free_percent = share(available, 100, disk.capacity_bytes);
-        let used_percent = 100u64.saturating_sub(free_percent);
+        let used_percent = disk.used_percent();
         let wanted = share(disk.capacity_bytes, 100u64.saturating_sub(policy.low_percent), 100);
         let bytes_to_free = match used_percent >= policy.high_percent {
             true => wanted.saturating_sub(available),

@@ -47,6 +47,18 @@ pub fn over_limit(pod: &Pod, usage: &PodUse, layout: FsLayout) -> Option<OverLim
     empty_dir(pod, usage).or_else(|| whole_pod(pod, usage)).or_else(|| container(pod, usage, layout))
 }
 
+/// Whether a pod has limits of local storage.
+pub fn has_storage_limits(pod: &Pod) -> bool {
+    let volumes = pod.spec_ref().and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    let mut empty_dirs = volumes.filter_map(|volume| volume.empty_dir.as_ref());
+    let of_container = |container: &core_types::ContainerRef<'_>| {
+        let limits = container.spec.resources.as_ref().map(|resources| &resources.limits);
+        limits.is_some_and(|limits| !amount(limits, EPHEMERAL_STORAGE).is_zero())
+    };
+    empty_dirs.any(|empty_dir| empty_dir.size_limit.is_some())
+        || pod.container_refs().iter().any(of_container)
+}
+
 fn empty_dir(pod: &Pod, usage: &PodUse) -> Option<OverLimit> {
     let volumes = pod.spec_ref()?.volumes.as_ref()?;
     volumes.iter().find_map(|volume| {

@@ -3,9 +3,10 @@
 use core_cm::resources::amount;
 use core_types::Quantity;
 use core_types::api::{Container, Pod};
+use core_types::pressure::Pressures;
 use core_types::{ContainerRef, PodExt};
 
-use crate::signal::{NodeCondition, Resource};
+use crate::signal::Resource;
 use crate::threshold::Threshold;
 use crate::usage::{ContainerUse, Observations, PodUse, bytes};
 
@@ -57,10 +58,9 @@ pub fn eviction_text(
     text
 }
 
-/// Why a pod is not admitted while the node shows `conditions`.
-pub fn refusal_text(conditions: &[NodeCondition]) -> String {
-    let names: Vec<&str> = conditions.iter().map(|condition| condition.name()).collect();
-    format!("The node had condition: [{}]. ", names.join(" "))
+/// Why a pod is not admitted while the node shows these conditions.
+pub fn refusal_text(shown: Pressures) -> String {
+    format!("The node had condition: [{}]. ", shown.conditions().join(" "))
 }
 
 /// A pod with a memory request of its own as a whole is named with it.
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn conditions_are_written_as_a_list() {
-        let both = [NodeCondition::MemoryPressure, NodeCondition::DiskPressure];
-        assert_eq!(refusal_text(&both), "The node had condition: [MemoryPressure DiskPressure]. ");
+        let both = Pressures { memory: true, disk: true, pid: false };
+        assert_eq!(refusal_text(both), "The node had condition: [MemoryPressure DiskPressure]. ");
     }
 }

@@ -4,8 +4,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use core_cm::{Overhead, is_critical, pod_requests};
+use core_cm::{Overhead, has_critical_priority, is_critical, pod_requests};
 use core_types::api::{Pod, Volume};
+use core_types::view::PodSource;
 use core_types::{PodExt, PodKey, Quantity};
 
 use crate::signal::{Resource, Signal};
@@ -19,6 +20,17 @@ pub struct Candidate {
     pub pod: Arc<Pod>,
     /// What it uses; `None` when it could not be measured.
     pub usage: Option<PodUse>,
+    /// Whether it never goes ([`is_spared`]).
+    pub is_critical: bool,
+}
+
+/// Whether a pod never goes: a static or mirror pod, which nobody would make anew, or one of a system priority. What a person
+/// runs on the node beside these is no static pod.
+pub fn is_spared(pod: &Pod, source: Option<PodSource>) -> bool {
+    match source {
+        Some(PodSource::Local) => has_critical_priority(pod),
+        _ => is_critical(pod),
+    }
 }
 
 /// A place in the order, with the figures that gave it.
@@ -42,7 +54,7 @@ pub fn rank(candidates: &[Candidate], signal: Signal, layout: FsLayout) -> Vec<R
     let mut order: Vec<(PodKey, Ranked)> = candidates
         .iter()
         .enumerate()
-        .filter(|(_, candidate)| !is_critical(&candidate.pod))
+        .filter(|(_, candidate)| !candidate.is_critical)
         .map(|(index, candidate)| (candidate.pod.key(), place(index, candidate, signal, layout)))
         .collect();
     order.sort_by(|(a_key, a), (b_key, b)| first_to_go(a, b).then_with(|| a_key.cmp(b_key)));
@@ -208,7 +220,7 @@ mod tests {
             }).collect();
             let ranked = rank(&candidates, Signal::MemoryAvailable, FsLayout::Single);
             prop_assert_eq!(ranked.len(), pods.iter().filter(|(rank, ..)| *rank != 2).count());
-            prop_assert!(ranked.iter().all(|ranked| !is_critical(&candidates[ranked.index].pod)));
+            prop_assert!(ranked.iter().all(|ranked| !is_spared(&candidates[ranked.index].pod, Some(PodSource::Api))));
             let exceeding: Vec<_> = ranked.iter().map(|ranked| ranked.exceeds_request).collect();
             prop_assert!(exceeding.is_sorted_by(|a, b| a >= b), "{:?}", exceeding);
         }

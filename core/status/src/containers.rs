@@ -60,6 +60,9 @@ pub(crate) fn ephemeral(input: &StatusInput<'_>, old: &PodStatus) -> Vec<Contain
     statuses
 }
 
+/// Exit code of a process that SIGKILL has ended.
+const KILLED: i32 = 137;
+
 /// A terminated state for a container of which only that much is known.
 pub(crate) fn lost(reason: &str, message: &str) -> ContainerState {
     ContainerState {
@@ -283,8 +286,8 @@ fn state_of(input: &StatusInput<'_>, row: &Row<'_>, container: &ObservedContaine
         Observed::Exited => ContainerState {
             terminated: Some(ContainerStateTerminated {
                 exit_code: seen.exit_code,
-                reason: non_empty(&seen.reason),
-                message: non_empty(&termination_message(container)),
+                reason: non_empty(ended_for(input, container)),
+                message: non_empty(&termination_message(input, container)),
                 started_at: api_time(seen.started_at),
                 finished_at: api_time(seen.finished_at),
                 container_id: Some(container_id(input, container)),
@@ -414,9 +417,21 @@ fn volume_mounts(input: &StatusInput<'_>, row: &Row<'_>) -> Option<Vec<VolumeMou
     (!statuses.is_empty()).then_some(statuses)
 }
 
-/// The runtime's message, then what the application left (CONTRACT 3.17).
-fn termination_message(container: &ObservedContainer) -> String {
+/// The runtime's reason. One that does not know of a kill for lack of memory, which the kernel tells, calls it an error.
+fn ended_for<'a>(input: &StatusInput<'_>, container: &'a ObservedContainer) -> &'a str {
+    let seen = &container.status;
+    match seen.exit_code == KILLED && seen.reason == "Error" && input.oom_kills.contains_key(container.id()) {
+        true => "OOMKilled",
+        false => &seen.reason,
+    }
+}
+
+/// The runtime's message, then what the application left (CONTRACT 3.17). One that ended badly and left nothing has what the
+/// kernel said of a process of it that it killed.
+fn termination_message(input: &StatusInput<'_>, container: &ObservedContainer) -> String {
+    let killed = || input.oom_kills.get(container.id()).filter(|_| container.status.exit_code != 0);
     match (container.status.message.as_str(), container.termination_message.as_str()) {
+        ("", "") => killed().cloned().unwrap_or_default(),
         (runtime, "") => runtime.to_owned(),
         ("", application) => application.to_owned(),
         (runtime, application) => format!("{runtime}: {application}"),

@@ -54,6 +54,8 @@ pub struct StatusInput<'a> {
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// What probes say, by container. A container with a probe and without an entry has not been probed.
     pub probes: &'a BTreeMap<ContainerId, ProbeResults>,
+    /// What the kernel said of processes that it killed for lack of memory, by container.
+    pub oom_kills: &'a BTreeMap<ContainerId, String>,
     /// A decision against the pod as a whole.
     pub verdict: Verdict<'a>,
     /// Facts of the node.

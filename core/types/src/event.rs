@@ -1,5 +1,6 @@
 //! What an owner is told of an object: Kubernetes Events before they become API objects (CONTRACT 4.10).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{PodKey, PodUid, WallTime};
@@ -128,4 +129,7 @@ pub struct EventRecord {
     pub last_seen: WallTime,
     /// How often it was seen.
     pub count: u32,
+    /// `metadata.annotations`: figures for programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }

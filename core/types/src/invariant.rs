@@ -38,6 +38,7 @@ invariants! {
     TerminalPhase = "ST-1", "a terminal phase never changes";
     RestartCount = "ST-2", "restartCount never falls for a pod UID";
     ProbeOfItsContainer = "PR-1", "a probe result of an old container never acts on the new one";
+    CriticalSpared = "EV-1", "eviction never picks a critical pod";
     ImageInUse = "IM-1", "an image in use is never deleted";
     StaticAlone = "SP-1", "static pods start, restart and stop with no API server";
     QuietRestart = "SP-2", "restarting the agent restarts no container and flips no condition";

@@ -16,6 +16,7 @@ pub mod local;
 pub mod objects;
 pub mod observed;
 pub mod pod;
+pub mod pressure;
 pub mod qos;
 pub mod quantity;
 pub mod runtime;

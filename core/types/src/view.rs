@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::{Pod, PodStatus};
+use crate::pressure::{EvictionDecision, Pressures};
 use crate::runtime::{RuntimeStatus, RuntimeVersion};
 use crate::{EventRecord, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
 
@@ -144,6 +145,10 @@ pub struct NodeView {
     pub source_problems: Vec<SourceProblem>,
     /// What stands for static pods at the API server, by the name of the static pod; `None` until the server has told.
     pub mirrors: Option<BTreeMap<PodKey, Arc<Pod>>>,
+    /// What the node is short of; `None` before it was measured.
+    pub pressures: Option<Pressures>,
+    /// Why pods were evicted, the latest last; bounded.
+    pub evictions: Arc<[Arc<EvictionDecision>]>,
     /// When the sync loop last turned or proved that it could.
     pub sync_loop_alive: MonoTime,
 }

@@ -85,6 +85,7 @@ fn event(record: &EventRecord, node_name: &str) -> Event {
         metadata: ObjectMeta {
             name: text(&record.name),
             namespace: text(namespace_of(record)),
+            annotations: Some(record.annotations.clone()).filter(|annotations| !annotations.is_empty()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {

@@ -75,6 +75,9 @@ impl Api {
                 let view = self.context.control.view();
                 body::json(StatusCode::OK, &report::pods(&view, self.context.clock.wall()))
             }
+            (&Method::GET, ["v1", "eviction"]) => {
+                body::json(StatusCode::OK, &self.context.control.eviction_outlook().await)
+            }
             (&Method::GET, ["v1", "watch"]) => self.watch(),
             (&Method::GET, ["v1", "events"]) => self.events(&query),
             (&Method::POST, ["v1", "pods"]) => self.take(request.into_body(), Taking::Apply).await,

@@ -95,6 +95,7 @@ fn event(name: &str) -> Arc<EventRecord> {
         first_seen: NOW,
         last_seen: NOW,
         count: 1,
+        annotations: std::collections::BTreeMap::new(),
     })
 }
 

@@ -60,6 +60,8 @@ impl ImageService for FakeRuntime {
     }
 
     async fn image_filesystems(&self) -> RuntimeResult<(Vec<ImageFilesystem>, Vec<ImageFilesystem>)> {
-        self.read("ImageFsInfo", |_| Ok((Vec::new(), Vec::new()))).await
+        let of_images =
+            ImageFilesystem { mountpoint: "/sim/images".to_owned(), ..ImageFilesystem::default() };
+        self.read("ImageFsInfo", |_| Ok((vec![of_images.clone()], vec![of_images.clone()]))).await
     }
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::NetworkFacts;
-use crate::picture::Pressures;
 use crate::settings::tests::{machine, settings};
+use core_types::pressure::Pressures;
 
 use super::*;
 

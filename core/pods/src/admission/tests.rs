@@ -45,6 +45,7 @@ fn facts<'a>(
         strict_groups: StrictGroups::Unknown,
         pod_level_resources: PodLevelResources::Enabled,
         restart_rules: RestartRules::default(),
+        pressures: core_types::pressure::Pressures::default(),
     }
 }
 

@@ -83,6 +83,7 @@ impl Node {
             strict_groups: admission::StrictGroups::Unknown,
             pod_level_resources: admission::PodLevelResources::Enabled,
             restart_rules: core_types::RestartRules::default(),
+            pressures: core_types::pressure::Pressures::default(),
         };
         let judge = |pod: &Pod, others: &[Arc<Pod>]| {
             admission::admit(pod, others, &admission, admission::Room::AsItIs)

@@ -10,6 +10,7 @@ mod image;
 mod resize;
 mod text;
 
+use core_types::pressure::EvictionDecision;
 use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{ContainerKind, EventType, PodExt, PodKey, PodUid, WallTime};
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,9 @@ pub struct Explanation {
     /// A resize that is not done, in plain words: how far it is and what happens next. Empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resize: String,
+    /// Why the node evicted the pod, with the figures of all pods at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction: Option<EvictionDecision>,
     /// When the agent tries next by itself.
     pub next_retry: Option<WallTime>,
     /// What happens next without anybody's doing; empty when nothing does.
@@ -122,10 +126,21 @@ pub fn explain(view: &PodView, node: &NodeView, now: WallTime) -> Explanation {
         containers: rows(view),
         last_error: open_problem(view).or_else(|| newest_warning(view).filter(|_| !is_settled)),
         resize: resize::words(&view.status),
+        eviction: eviction(view, node),
         next_retry,
         key,
         now,
     }
+}
+
+fn eviction(view: &PodView, node: &NodeView) -> Option<EvictionDecision> {
+    let uid = view.pod.uid();
+    let is_evicted = view.status.reason.as_deref() == Some("Evicted");
+    node.evictions
+        .iter()
+        .rev()
+        .find(|decision| is_evicted && decision.uid == uid)
+        .map(|found| (**found).clone())
 }
 
 fn rows(view: &PodView) -> Vec<ContainerRow> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use core_types::WallTime;
 use core_types::api::ContainerStatus;
+use core_types::pressure::{EvictionDecision, EvictionPlace};
 
 use super::{ContainerRow, Explanation, State};
 use crate::containers::{ended, running, waiting};
@@ -67,8 +68,34 @@ impl fmt::Display for Explanation {
         if !self.hint.is_empty() {
             line(f, "To do", &self.hint)?;
         }
-        self.table(f)
+        self.table(f)?;
+        self.eviction.as_ref().map_or(Ok(()), |decision| eviction(f, decision))
     }
+}
+
+/// The order in which pods would have gone, and the figures that gave it.
+fn eviction(f: &mut fmt::Formatter<'_>, decision: &EvictionDecision) -> fmt::Result {
+    writeln!(f)?;
+    let EvictionDecision { signal, limit, available, .. } = decision;
+    match limit.is_empty() {
+        true => line(f, "Evicted", &format!("it exceeded a limit of its own ({signal})"))?,
+        false => line(
+            f,
+            "Evicted",
+            &format!("{signal} was {available}, less than {limit}; pods were to go in this order:"),
+        )?,
+    }
+    for place in &decision.order {
+        let used = if place.used.is_empty() { "an unknown amount" } else { &place.used };
+        let beyond = match place.exceeds_request {
+            Some(true) => ", more than it asked for",
+            Some(false) => "",
+            None => ", not measured",
+        };
+        let EvictionPlace { key, priority, requested, .. } = place;
+        writeln!(f, "{:12}{key}: used {used} of {requested}{beyond}, priority {priority}", "")?;
+    }
+    Ok(())
 }
 
 impl Explanation {

@@ -216,6 +216,7 @@ fn one_screen_of_text() {
         first_seen: now(),
         last_seen: WallTime::from_unix_secs(990),
         count: 4,
+        annotations: BTreeMap::new(),
     })]);
     let wanted = "\
 Pod ns/web: starting

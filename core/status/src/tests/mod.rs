@@ -125,6 +125,7 @@ pub(crate) struct Bench {
     pub(crate) previous: Option<PodStatus>,
     pub(crate) waiting: BTreeMap<String, Waiting>,
     pub(crate) probes: BTreeMap<ContainerId, ProbeResults>,
+    pub(crate) oom_kills: BTreeMap<ContainerId, String>,
     pub(crate) node: NodeFacts,
     pub(crate) resources: Resources,
     pub(crate) now_secs: i64,
@@ -154,6 +155,7 @@ impl Bench {
             previous: None,
             waiting: BTreeMap::new(),
             probes: BTreeMap::new(),
+            oom_kills: BTreeMap::new(),
             node: NodeFacts {
                 node_ips: vec!["192.168.0.1".to_owned()],
                 runtime_name: "containerd".to_owned(),
@@ -182,6 +184,7 @@ impl Bench {
             previous: self.previous.as_ref(),
             waiting: &self.waiting,
             probes: &self.probes,
+            oom_kills: &self.oom_kills,
             verdict,
             node: &self.node,
             resources: self.resources.facts(),

@@ -72,6 +72,7 @@ impl Case {
             first_seen: WallTime::from_unix_secs(NOW - 90),
             last_seen: WallTime::from_unix_secs(NOW - 3),
             count,
+            annotations: std::collections::BTreeMap::new(),
         };
         self.view.events = self.view.events.iter().cloned().chain([Arc::new(event)]).collect();
         self

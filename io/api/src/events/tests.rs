@@ -18,6 +18,7 @@ fn record(count: u32) -> EventRecord {
         first_seen: WallTime::from_unix_secs(60),
         last_seen: WallTime::from_unix_secs(90),
         count,
+        annotations: [("starved_resource".to_owned(), "memory".to_owned())].into(),
     }
 }
 

@@ -86,7 +86,7 @@ impl Count {
     fn add(&mut self, stat: &Stat) {
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         // What a directory has as names are the links of its own entries.
-        let names = if is_dir { 1 } else { u64::from(stat.st_nlink).max(1) };
+        let names = if is_dir { 1 } else { stat.st_nlink.max(1) };
         self.bytes = self.bytes.saturating_add(bytes(stat) / names);
         self.shares = self.shares.saturating_add(SHARES / names);
     }

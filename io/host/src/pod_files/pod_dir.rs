@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use core_types::PodUid;
+use core_volumes::VolumePlugin;
 use ports::FileError;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -46,7 +47,15 @@ impl Layout {
 
     /// See [`ports::PodFiles::tear_down_volumes`]. A mount that is busy stays.
     pub(super) fn tear_down_volumes(&self, uid: &PodUid) -> Result<(), FileError> {
-        self.find_pod(uid)?.map_or(Ok(()), |pod| unmount_all(&pod))
+        let Some(pod) = self.find_pod(uid)? else { return Ok(()) };
+        unmount_all(&pod)?;
+        // The marks of volumes that are set up first: what is half gone must not count as set up.
+        for parent in ["plugins", "volumes"] {
+            if let Some(dir) = pod.find(parent)? {
+                dir.remove_tree(VolumePlugin::EmptyDir.dir_name())?;
+            }
+        }
+        Ok(())
     }
 
     /// See [`ports::PodFiles::remove_pod_dir`]. A mount that is busy stays, and with it the directory.

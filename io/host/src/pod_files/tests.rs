@@ -127,6 +127,12 @@ async fn directories_and_files_of_a_pod_are_upstreams() {
         assert_eq!(place.mode(path), mode, "{path}");
     }
     assert_eq!(std::fs::metadata(&message).unwrap().mode() & 0o7777, 0o666);
+
+    // A pod that has ended gives back the room that it took.
+    std::fs::write(volume.join("big"), "x").unwrap();
+    place.files.tear_down_volumes(&uid()).await.unwrap();
+    assert!(!volume.exists() && hosts.exists());
+    assert!(place.empty_dir("data").await.is_dir(), "set up again");
 }
 
 #[tokio::test]

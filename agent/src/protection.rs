@@ -1,0 +1,106 @@
+//! What protects the node: tasks that take back what nobody needs, end pods when the node runs short, and tell of processes that
+//! the kernel killed.
+//!
+//! | part | owns |
+//! |---|---|
+//! | [`container_gc`](crate::container_gc) | dead containers that go |
+//! | [`image_gc`](crate::image_gc) | when images were used |
+//! | [`eviction`](crate::eviction) | what the node is short of, and the record of its decisions |
+//! | [`log_rotation`](crate::log_rotation) | sizes of logs |
+//! | [`oom_watch`](crate::oom_watch) | the place in the kernel's log |
+//! | [`node_allocatable`](crate::node_allocatable) | nothing: it sets the limits of the cgroup of all pods |
+
+use std::sync::Arc;
+
+use core_metrics::Registry;
+use core_types::view::NodeView;
+use ports::Readings;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::container_gc::ContainerGc;
+use crate::events::Recorder;
+use crate::eviction::{EvictionNews, EvictionTask, Reclaimers, Sense};
+use crate::image_gc::ImageGc;
+use crate::images::Pulls;
+use crate::log_rotation::LogTask;
+use crate::metrics::ReclaimMetrics;
+use crate::node_allocatable;
+use crate::oom_watch::{OomNews, OomWatch};
+use crate::outside::Outside;
+use crate::pleg::LookRequests;
+use crate::reclaimer::Reclaimer;
+use crate::runtime_watch::RuntimeUp;
+use crate::settings::Settings;
+
+/// News that may wait for the sync loop; whoever has more waits.
+const NEWS_QUEUE: usize = 64;
+
+/// What the sync loop hears of the node's protection.
+pub(crate) struct ProtectionLine {
+    pub(crate) eviction: mpsc::Receiver<EvictionNews>,
+    pub(crate) ooms: mpsc::Receiver<OomNews>,
+}
+
+/// Where that comes from.
+pub(crate) struct ProtectionSenders {
+    eviction: mpsc::Sender<EvictionNews>,
+    ooms: mpsc::Sender<OomNews>,
+}
+
+/// Both ends.
+pub(crate) fn line() -> (ProtectionSenders, ProtectionLine) {
+    let (eviction_sender, eviction) = mpsc::channel(NEWS_QUEUE);
+    let (oom_sender, ooms) = mpsc::channel(NEWS_QUEUE);
+    (ProtectionSenders { eviction: eviction_sender, ooms: oom_sender }, ProtectionLine { eviction, ooms })
+}
+
+/// What the tasks work with.
+pub(crate) struct Parts {
+    pub(crate) outside: Outside,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) view: watch::Receiver<Arc<NodeView>>,
+    pub(crate) up: watch::Receiver<RuntimeUp>,
+    pub(crate) readings: Arc<dyn Readings>,
+    pub(crate) looks: LookRequests,
+    pub(crate) pulls: Pulls,
+    pub(crate) recorder: Recorder,
+    pub(crate) senders: ProtectionSenders,
+}
+
+/// Starts the tasks, and gives the eyes of eviction for whoever asks what it would do.
+pub(crate) fn spawn(
+    tasks: &mut JoinSet<()>,
+    parts: Parts,
+    registry: &Registry,
+    stop: &CancellationToken,
+) -> Arc<Sense> {
+    let Parts { outside, settings, view, up, readings, looks, pulls, recorder, senders } = parts;
+    let metrics = ReclaimMetrics::new(registry);
+    let (containers, of_containers) = Reclaimer::new();
+    let (images, of_images) = Reclaimer::new();
+    let container_gc =
+        ContainerGc::new(outside.clone(), settings.reclaim.containers, looks, recorder.clone());
+    tasks.spawn(container_gc.run(view.clone(), of_containers, stop.clone()));
+    let records = (recorder.clone(), metrics.clone());
+    let image_gc = ImageGc::new(outside.clone(), settings.reclaim.images, pulls, records);
+    tasks.spawn(image_gc.run(view.clone(), of_images, stop.clone()));
+    let oom_watch = OomWatch { outside: outside.clone(), recorder: recorder.clone(), news: senders.ooms };
+    tasks.spawn(oom_watch.run(view.clone(), stop.clone()));
+    if let Some(limits) = settings.reclaim.pods.clone() {
+        let limits = (Arc::clone(&settings), limits);
+        let enforcing =
+            node_allocatable::enforce(outside.clone(), limits, recorder.clone(), up.clone(), stop.clone());
+        tasks.spawn(enforcing);
+    }
+    if let Some(rotation) = settings.reclaim.logs {
+        tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
+    }
+    let sense = Arc::new(Sense::new(outside.clone(), settings, readings, view.clone(), up));
+    let reclaimers = Reclaimers { containers, images };
+    let records = (recorder, metrics);
+    let eviction = EvictionTask::new(outside, Arc::clone(&sense), reclaimers, records, senders.eviction);
+    tasks.spawn(eviction.run(view, stop.clone()));
+    sense
+}
