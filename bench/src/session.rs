@@ -94,6 +94,9 @@ impl<'a> Session<'a> {
             ("kubeAPIBurst", json!(2000)),
             ("eventRecordQPS", json!(0)),
             ("maxPods", json!(250)),
+            // A machine whose disk is nearly full must not make the figures those of evictions.
+            ("evictionHard", json!({ "memory.available": "100Mi" })),
+            ("imageGCHighThresholdPercent", json!(100)),
         ] {
             config[field] = value;
         }
