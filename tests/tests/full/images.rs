@@ -99,6 +99,17 @@ fn pods_share_pulls_and_no_more_run_than_allowed() {
     }
 }
 
+/// What the only container of pod `name` says of a pull that failed; `ErrImagePull` passes into `ImagePullBackOff` with the next
+/// sync, which tells the same.
+#[track_caller]
+fn failed_pull(node: &mut Node, name: &str) -> String {
+    let why = |pod: &Value| status::containers(pod).first().map(|of| of["state"]["waiting"].clone());
+    let has_failed = |why: &Value| why["reason"] == "ErrImagePull" || why["reason"] == "ImagePullBackOff";
+    let pod =
+        node.until(name, "its pull to have failed", SOON, |pod| why(pod).is_some_and(|why| has_failed(&why)));
+    why(&pod).unwrap()["message"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn an_image_that_nobody_has_is_named_and_waited_for() {
     let mut node = Node::started();
@@ -108,8 +119,7 @@ fn an_image_that_nobody_has_is_named_and_waited_for() {
     node.put(&manifest::of_image("lost", &late, "IfNotPresent"));
     node.put(&manifest::of_image("fine", images::BUSYBOX, "IfNotPresent"));
     node.put(&manifest::of_image("nonsense", "UPPER//case:::", "IfNotPresent"));
-    let first = node.waiting("lost", "ErrImagePull");
-    let text = first["state"]["waiting"]["message"].as_str().unwrap();
+    let text = failed_pull(&mut node, "lost");
     assert!(text.contains(&late) && text.contains("not found"), "{text}");
     node.ready("fine");
     let nonsense = node.waiting("nonsense", "InvalidImageName");
@@ -134,8 +144,7 @@ fn credentials_of_the_node_open_a_private_registry() {
     let image = registry.push(node.instance.containerd(), images::BUSYBOX, "private/busybox:1").unwrap();
     node.put(&manifest::of_image("private", &image, "Always"));
     node.start();
-    let refused = node.waiting("private", "ErrImagePull");
-    let text = refused["state"]["waiting"]["message"].as_str().unwrap();
+    let text = failed_pull(&mut node, "private");
     assert!(text.contains(&image), "{text}");
     let auths = |auth: Value| json!({ "auths": { registry.host(): auth } }).to_string();
     std::fs::write(node.agent.root_dir().join("config.json"), auths(json!({ "auth": SIGN_IN }))).unwrap();
