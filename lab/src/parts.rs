@@ -29,12 +29,15 @@ const CONTAINERD_MODULE: &str = "github.com/containerd/containerd/v2";
 const RUNC_MODULE: &str = "github.com/opencontainers/runc";
 const CONTAINERD_PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
 
+/// The lock file of the parts that every run needs. What few need has a lock of its own, so that nobody waits for its making.
+const LOCK: &str = "lock";
+
 /// The oldest Go that both modules accept.
 const GO_MINOR_MIN: u32 = 26;
 
 /// Packages whose programs, headers or libraries are used in place.
-const INSTALLED: [&str; 7] =
-    ["gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "iptables", "iproute2", "util-linux"];
+const INSTALLED: [&str; 8] =
+    ["gcc", "libc6-dev", "libseccomp-dev", "pkg-config", "iptables", "iproute2", "util-linux", "openssl"];
 
 /// Packages that are unpacked into the cache, each with a file that shows that the part is whole.
 const UNPACKED: [(&str, &str); 5] = [
@@ -60,7 +63,7 @@ impl Parts {
                 "a private container runtime needs root (mounts, network namespaces, cgroups): run this as root"
             );
         }
-        let (cache, _lock) = locked_cache()?;
+        let (cache, _lock) = locked_cache(LOCK)?;
         let parts = Self { debian: cache.join(debian_release()?), cache };
         install_packages()?;
         unpack_packages(&parts.debian, &UNPACKED)?;
@@ -154,10 +157,10 @@ impl Parts {
 }
 
 /// The cache folder, and the lock that keeps other builders out of it until it is dropped.
-fn locked_cache() -> Result<(PathBuf, File)> {
+fn locked_cache(lock: &str) -> Result<(PathBuf, File)> {
     let cache = cache_dir()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache {}", cache.display()))?;
-    let lock = File::create(cache.join("lock")).context("the lock file of the cache")?;
+    let lock = File::create(cache.join(lock)).context("the lock file of the cache")?;
     lock.lock().context("the lock file of the cache")?;
     Ok((cache, lock))
 }

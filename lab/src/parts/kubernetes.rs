@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{debian_release, find_go, locked_cache, replace_whole, say, unpack_packages};
+use super::{LOCK, debian_release, find_go, locked_cache, replace_whole, say, unpack_packages};
 use crate::command;
 
 const VERSION: &str = "1.37.2";
@@ -31,7 +31,7 @@ pub struct ControlPlaneParts {
 impl ControlPlaneParts {
     /// Finds the programs, making what is missing; the first time takes ten minutes, later ones milliseconds.
     pub fn ready() -> Result<Self> {
-        let (cache, _lock) = locked_cache()?;
+        let (cache, _lock) = locked_cache(LOCK)?;
         let debian = cache.join(debian_release()?);
         unpack_packages(&debian, &[ETCD])?;
         let kubernetes = cache.join(format!("kubernetes-{VERSION}"));
@@ -54,7 +54,7 @@ impl ControlPlaneParts {
 
 /// Upstream's kubelet, made when it is missing, which takes minutes.
 pub fn upstream_kubelet() -> Result<PathBuf> {
-    let (cache, _lock) = locked_cache()?;
+    let (cache, _lock) = locked_cache("kubelet.lock")?;
     let target = cache.join(format!("kubelet-{VERSION}"));
     build(&target, &["kubelet"], "4 minutes")?;
     Ok(target.join("kubelet"))
