@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Events(EventsOptions),
     /// Show which pods would be evicted now, and why
     Evict(EvictOptions),
+    /// Show what the node and its pods use
+    Top(TopOptions),
     /// Explain the state of a pod
     Why(WhyOptions),
     /// Print shell completions
@@ -97,6 +99,16 @@ pub(crate) struct PsOptions {
     /// Form of output
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<ListFormat>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopOptions {
+    /// Show it once; the default where the output is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Time between two looks, e.g. 5s
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    pub(crate) interval: Duration,
 }
 
 #[derive(Debug, Args)]

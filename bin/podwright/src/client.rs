@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
+use crate::commands::top::Usage;
 use crate::error::CliError;
 
 /// One pod with its explanation.
@@ -66,6 +67,11 @@ impl Agent {
     /// The node.
     pub(crate) async fn node(&self) -> Result<NodeReport, CliError> {
         self.get("/v1/node").await
+    }
+
+    /// What the node uses.
+    pub(crate) async fn usage(&self) -> Result<Usage, CliError> {
+        self.get("/v1/usage").await
     }
 
     /// A JSON answer.

@@ -12,6 +12,7 @@ pub(crate) mod ps;
 pub(crate) mod resize;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod top;
 pub(crate) mod why;
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Rm(options) => commands::rm::execute(&agent, options).await,
         Command::Events(options) => commands::events::execute(&agent, options).await,
         Command::Evict(options) => commands::evict::execute(&agent, options).await,
+        Command::Top(options) => commands::top::execute(&agent, options).await,
         Command::Why(options) => commands::why::execute(&agent, options).await,
         Command::Completion(options) => commands::completion::execute(&options),
     }

@@ -78,6 +78,9 @@ impl Api {
             (&Method::GET, ["v1", "eviction"]) => {
                 body::json(StatusCode::OK, &self.context.control.eviction_outlook().await)
             }
+            (&Method::GET, ["v1", "usage"]) => {
+                self.context.usage.summary(&Query::parse(Some("only_cpu_and_memory=true"))).await
+            }
             (&Method::GET, ["v1", "watch"]) => self.watch(),
             (&Method::GET, ["v1", "events"]) => self.events(&query),
             (&Method::POST, ["v1", "pods"]) => self.take(request.into_body(), Taking::Apply).await,

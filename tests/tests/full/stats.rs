@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tests::{
-    Node, SOON, cgroup, https,
+    Node, Podwright, SOON, cgroup, https,
     manifest::{IDLE, pod, shell, with},
     prometheus::{self, Page},
     status,
@@ -113,6 +113,14 @@ fn a_known_load_is_shown_as_the_kernel_counts_it_on_every_page() {
     check_storage(&whole);
     check_node(&whole, &node);
     check_metrics(&kernel, &node);
+    let shown = Podwright::new(&node.agent).run(&["top", "--once"]).ok();
+    let row = shown.lines().find(|line| line.contains("load-podwright-lab")).unwrap_or_default();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert!(
+        cells.len() >= 5 && cells[2].ends_with('m') && cells[3].ends_with("Mi") && cells[4] == "0",
+        "{shown}"
+    );
+    assert!(shown.starts_with("node: CPU ") && !shown.contains("CPU -"), "{shown}");
 }
 
 fn check_kernel(kernel: &Kernel<'_>, node: &Node) {
