@@ -53,7 +53,7 @@ async fn the_first_sighting_is_created_and_the_next_are_counted() {
         server.seen.lock().unwrap().iter().map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect();
     let want = json!({
         "apiVersion": "v1", "kind": "Event",
-        "metadata": { "name": "web.1a", "namespace": "shop" },
+        "metadata": { "name": "web.1a", "namespace": "shop", "annotations": { "starved_resource": "memory" } },
         "involvedObject": {
             "apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web", "uid": "u1",
             "fieldPath": "spec.containers{main}",
