@@ -141,12 +141,11 @@ fn convert(
             status
         }
     };
-    match old.filter(|old| ended(&status).is_none() && ended_for_good(input, row, old)) {
-        Some(old) => status = old.clone(),
-        None if all == AllContainers::Settled && !init_is_done(input, row, &mut status) => {
-            explain_waiting(input, row, &mut status);
-        }
-        None => {}
+    if all == AllContainers::Settled && !init_is_done(input, row, &mut status) {
+        explain_waiting(input, row, &mut status);
+    }
+    if let Some(old) = old.filter(|old| ended(&status).is_none() && ended_for_good(input, row, old)) {
+        status = old.clone();
     }
     set_started_and_ready(input, row, old, &mut status);
     status

@@ -121,10 +121,6 @@ fn what_cannot_be_made_is_named() {
     let table = [
         (json!({"nfs": {"server": "x", "path": "/"}}), "volume \"v\": nfs is not supported by this agent"),
         (
-            json!({"projected": {"sources": [{"downwardAPI": {}}, {"podCertificate": {"keyType": "x", "signerName": "x"}}]}}),
-            "volume \"v\": projected podCertificate is not supported by this agent",
-        ),
-        (
             json!({"emptyDir": {"medium": "HugePages"}}),
             "medium HugePages: hugePages storage requested, but there is no resource request for huge pages",
         ),
