@@ -23,8 +23,8 @@ use rustix::process::{Pid, kill_process};
 
 use crate::wait;
 
-/// How long a process may take to vanish after SIGKILL.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long a process may take to vanish after SIGKILL: on a loaded machine the kernel closes what it had open only by and by.
+const KILL_LIMIT: Duration = Duration::from_secs(60);
 
 /// What to start.
 #[derive(Clone, Debug)]

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tests::{Node, manifest};
 
-/// Calls of the slow relist, which is the authority and comes rarely.
-const RELIST: [&str; 2] = ["list_podsandbox", "list_containers"];
+/// Calls of the slow relist, which is the authority and comes rarely, and of the look at images and their file system, which
+/// comes ten seconds after images came into use and then every five minutes.
+const RELIST: [&str; 4] = ["list_podsandbox", "list_containers", "list_images", "image_fs_info"];
 
 fn calls(node: &Node) -> BTreeMap<String, u64> {
     let metrics = node.agent.read_only("/metrics").unwrap().body;
