@@ -283,7 +283,7 @@ impl Prober {
             }
             Standing::Counted | Standing::Unknown => happening(kind, answer),
         };
-        let place = field_path(&probed.pod, &container);
+        let place = probed.pod.field_path_of(&container);
         self.see(&uid);
         if ending.published.is_some() || happening.is_some() {
             let happening = happening.map(|happening| happening.of(place));
@@ -407,9 +407,4 @@ fn happening(kind: ProbeKind, answer: ProbeAnswer) -> Option<Happening> {
             Some(Happening::warning("Unhealthy", text))
         }
     }
-}
-
-fn field_path(pod: &Pod, name: &str) -> String {
-    let container = pod.container_refs().into_iter().find(|container| container.spec.name == name);
-    container.map(|container| container.field_path()).unwrap_or_default()
 }

@@ -46,7 +46,7 @@ impl Executor {
         for wait in &plan.waiting {
             op.container_waits(&wait.name, wait.reason.as_str(), &wait.message);
             let event = RuntimeEventText::BackOffRestart { container: wait.name.clone(), pod: pod_text(pod) };
-            op.tell(event, &field_path(pod, &wait.name)).await;
+            op.tell(event, &pod.field_path_of(&wait.name)).await;
         }
         if let Some(at) = plan.next_deadline {
             op.again_at(at);
@@ -204,12 +204,6 @@ fn check_supported(pod: &Pod) -> StepResult<()> {
         Some(error) => Err(StepError::failed("Unsupported", error)),
         None => Ok(()),
     }
-}
-
-/// Where a container stands in the spec.
-fn field_path(pod: &Pod, name: &str) -> String {
-    let container = pod.container_refs().into_iter().find(|container| container.spec.name == name);
-    container.map(|container| container.field_path()).unwrap_or_default()
 }
 
 /// An init container that cannot start holds back the rest; the others do not hold back each other.

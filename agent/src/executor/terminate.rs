@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use core_runtime::plan::{Grace, MIN_GRACE_SECS, StopContainer};
 use core_runtime::termination_plan;
+use core_types::MonoTime;
 use core_types::api::Pod;
-use core_types::{ContainerKind, ContainerRef, MonoTime, PodExt};
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 
@@ -77,7 +77,7 @@ impl Executor {
         begun_at: MonoTime,
         turn: impl Future<Output = ()>,
     ) -> StepResult<()> {
-        let field_path = field_path(pod, stop);
+        let field_path = stop.kind.field_path(&stop.name);
         op.happened(Happening::normal("Killing", stop.message.clone()).of(field_path.as_str())).await;
         let grace = Duration::from_secs(u64::try_from(stop.grace_secs).unwrap_or(0));
         let left = || grace.saturating_sub(op.now().mono.since(begun_at)).max(LEAST_STOP);
@@ -88,18 +88,5 @@ impl Executor {
         let message = format!("error killing pod: cannot stop container {}: {error}", stop.name);
         op.happened(Happening::warning("FailedKillPod", message.clone())).await;
         Err(StepError::failed("FailedKillPod", message))
-    }
-}
-
-/// Where the container stands in the spec; what its kind tells when there is no spec.
-fn field_path(pod: Option<&Pod>, stop: &StopContainer) -> String {
-    let found = pod.and_then(|pod| pod.container_refs().into_iter().find(|c| c.spec.name == stop.name));
-    match found {
-        Some(container) => ContainerRef::field_path(&container),
-        None => match stop.kind {
-            ContainerKind::Init | ContainerKind::Sidecar => format!("spec.initContainers{{{}}}", stop.name),
-            ContainerKind::Regular => format!("spec.containers{{{}}}", stop.name),
-            ContainerKind::Ephemeral => format!("spec.ephemeralContainers{{{}}}", stop.name),
-        },
     }
 }

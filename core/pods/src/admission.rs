@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use core_cm::is_critical;
 use core_types::api::{Pod, PodSpec};
 use core_types::pressure::Pressures;
 use core_types::{PodExt, PodUid, RestartRules};
@@ -30,7 +31,6 @@ use k8s_openapi::api::core::v1::Taint;
 
 pub use app_armor::AppArmor;
 pub use fit::NodeAllocatable;
-pub use preempt::is_critical;
 pub use sysctl::{KernelVersion, SysctlAllowList, SysctlPatternError};
 
 /// The label that names an operating system.

@@ -25,15 +25,22 @@ pub struct ContainerRef<'a> {
     pub kind: ContainerKind,
 }
 
-impl ContainerRef<'_> {
-    /// `fieldPath` of an object reference to it, e.g. `spec.containers{web}` (CONTRACT 0.2).
-    pub fn field_path(&self) -> String {
-        let list = match self.kind {
-            ContainerKind::Init | ContainerKind::Sidecar => "initContainers",
-            ContainerKind::Regular => "containers",
-            ContainerKind::Ephemeral => "ephemeralContainers",
+impl ContainerKind {
+    /// `fieldPath` of an object reference to the container of this kind and name, e.g. `spec.containers{web}` (CONTRACT 0.2).
+    pub fn field_path(self, name: &str) -> String {
+        let list = match self {
+            Self::Init | Self::Sidecar => "initContainers",
+            Self::Regular => "containers",
+            Self::Ephemeral => "ephemeralContainers",
         };
-        format!("spec.{list}{{{}}}", self.spec.name)
+        format!("spec.{list}{{{name}}}")
+    }
+}
+
+impl ContainerRef<'_> {
+    /// `fieldPath` of an object reference to it.
+    pub fn field_path(&self) -> String {
+        self.kind.field_path(&self.spec.name)
     }
 }
 
@@ -49,6 +56,11 @@ pub trait PodExt {
     fn annotation(&self, key: &str) -> Option<&str>;
     /// Init containers and sidecars in order, then regular containers in order.
     fn container_refs(&self) -> Vec<ContainerRef<'_>>;
+    /// `fieldPath` of an object reference to a container of the two lists; empty for another name.
+    fn field_path_of(&self, name: &str) -> String {
+        let container = self.container_refs().into_iter().find(|container| container.spec.name == name);
+        container.map(|container| container.field_path()).unwrap_or_default()
+    }
     /// Names of the ephemeral containers in order.
     fn ephemeral_names(&self) -> Vec<&str>;
     /// An ephemeral container by its name, as a container with what such a one may have.

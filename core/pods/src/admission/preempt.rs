@@ -3,27 +3,17 @@
 //! Of those that may be ended, first as few Guaranteed pods as possible, then as few Burstable ones, then as few BestEffort
 //! ones; among equals those whose requests come closest to what is missing (upstream's `preemption`).
 
-use core_cm::{Overhead, pod_requests, qos_class};
+use core_cm::{Overhead, is_critical, pod_requests, qos_class};
 use core_types::api::Pod;
-use core_types::{PodExt, PodUid, QosClass, keys};
+use core_types::{PodExt, PodUid, QosClass};
 
 use super::fit::Insufficient;
-
-/// From this priority on a pod is critical (`system-cluster-critical`).
-const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
 /// What is still missing of a resource. CPU is in thousandths of a core, everything else in its own unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Missing {
     resource: String,
     amount: i64,
-}
-
-/// True for a pod that the node makes room for: a static or mirror pod, or one of a system priority.
-pub fn is_critical(pod: &Pod) -> bool {
-    pod.is_static()
-        || pod.annotation(keys::CONFIG_MIRROR_ANNOTATION).is_some()
-        || priority(pod).is_some_and(|priority| priority >= CRITICAL_PRIORITY)
 }
 
 fn priority(pod: &Pod) -> Option<i32> {
