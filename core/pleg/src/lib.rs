@@ -17,7 +17,8 @@
 //!   state in the list is unchanged is reused, unless [`Pleg::request_reinspect`] said otherwise.
 //! - No event without a change; a change whose details could not be read gives its events when they can be.
 //! - A pod that vanished gives its last events and an empty picture once, and is then forgotten.
-//! - A late answer to an old question is dropped; it never overwrites a newer picture.
+//! - A late answer to an old question is dropped; it never overwrites a newer picture. Of two looks whose calls overlapped, the
+//!   one that would take back what the other saw is not believed: the pod is looked at again.
 //!
 //! Left out: the calls themselves, and who is told (the agent's PLEG task); the runtime's events are only hints to look.
 
@@ -98,7 +99,8 @@ pub struct Listed {
     pub to_inspect: Vec<PodToInspect>,
     /// Pods that changed and need no further call: something of them, or all, is gone.
     pub outcomes: Vec<PlegOutcome>,
-    /// Pods whose statuses a newer look has asked for and not got yet.
+    /// Pods whose statuses a newer look has asked for and not got yet, and those that are looked at again because two looks at
+    /// once contradict each other.
     pub awaited: Vec<(PodUid, PodKey)>,
     /// Pods whose last picture still holds, as of the start of this look, or is newer. [`Pleg::observed`] gives the picture; for a
     /// pod that it does not know, the runtime holds nothing.

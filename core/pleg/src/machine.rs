@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use core_types::runtime::{ContainerSummary, RuntimeEvent, SandboxSummary};
-use core_types::{MonoTime, ObservedPod, PodUid};
+use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
 
 use crate::health::{Health, Unhealthy};
 use crate::picture::{self, Pending, Reuse, Rows};
@@ -33,6 +33,9 @@ pub struct Pleg {
     full_delay: Option<Duration>,
     last_success: Option<MonoTime>,
     failing_since: Option<MonoTime>,
+    /// When the lists of each pod's last picture had arrived. A look that began before may have read before them, although it
+    /// began later.
+    listed_until: BTreeMap<PodUid, MonoTime>,
     /// Pods seen to be gone, since the last full relist. A full list that began before is not to bring them back.
     gone: BTreeMap<PodUid, MonoTime>,
 }
@@ -51,6 +54,7 @@ impl Pleg {
             full_delay: None,
             last_success: None,
             failing_since: None,
+            listed_until: BTreeMap::new(),
             gone: BTreeMap::new(),
         }
     }
@@ -140,9 +144,18 @@ impl Pleg {
                 }
                 continue;
             }
+            let rows = pods.remove(&uid);
+            if let Some(known) = self.contradicted(&uid, started_at, rows.as_ref()) {
+                listed.awaited.push((uid.clone(), known));
+                self.retry_later(now, &uid);
+                continue;
+            }
             self.drop_pending(&uid);
-            match pods.remove(&uid) {
-                Some(rows) => self.take_rows(uid, rows, started_at, &mut listed),
+            match rows {
+                Some(rows) => {
+                    self.listed_until.insert(uid.clone(), now);
+                    self.take_rows(uid, rows, started_at, &mut listed);
+                }
                 None => self.take_absence(uid, started_at, &mut listed),
             }
         }
@@ -240,6 +253,14 @@ impl Pleg {
         Some(started_at) < observed_at.max(listed_at).max(gone_at)
     }
 
+    /// The pod's name, when a look lacks what the last picture shows and may have read before it: their calls overlapped.
+    /// Nobody knows then which is right; a further look does.
+    fn contradicted(&self, uid: &PodUid, started_at: MonoTime, rows: Option<&Rows>) -> Option<PodKey> {
+        let known = self.observed.get(uid)?;
+        let overlaps = self.listed_until.get(uid).is_some_and(|until| started_at < *until);
+        (overlaps && rows.is_none_or(|rows| rows.is_behind(known))).then(|| known.key.clone())
+    }
+
     /// Forgets outstanding answers; a wish to reuse nothing that they would have fulfilled stays.
     fn drop_pending(&mut self, uid: &PodUid) {
         if self.pending.remove(uid).is_some_and(|pending| pending.reuse == Reuse::EndedOnly) {
@@ -271,6 +292,7 @@ impl Pleg {
     fn take_absence(&mut self, uid: PodUid, started_at: MonoTime, listed: &mut Listed) {
         self.retries.remove(&uid);
         self.reinspect.remove(&uid);
+        self.listed_until.remove(&uid);
         self.gone.insert(uid.clone(), started_at);
         match self.observed.get(&uid) {
             Some(old) => {

@@ -94,6 +94,27 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// True when the picture shows something that the rows lack, or in a later state: nothing comes back to an earlier one.
+    pub(crate) fn is_behind(&self, observed: &ObservedPod) -> bool {
+        let sandboxes = observed.sandboxes.iter().any(|known| {
+            let row = self.sandboxes.iter().find(|row| row.id == *known.id());
+            row.is_none_or(|row| row.state == SandboxState::Ready && !known.is_ready())
+        });
+        let containers = observed.containers.iter().any(|known| {
+            let row = self.containers.iter().find(|row| row.id == *known.id());
+            row.is_none_or(|row| comes_before(row.state, known.state()))
+        });
+        sandboxes || containers
+    }
+}
+
+/// True when a container is in the first state before it is in the second.
+fn comes_before(first: ContainerState, second: ContainerState) -> bool {
+    use ContainerState::{Created, Exited, Running};
+    matches!((first, second), (Created, Running | Exited) | (Running, Exited))
+}
+
 impl Pending {
     /// Namespace and name of the pod.
     pub(crate) fn key(&self) -> &PodKey {

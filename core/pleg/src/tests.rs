@@ -358,6 +358,32 @@ fn a_late_answer_never_overwrites_a_newer_picture() {
 }
 
 #[test]
+fn a_look_that_began_later_and_read_earlier_takes_nothing_back() {
+    let (mut model, mut pleg) = (Model::default(), Pleg::new(Policy::default()));
+    pleg.on_feed(at(1), EventFeed::Streaming);
+    model.run_sandbox(0);
+    let slow = pleg.begin_relist(at(10), Scope::All);
+    let later = pleg.begin_relist(at(11), Scope::One(uid(0)));
+    let (sandboxes, before) = model.lists();
+    let container = model.create_container(0).unwrap();
+    model.set(container, ContainerState::Running);
+    let (_, after) = model.lists();
+    let listed = pleg.on_list(at(12), slow, sandboxes.clone(), after);
+    for ask in listed.to_inspect {
+        pleg.on_inspected(&ask.uid, ask.observed_at, model.inspect(&ask));
+    }
+    let listed = pleg.on_list(at(13), later, sandboxes, before);
+    assert_eq!(listed.awaited.len(), 1, "nobody knows which of both is right");
+    assert!(listed.outcomes.is_empty() && listed.confirmed.is_empty() && listed.to_inspect.is_empty());
+    model.check(0, pleg.observed(&uid(0)));
+    assert_eq!(pleg.next_look().1, Scope::One(uid(0)), "it is looked at again");
+    // What a look says that began after the other had ended is believed.
+    model.containers.clear();
+    let (outcomes, _) = model.look(&mut pleg, at(14), Scope::One(uid(0)));
+    assert!(outcomes[0].events.iter().any(|event| matches!(event, PlegEvent::ContainerRemoved { .. })));
+}
+
+#[test]
 fn a_late_list_does_not_bring_back_a_pod_seen_to_be_gone() {
     let (mut model, mut pleg, sandbox, container) = running_pod();
     let old_look = pleg.begin_relist(at(11), Scope::All);
