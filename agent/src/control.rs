@@ -169,7 +169,8 @@ impl Control for AgentControl {
         self.sense.outlook().await
     }
 
-    fn events_since(&self, revision: u64) -> EventNews {
+    async fn events_since(&self, revision: u64) -> EventNews {
+        self.recorder.restored().await;
         self.recorder.since(revision)
     }
 

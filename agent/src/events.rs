@@ -90,6 +90,12 @@ impl Recorder {
         self.book().of(ObjectKind::Pod, uid.as_str()).cloned().collect()
     }
 
+    /// Waits until what an earlier life wrote is in the book, or is known to be lost.
+    pub(crate) async fn restored(&self) {
+        // The sender lives as long as this recorder does, so there is no error to tell of.
+        let _ = self.0.is_restored.subscribe().wait_for(|is_restored| *is_restored).await;
+    }
+
     /// Events that changed after a revision.
     pub(crate) fn since(&self, revision: u64) -> EventNews {
         let book = self.book();
@@ -139,10 +145,9 @@ pub(crate) async fn keep_journal(
 ) {
     let (mut revisions, clock) = (recorder.revisions(), Arc::clone(&recorder.0.clock));
     let (mut written, mut size_bytes) = (0, None);
-    let mut is_restored = recorder.0.is_restored.subscribe();
     tokio::select! {
         () = stop.cancelled() => return,
-        _ = is_restored.wait_for(|is_restored| *is_restored) => revisions.mark_changed(),
+        () = recorder.restored() => revisions.mark_changed(),
     }
     loop {
         let is_last = tokio::select! {

@@ -59,8 +59,9 @@ pub trait Control: Send + Sync {
     fn view(&self) -> Arc<NodeView>;
     /// Waits until the snapshot changes after this call; returns at once when the agent stops.
     async fn changed(&self);
-    /// Events that changed after a revision: of pods, also of those that are gone, and of the node. All for 0.
-    fn events_since(&self, revision: u64) -> EventNews;
+    /// Events that changed after a revision: of pods, also of those that are gone, and of the node. All for 0. Answers once what
+    /// earlier lives of the agent told is known.
+    async fn events_since(&self, revision: u64) -> EventNews;
     /// Waits until there are events after a revision; returns at once when the agent stops.
     async fn events_after(&self, revision: u64);
     /// Takes the manifests of a local file (YAML or JSON, several documents) and keeps them.

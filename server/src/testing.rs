@@ -136,7 +136,7 @@ impl Control for FakeAgent {
         let _ = self.view.subscribe().changed().await;
     }
 
-    fn events_since(&self, revision: u64) -> EventNews {
+    async fn events_since(&self, revision: u64) -> EventNews {
         let events = self.events.borrow();
         let newest = events.len() as u64;
         let from = usize::try_from(revision).map_or(events.len(), |from| from.min(events.len()));

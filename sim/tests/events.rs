@@ -51,9 +51,22 @@ async fn events_outlive_a_killed_agent_and_go_on_counting() {
     assert!(back_off(&after) > back_off(&before), "{after:?}");
     let control = world.control().expect("the agent runs");
     let starts =
-        control.events_since(0).events.into_iter().find(|event| event.object.kind == ObjectKind::Node);
+        control.events_since(0).await.events.into_iter().find(|event| event.object.kind == ObjectKind::Node);
     let starts = starts.expect("the node has events, too");
     assert_eq!((starts.message.as_str(), starts.count), ("Starting kubelet.", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_new_agent_at_once_hears_of_earlier_lives() {
+    let (mut world, uid) = crashing().await;
+    secs(120).await;
+    world.kill_agent();
+    world.start_agent();
+    let news = world.control().expect("the agent runs").events_since(0).await;
+    assert!(
+        news.events.iter().any(|event| event.object.uid == uid.to_string() && event.reason == "BackOff"),
+        "{news:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,10 @@ impl Reader {
                 () = tokio::time::sleep(WATCH_HEARTBEAT) => return Some(Bytes::from_static(b"\n")),
             }
         }
-        let news = control.events_since(self.revision.unwrap_or(0));
+        let news = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            news = control.events_since(self.revision.unwrap_or(0)) => news,
+        };
         self.revision = Some(news.revision);
         let line = EventsLine { events: news.events, now: self.context.clock.wall() };
         let mut line = serde_json::to_vec(&line).ok()?;
