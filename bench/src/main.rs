@@ -48,7 +48,7 @@ struct Args {
     /// How often every kubelet is measured
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Only the measurement of this name, with what it needs: idle, one, many, rest, exit, resize, restart, delete, probes, floor
+    /// Only the measurement of this name, with what it needs: idle, one, many, rest, scrape, exec, exit, resize, restart, delete, probes, floor
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Write the figures as JSON, too

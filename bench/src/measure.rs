@@ -1,7 +1,8 @@
 //! The measurements of one session, in their order: each starts from what the one before has left.
 //!
 //! ```text
-//! idle > one pod after another > many pods at once > rest > exit, resize > restart of the kubelet > delete > many pods with probes
+//! idle > one pod after another > many pods at once > rest > scrape > exec > exit, resize > restart of the kubelet > delete > many pods
+//! with probes
 //! ```
 
 mod life;
@@ -35,12 +36,18 @@ pub(crate) fn all(
     if wanted("one") {
         report("one", life::one_after_another(session, SEQUENCE)?);
     }
-    let on_many = ["many", "rest", "exit", "resize", "restart", "delete"];
+    let on_many = ["many", "rest", "scrape", "exec", "exit", "resize", "restart", "delete"];
     if on_many.into_iter().any(wanted) {
         let names = numbered("many", pods);
         report("many", life::many_at_once(session, &names)?);
         if wanted("rest") {
             report("rest", rest::at_rest(session, &format!("{pods} quiet pods"))?);
+        }
+        if wanted("scrape") {
+            report("scrape", rest::scraped(session, &format!("{pods} quiet pods"))?);
+        }
+        if wanted("exec") {
+            report("exec", rest::exec_probed(session, &format!("{pods} quiet pods"))?);
         }
         if wanted("exit") {
             report("exit", life::exit_to_status(session)?);

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{Agent, ContainerdVersion, ControlPlane, ControlPlaneParts, Instance, Parts, agent::Make, http};
@@ -93,8 +93,15 @@ impl Cluster {
 
     /// The agent's `/metrics`.
     pub fn metrics(&self) -> Result<String> {
+        self.page("/metrics")
+    }
+
+    /// A page of the agent's read-only port.
+    pub fn page(&self, path: &str) -> Result<String> {
         let address = format!("{}:{}", self.instance.network().gateway(), self.agent.ports().read_only);
-        Ok(http::get(&address, "/metrics")?.body)
+        let reply = http::get(&address, path)?;
+        ensure!(reply.status == 200, "{path} of the agent: status {}", reply.status);
+        Ok(reply.body)
     }
 
     /// Removes everything and says what could not be removed; dropping does the same but can only print it.

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::Result;
 use lab::wait::let_pass;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{idle, numbered};
 use crate::report::Figure;
@@ -15,6 +15,11 @@ use crate::usage;
 const SETTLE: Duration = Duration::from_secs(10);
 /// The span over which work at rest is counted.
 const REST: Duration = Duration::from_secs(30);
+/// What a monitoring system reads.
+const PAGES: [&str; 5] =
+    ["/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes", "/stats/summary"];
+/// Pods whose probes are commands.
+const EXEC_PROBED: usize = 10;
 
 /// Size of the program.
 pub(crate) fn program(session: &Session<'_>) -> Result<Vec<Figure>> {
@@ -24,9 +29,28 @@ pub(crate) fn program(session: &Session<'_>) -> Result<Vec<Figure>> {
 
 /// Everything at rest; `when` names the state.
 pub(crate) fn at_rest(session: &Session<'_>, when: &str) -> Result<Vec<Figure>> {
+    over(session, when, || {
+        let_pass(REST);
+        Ok(())
+    })
+}
+
+/// At rest but for a monitoring system, which reads every page of figures every 15 s.
+pub(crate) fn scraped(session: &Session<'_>, when: &str) -> Result<Vec<Figure>> {
+    over(session, &format!("{when}, scraped every 15 s"), || {
+        for _ in 0..2 {
+            PAGES.into_iter().try_for_each(|page| session.rig.cluster.page(page).map(drop))?;
+            let_pass(REST / 2);
+        }
+        Ok(())
+    })
+}
+
+/// What is spent while `rest`, which takes [`REST`], goes on.
+fn over(session: &Session<'_>, when: &str, rest: impl FnOnce() -> Result<()>) -> Result<Vec<Figure>> {
     let_pass(SETTLE);
     let before = session.spent()?;
-    let_pass(REST);
+    rest()?;
     let after = session.spent()?;
     let memory = usage::memory(session.pid()?)?;
     let (threads, _) = usage::threads_and_waits(session.pid()?)?;
@@ -77,11 +101,24 @@ pub(crate) fn probed(session: &Session<'_>, pods: usize) -> Result<Vec<Figure>> 
     main["readinessProbe"] = probe.clone();
     main["livenessProbe"] = probe;
     main.as_object_mut().map(|main| main.remove("command"));
-    let names = numbered("probed", pods);
-    session.create(&names, &spec)?;
-    session.until_ready(&names)?;
-    let figures = at_rest(session, &format!("{pods} pods with two HTTP probes a second"));
-    session.delete(&names, 1)?;
-    session.until_gone(&names)?;
+    beside(session, &numbered("probed", pods), &spec, &format!("{pods} pods with two HTTP probes a second"))
+}
+
+/// At rest with a few pods more, each with a readiness probe that is a command, once a second.
+pub(crate) fn exec_probed(session: &Session<'_>, when: &str) -> Result<Vec<Figure>> {
+    let mut spec = idle();
+    spec["containers"][0]["readinessProbe"] =
+        json!({ "exec": { "command": ["true"] }, "periodSeconds": 1, "failureThreshold": 60 });
+    let when = format!("{when} and {EXEC_PROBED} with a command as probe a second");
+    beside(session, &numbered("exec-probed", EXEC_PROBED), &spec, &when)
+}
+
+/// At rest with these pods, which come for it and go.
+fn beside(session: &Session<'_>, names: &[String], spec: &Value, when: &str) -> Result<Vec<Figure>> {
+    session.create(names, spec)?;
+    session.until_ready(names)?;
+    let figures = at_rest(session, when);
+    session.delete(names, 1)?;
+    session.until_gone(names)?;
     figures
 }
