@@ -29,6 +29,14 @@ pub enum CgroupError {
         /// How many.
         count: usize,
     },
+    /// It is not empty, and was to be removed only if it is.
+    #[error("cgroup {cgroup}: {count} processes are in it; it stays")]
+    StillUsed {
+        /// The cgroup.
+        cgroup: String,
+        /// How many.
+        count: usize,
+    },
     /// No answer within the deadline (a process in the kernel's hands can block a cgroup).
     #[error("cgroup {cgroup}: no answer from the kernel within {after:?}; it is tried again")]
     Timeout {

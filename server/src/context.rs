@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_metrics::Registry;
+use core_types::local::NodePlaces;
 use ports::{Clock, ContainerLogs, Control, OwnProcess};
 
 use crate::usage::UsagePages;
@@ -32,6 +33,8 @@ pub struct NodeFacts {
     pub split_log_streams: SplitLogStreams,
     /// Answer to `/spec/`: the machine's facts.
     pub machine_info: serde_json::Value,
+    /// Where the agent keeps things.
+    pub places: NodePlaces,
     /// Answer to `/configz`, inside `kubeletconfig`.
     pub configuration: serde_json::Value,
 }

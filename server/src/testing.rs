@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use core_metrics::Registry;
 use core_stats::{
-    CgroupLayout, CgroupSample, CpuSample, LayersReading, Measured, StorageReading, SummaryFacts,
-    UsageReading, VersionFacts,
+    CgroupLayout, CgroupSample, CpuSample, DetailReading, LayersReading, Measured, StorageReading,
+    SummaryFacts, UsageReading, VersionFacts,
 };
 use core_types::api::{Pod, PodStatus};
+use core_types::local::NodePlaces;
 use core_types::runtime::{
     CgroupDriver, ContainerState, ContainerStatus, ExecOutput, SandboxState, SandboxStatus, SandboxSummary,
     StreamRequest,
@@ -116,6 +117,7 @@ impl FakeAgent {
                 stream_idle_limit: Duration::from_secs(4 * 3600),
                 split_log_streams: SplitLogStreams::Refused,
                 machine_info: serde_json::json!({ "num_cores": 2 }),
+                places: NodePlaces::default(),
                 configuration: serde_json::json!({ "kind": "KubeletConfiguration" }),
             }),
         }
@@ -276,6 +278,10 @@ impl Readings for FakeAgent {
 
     async fn layers(&self) -> Arc<LayersReading> {
         Arc::new(self.layers.lock().expect("lock").clone())
+    }
+
+    async fn details(&self) -> Arc<DetailReading> {
+        Arc::default()
     }
 
     async fn storage(&self) -> Arc<StorageReading> {

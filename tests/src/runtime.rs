@@ -6,7 +6,8 @@ use core_metrics::Registry;
 use core_types::{
     ContainerId, SandboxId, keys,
     runtime::{
-        ContainerState, ContainerStatus, ContainerSummary, SandboxState, SandboxStatus, SandboxSummary,
+        ContainerState, ContainerStatus, ContainerSummary, SandboxConfig, SandboxState, SandboxStatus,
+        SandboxSummary,
     },
 };
 use io_cri::{CriClient, CriOptions};
@@ -118,6 +119,11 @@ impl Cri {
         let mut output = done.stdout;
         output.extend(done.stderr);
         (String::from_utf8_lossy(&output).into_owned(), done.exit_code)
+    }
+
+    /// Makes a sandbox behind the agent's back.
+    pub fn make_sandbox(&self, config: &SandboxConfig) -> SandboxId {
+        self.ask(self.client.run_sandbox(config, ""))
     }
 
     /// Stops a container behind the agent's back.

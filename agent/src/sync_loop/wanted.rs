@@ -38,6 +38,7 @@ impl SyncLoop {
         self.publisher.change().source_problems = of_manifests.chain(self.sources.problems()).collect();
         self.take_change(change);
         if self.sources.all_ready() {
+            self.publisher.change().sources_heard = true;
             let (sources, workers) = (&self.sources, &self.workers);
             self.sizes.retain(|uid| sources.get(uid).is_some() || workers.get(uid).is_some());
         }

@@ -10,6 +10,7 @@
 //! | [`credential_providers`] | reads the configuration of image credential plugins |
 //! | [`lock`] | `--lock-file` |
 //! | [`notify`] | tells systemd that the agent is ready, and that it still works |
+//! | [`places`] | where the agent keeps things |
 //! | [`serve`] | the listeners that the configuration asks for |
 //! | [`run`] | the order of all that, from start to stop |
 //!
@@ -25,6 +26,7 @@ mod host;
 mod lock;
 mod logging;
 mod notify;
+mod places;
 mod run;
 mod serve;
 

@@ -39,7 +39,7 @@ use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
 use crate::serve::{self, Listeners};
-use crate::{VERSION, api, causes, credential_providers};
+use crate::{VERSION, api, causes, credential_providers, places};
 
 /// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
 /// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
@@ -53,7 +53,7 @@ const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 const STOP_BLOCKING: Duration = Duration::from_millis(500);
 
 /// Where upstream links the logs of containers, for log collectors.
-const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
+pub(crate) const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
 
 /// Runs the kubelet until it is told to stop.
 pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
@@ -219,8 +219,9 @@ impl Node {
             probe_registry: agent.probe_registry(),
             health_registry: Registry::new(),
             usage,
-            facts: Arc::new(served_facts(&config, node_name, machine_info)),
+            facts: Arc::new(served_facts(&config, node_name, machine_info, &directories.root)),
         };
+        places::leave(&context.facts.places);
         match Listeners::start(&config, &context, (&directories, cluster.as_ref())).await {
             Ok(listeners) => Ok(Self { agent, listeners, context, cluster }),
             Err(error) => {
@@ -232,7 +233,12 @@ impl Node {
 }
 
 /// What the ports tell of the node and its configuration.
-fn served_facts(config: &Config, node_name: String, machine_info: serde_json::Value) -> ServedFacts {
+fn served_facts(
+    config: &Config,
+    node_name: String,
+    machine_info: serde_json::Value,
+    root: &Path,
+) -> ServedFacts {
     let kubelet = &config.kubelet;
     ServedFacts {
         node_name,
@@ -244,6 +250,7 @@ fn served_facts(config: &Config, node_name: String, machine_info: serde_json::Va
             false => SplitLogStreams::Refused,
         },
         machine_info,
+        places: places::places(config, root),
         configuration: kubelet.to_document(),
     }
 }

@@ -17,7 +17,7 @@ use crate::commands::cp::Place;
     name = "podwright",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not done in time, \
-    4 the agent cannot be reached. exec and attach exit with the code of the command.\n\
+    4 the agent cannot be reached, 5 doctor found something. exec and attach exit with the code of the command.\n\
     A POD is named NAME, NAMESPACE/NAME, or by the beginning of its name."
 )]
 pub(crate) struct Cli {
@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Events(EventsOptions),
     /// Show which pods would be evicted now, and why
     Evict(EvictOptions),
+    /// Say what is wrong or left over on this node, and what to do
+    Doctor(DoctorOptions),
     /// Show what the node and its pods use
     Top(TopOptions),
     /// Explain the state of a pod
@@ -272,6 +274,19 @@ pub(crate) struct EvictOptions {
     /// The order for this signal, e.g. nodefs.available, instead of memory.available
     #[arg(long, default_value = "memory.available")]
     pub(crate) signal: String,
+    /// Form of output
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Remove what is provably the agent's and nobody's, and say so
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Root directory of the agent, for when it is away
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
+    pub(crate) root_dir: PathBuf,
     /// Form of output
     #[arg(short, long, value_enum)]
     pub(crate) output: Option<Format>,

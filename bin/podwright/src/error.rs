@@ -13,6 +13,9 @@ pub(crate) const TIMEOUT: u8 = 3;
 /// Exit code: the agent cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 4;
 
+/// Exit code: `doctor` found something that is still there.
+pub(crate) const FOUND: u8 = 5;
+
 /// What goes wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -27,6 +30,12 @@ pub(crate) enum CliError {
     /// The connection failed in another way.
     #[error("the agent at {socket}: {problem}")]
     Connection { socket: PathBuf, problem: String },
+    /// Without an agent nobody says where things are.
+    #[error(
+        "{agent}; and {path}, where an agent leaves word of where it keeps things, is not there: name the root directory of \
+         the agent with --root-dir"
+    )]
+    NoPlaces { path: PathBuf, agent: String },
     /// The agent refused.
     #[error("{0}")]
     Refused(String),
@@ -59,7 +68,10 @@ impl CliError {
     /// The process's exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::NoAgent { .. } | Self::NotAllowed { .. } | Self::Connection { .. } => UNREACHABLE,
+            Self::NoAgent { .. }
+            | Self::NotAllowed { .. }
+            | Self::Connection { .. }
+            | Self::NoPlaces { .. } => UNREACHABLE,
             Self::Manifest(_) => USAGE,
             Self::Timeout { .. } => TIMEOUT,
             Self::Refused(_)

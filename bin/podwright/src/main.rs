@@ -1,7 +1,7 @@
 //! `podwright`: what a person types on the node. Talks to the agent on this machine over its unix socket.
 //!
 //! Exit codes: 0 done (`run`: ready or completed), 1 failed, 2 wrong usage, 3 not done in time, 4 the agent cannot be
-//! reached. `exec` and `attach` exit with the code of the command.
+//! reached, 5 `doctor` found something. `exec` and `attach` exit with the code of the command.
 
 mod cli;
 mod client;
@@ -65,6 +65,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Rm(options) => commands::rm::execute(&agent, options).await,
         Command::Events(options) => commands::events::execute(&agent, options).await,
         Command::Evict(options) => commands::evict::execute(&agent, options).await,
+        Command::Doctor(options) => commands::doctor::execute(&agent, options).await,
         Command::Top(options) => commands::top::execute(&agent, options).await,
         Command::Why(options) => commands::why::execute(&agent, options).await,
         Command::Completion(options) => commands::completion::execute(&options),

@@ -79,6 +79,55 @@ pub struct NodeReport {
     pub runtime: RuntimeReport,
     /// Manifests and sources that cannot be used.
     pub source_problems: Vec<SourceProblem>,
+    /// Every source of pods was heard: no other pods are wanted than those that are shown.
+    pub sources_heard: bool,
+    /// Where the agent keeps things.
+    pub places: NodePlaces,
+}
+
+/// Below the root directory: the [`NodePlaces`] of the agent that ran last, for a look at a node whose agent is away.
+pub const PLACES_FILE: &str = "podwright/places.json";
+
+/// Where the agent keeps things on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodePlaces {
+    /// `--root-dir`, absolute.
+    pub root_dir: String,
+    /// `podLogsDir`.
+    pub pod_logs_dir: String,
+    /// Directory of the legacy links to logs.
+    pub container_log_links_dir: String,
+    /// `cgroupRoot`.
+    pub cgroup_root: String,
+    /// `containerRuntimeEndpoint`.
+    pub runtime_endpoint: String,
+    /// Certificates of the node.
+    pub certificates: Vec<CertificatePlace>,
+}
+
+/// Where a certificate of the node is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificatePlace {
+    /// What for, in words.
+    pub purpose: String,
+    /// File.
+    pub path: String,
+    /// Who brings a new one.
+    pub renewal: CertificateRenewal,
+}
+
+/// Who brings a new certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateRenewal {
+    /// The agent, from the API server, while it runs.
+    Signed,
+    /// The agent makes it, when it starts.
+    AtStart,
+    /// A person or another program.
+    ByHand,
 }
 
 /// The container runtime as the agent sees it.

@@ -143,6 +143,8 @@ pub struct NodeView {
     pub runtime: RuntimeView,
     /// Manifests and sources that cannot be used.
     pub source_problems: Vec<SourceProblem>,
+    /// Every source was heard: no other pods are wanted than those in the view.
+    pub sources_heard: bool,
     /// What stands for static pods at the API server, by the name of the static pod; `None` until the server has told.
     pub mirrors: Option<BTreeMap<PodKey, Arc<Pod>>>,
     /// What the node is short of; `None` before it was measured.

@@ -14,6 +14,7 @@
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | `local_storage` | `ports::LocalStorage` |
+//! | `inspection` | `ports::Inspection` |
 //! | `node_files`, `journal` | `ports::NodeFiles`, `ports::Journal` |
 //! | [`machine`] | what the machine is: `/spec/`, node status, addresses |
 //! | [`limits`], [`lock`] | the agent's own process |
@@ -32,6 +33,7 @@ mod container_logs;
 mod credential_plugins;
 mod error;
 pub mod event_journal;
+mod inspection;
 mod journal;
 mod kernel_log;
 pub mod limits;
@@ -57,6 +59,7 @@ pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
 pub use credential_plugins::HostCredentialPlugins;
 pub use event_journal::HostEventJournal;
+pub use inspection::{HostInspection, InspectionPlaces};
 pub use journal::HostJournal;
 pub use kernel_log::HostKernelLog;
 pub use local_storage::HostLocalStorage;

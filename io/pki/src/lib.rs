@@ -36,6 +36,19 @@ pub fn expiry(chain_pem: &[u8]) -> Result<WallTime, String> {
     pem::expiry(chain_pem)
 }
 
+/// Begin and end of the life of the certificates in a file; `None` when there is no such file.
+///
+/// # Errors
+/// Why they cannot be read.
+pub fn life(path: &Path) -> Result<Option<(WallTime, WallTime)>, String> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let chain = read_bounded(path).map_err(|error| error.problem)?;
+    pem::life(&chain).map(Some)
+}
+
 /// Files that are used as long as nothing was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fallback {

@@ -78,11 +78,19 @@ pub(crate) fn pair(chain_pem: Vec<u8>, key_pem: Secret<Vec<u8>>) -> Result<Certi
 
 /// The earliest end of the certificates.
 pub(crate) fn expiry(chain_pem: &[u8]) -> Result<WallTime, String> {
+    life(chain_pem).map(|(_, end)| end)
+}
+
+/// The latest begin and the earliest end of the certificates.
+pub(crate) fn life(chain_pem: &[u8]) -> Result<(WallTime, WallTime), String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain_pem).collect();
     let chain = chain.map_err(|_error| "it holds no usable PEM certificate".to_owned())?;
-    let ends: Result<Vec<_>, _> =
-        chain.iter().map(|one| content(one).map(|content| content.not_after)).collect();
-    ends?.into_iter().min().ok_or_else(|| "it holds no PEM certificate".to_owned())
+    let lives: Result<Vec<_>, _> =
+        chain.iter().map(|one| content(one).map(|content| (content.not_before, content.not_after))).collect();
+    let lives = lives?
+        .into_iter()
+        .reduce(|(begin, end), (other_begin, other_end)| (begin.max(other_begin), end.min(other_end)));
+    lives.ok_or_else(|| "it holds no PEM certificate".to_owned())
 }
 
 /// The PEM blocks with these labels, as they stand.

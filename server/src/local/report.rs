@@ -54,5 +54,7 @@ pub(super) fn node(view: &NodeView, facts: &NodeFacts) -> NodeReport {
             message,
         },
         source_problems: view.source_problems.clone(),
+        sources_heard: view.sources_heard,
+        places: facts.places.clone(),
     }
 }

@@ -17,7 +17,7 @@ mod remove;
 mod v1;
 mod v2;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,32 @@ impl HostCgroups {
         match *self.tree {
             Tree::V1(_) => CgroupVersion::V1,
             Tree::V2(_) => CgroupVersion::V2,
+        }
+    }
+
+    /// Cgroups of pods, with the processes in each and below.
+    pub(crate) async fn pods_with_processes(
+        &self,
+    ) -> Result<Vec<(PodUid, CgroupPath, BTreeSet<i32>)>, CgroupError> {
+        let mut found = Vec::new();
+        for (uid, path) in self.list_pods().await? {
+            let processes = self
+                .on_pool(&path, |tree, cgroup| remove::processes_below(tree.hierarchies(), cgroup))
+                .await?;
+            found.push((uid, path, processes));
+        }
+        Ok(found)
+    }
+
+    /// Removes a cgroup in which nothing runs; one with a process stays and is an error. Gone already is success.
+    pub(crate) async fn remove_empty(&self, path: &CgroupPath) -> Result<(), CgroupError> {
+        let left =
+            self.on_pool(path, |tree, cgroup| remove::remove_empty(tree.hierarchies(), cgroup)).await?;
+        match left {
+            remove::Left::Nothing => Ok(()),
+            remove::Left::Busy { processes } => {
+                Err(CgroupError::StillUsed { cgroup: path.cgroupfs(), count: processes })
+            }
         }
     }
 

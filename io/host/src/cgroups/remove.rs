@@ -39,18 +39,51 @@ pub(super) fn kill_and_remove(
     hierarchies: &BTreeMap<String, PathBuf>,
     cgroup: &Named,
 ) -> Result<Left, CgroupError> {
-    let tops: BTreeSet<PathBuf> = hierarchies.values().map(|hierarchy| cgroup.dir(hierarchy)).collect();
-    let mut dirs = Vec::new();
-    for top in tops.iter().filter(|top| is_real_dir(top)) {
-        descend(top, 0, &mut dirs).map_err(|error| cgroup.error("list", top, error))?;
-    }
+    let dirs = dirs_of(hierarchies, cgroup)?;
     let mut killed = Vec::new();
     for dir in &dirs {
         kill(dir, &mut killed).map_err(|error| cgroup.error("kill the processes of", dir, error))?;
     }
     wait_for_exit(&killed);
+    remove_dirs(&dirs, cgroup)
+}
+
+/// Removes the cgroup if no process is in it, and kills nothing.
+pub(super) fn remove_empty(
+    hierarchies: &BTreeMap<String, PathBuf>,
+    cgroup: &Named,
+) -> Result<Left, CgroupError> {
+    match processes_below(hierarchies, cgroup)?.len() {
+        0 => remove_dirs(&dirs_of(hierarchies, cgroup)?, cgroup),
+        processes => Ok(Left::Busy { processes }),
+    }
+}
+
+/// Processes in the cgroup and below.
+pub(super) fn processes_below(
+    hierarchies: &BTreeMap<String, PathBuf>,
+    cgroup: &Named,
+) -> Result<BTreeSet<i32>, CgroupError> {
+    let mut found = BTreeSet::new();
+    for dir in dirs_of(hierarchies, cgroup)? {
+        found.extend(processes(&dir).map_err(|error| cgroup.error("list the processes of", &dir, error))?);
+    }
+    Ok(found)
+}
+
+/// The cgroup and all below it in every hierarchy, deepest first.
+fn dirs_of(hierarchies: &BTreeMap<String, PathBuf>, cgroup: &Named) -> Result<Vec<PathBuf>, CgroupError> {
+    let tops: BTreeSet<PathBuf> = hierarchies.values().map(|hierarchy| cgroup.dir(hierarchy)).collect();
+    let mut dirs = Vec::new();
+    for top in tops.iter().filter(|top| is_real_dir(top)) {
+        descend(top, 0, &mut dirs).map_err(|error| cgroup.error("list", top, error))?;
+    }
+    Ok(dirs)
+}
+
+fn remove_dirs(dirs: &[PathBuf], cgroup: &Named) -> Result<Left, CgroupError> {
     let mut busy = false;
-    for dir in &dirs {
+    for dir in dirs {
         match rustix::fs::rmdir(dir) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::BUSY | Errno::NOTEMPTY) => busy = true,

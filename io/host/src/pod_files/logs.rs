@@ -18,7 +18,7 @@ const MAX_NAME: usize = 255;
 const LINK_SUFFIX: &str = ".log";
 
 /// Whose log directory that is: neither namespaces nor names hold an underscore.
-fn log_dir_owner(name: &OsStr) -> Option<&str> {
+pub(crate) fn log_dir_owner(name: &OsStr) -> Option<&str> {
     name.to_str().and_then(|name| name.splitn(3, '_').nth(2))
 }
 

@@ -19,9 +19,9 @@ mod atomic_writer;
 mod container_files;
 mod host_path;
 mod log_tail;
-mod logs;
+pub(crate) mod logs;
 mod ownership;
-mod pod_dir;
+pub(crate) mod pod_dir;
 mod sub_path;
 mod volumes;
 

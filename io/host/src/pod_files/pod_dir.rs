@@ -69,6 +69,27 @@ impl Layout {
     }
 }
 
+/// Unmounts what is mounted at a path below the directory of a pod in `pods`, if it is not in use. Gone already is success.
+pub(crate) fn unmount_in_pod(pods: &Dir, uid: &PodUid, relative: &Path) -> Result<(), FileError> {
+    let name = component(pods.path(), uid.as_str())?;
+    let Some(pod) = pods.find(name)? else { return Ok(()) };
+    let place = pod.path().join(relative);
+    match mountinfo::read()?.iter().any(|mount| mount.mount_point == place) {
+        true => unmount(&pod, relative),
+        false => Ok(()),
+    }
+}
+
+/// Removes the directory of a pod in `pods` in which nothing is mounted.
+pub(crate) fn remove_unmounted(pods: &Dir, uid: &PodUid) -> Result<(), FileError> {
+    let name = component(pods.path(), uid.as_str())?;
+    let path = pods.path().join(name);
+    match mountinfo::read()?.into_iter().find(|mount| mount.mount_point.starts_with(&path)) {
+        Some(mount) => Err(FileError::StillMounted { path: mount.mount_point }),
+        None => pods.remove_tree(name),
+    }
+}
+
 /// Unmounts everything below the directory, what was mounted last first. Nothing is detached lazily: a mount in use would
 /// go on in secret.
 fn unmount_all(dir: &Dir) -> Result<(), FileError> {

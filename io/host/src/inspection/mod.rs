@@ -1,0 +1,167 @@
+//! A look at everything that the agent keeps on the machine, and the removal of what is nobody's.
+//!
+//! | module | what |
+//! |---|---|
+//! | `files` | directories of pods with what is mounted below them, logs and their links, state files |
+//! | `network` | network namespaces in which nothing runs |
+//!
+//! Reads only, beneath directory handles, and never enters what is mounted: a dead file server cannot hold it. Each part runs
+//! on the bounded pool with a deadline, and what cannot be read is a blind spot. Remedies are small steps that fail rather
+//! than take away what is in use.
+
+mod files;
+mod network;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use core_doctor::inventory::{BlindSpot, PodCgroup};
+use core_doctor::{Inventory, Remedy};
+use core_types::PodKey;
+use core_types::runtime::CgroupDriver;
+use ports::{FileError, Inspection, PodFiles, RemedyError};
+
+use crate::beneath::Dir;
+use crate::blocking::{Blocking, FILE_DEADLINE};
+use crate::cgroups::{CgroupOptions, CgroupSetupError, HostCgroups};
+use crate::error::no_result;
+use crate::pod_files::pod_dir;
+use crate::{HostPodFiles, PodFilesOptions};
+
+/// Where the agent keeps things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InspectionPlaces {
+    /// Directories of pods, their logs and links.
+    pub files: PodFilesOptions,
+    /// `cgroupRoot`.
+    pub cgroup_root: String,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct HostInspection {
+    places: Arc<InspectionPlaces>,
+    blocking: Blocking,
+}
+
+/// What one part of a look finds.
+pub(crate) struct Look {
+    pub(crate) inventory: Inventory,
+}
+
+impl Look {
+    /// Notes what could not be read.
+    pub(crate) fn blind(&mut self, place: &Path, error: &FileError) {
+        self.inventory
+            .blind_spots
+            .push(BlindSpot { place: place.display().to_string(), problem: error.to_string() });
+    }
+}
+
+impl HostInspection {
+    /// Looks at these places. Nothing is read yet, and never is anything made.
+    pub fn new(places: InspectionPlaces) -> Self {
+        Self { places: Arc::new(places), blocking: Blocking::new(FILE_DEADLINE) }
+    }
+
+    fn cgroups(&self) -> Result<HostCgroups, CgroupSetupError> {
+        let options = CgroupOptions { root: self.places.cgroup_root.clone(), driver: CgroupDriver::Cgroupfs };
+        HostCgroups::new(&options)
+    }
+
+    async fn look_at_cgroups(&self, inventory: &mut Inventory) {
+        let blind = |problem: String| BlindSpot { place: "cgroups".to_owned(), problem };
+        match self.cgroups() {
+            Err(error) => inventory.blind_spots.push(blind(error.to_string())),
+            Ok(cgroups) => match cgroups.pods_with_processes().await {
+                Err(error) => inventory.blind_spots.push(blind(error.to_string())),
+                Ok(found) => {
+                    inventory.cgroups.extend(found.into_iter().map(|(uid, path, processes)| PodCgroup {
+                        uid,
+                        path,
+                        processes,
+                    }))
+                }
+            },
+        }
+    }
+
+    /// Runs a part of the look; one without an answer is a blind spot.
+    async fn part(
+        &self,
+        name: &'static str,
+        inventory: Inventory,
+        work: impl FnOnce(&InspectionPlaces, &mut Look) + Send + 'static,
+    ) -> Inventory {
+        let places = Arc::clone(&self.places);
+        let mut look = Look { inventory: inventory.clone() };
+        let done = self.blocking.run(name, move || {
+            work(&places, &mut look);
+            look.inventory
+        });
+        match done.await {
+            Ok(found) => found,
+            Err(error) => {
+                let mut look = Look { inventory };
+                let root = self.places.files.root_dir.clone();
+                look.blind(Path::new(name), &no_result(error, "look at", root));
+                look.inventory
+            }
+        }
+    }
+
+    async fn on_pods(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Dir) -> Result<(), FileError> + Send + 'static,
+    ) -> Result<(), RemedyError> {
+        let root = self.places.files.root_dir.clone();
+        let pods = move || -> Result<PathBuf, FileError> {
+            use crate::error::AtPath as _;
+            Ok(std::fs::canonicalize(&root).at("resolve", &root)?.join("pods"))
+        };
+        let done = self.blocking.run(operation, move || work(&Dir::open(&pods()?)?)).await;
+        let root = self.places.files.root_dir.clone();
+        Ok(done.unwrap_or_else(|error| Err(no_result(error, operation, root)))?)
+    }
+
+    fn pod_files(&self) -> Result<HostPodFiles, FileError> {
+        HostPodFiles::new(&self.places.files)
+    }
+}
+
+#[async_trait]
+impl Inspection for HostInspection {
+    async fn look(&self) -> Inventory {
+        let mut inventory = self.part("pods", Inventory::default(), files::pods).await;
+        inventory = self.part("logs", inventory, files::logs).await;
+        inventory = self.part("state files", inventory, files::state).await;
+        inventory = self.part("network namespaces", inventory, |_, look| network::look(look)).await;
+        self.look_at_cgroups(&mut inventory).await;
+        inventory
+    }
+
+    async fn carry_out(&self, remedy: &Remedy) -> Result<(), RemedyError> {
+        match remedy.clone() {
+            Remedy::Unmount { uid, relative } => {
+                let unmount = move |pods: &Dir| pod_dir::unmount_in_pod(pods, &uid, Path::new(&relative));
+                self.on_pods("unmount in", unmount).await
+            }
+            Remedy::RemovePodDir { uid } => {
+                self.on_pods("remove a directory in", move |pods| pod_dir::remove_unmounted(pods, &uid)).await
+            }
+            Remedy::RemoveLogs { uid } => {
+                Ok(self.pod_files()?.remove_pod_logs(&PodKey::new("", ""), &uid).await?)
+            }
+            Remedy::RemoveDeadLinks => Ok(self.pod_files()?.remove_dead_log_links().await?),
+            Remedy::RemoveCgroup { path } => {
+                let cgroups = self.cgroups().map_err(|error| RemedyError::Places(error.to_string()))?;
+                Ok(cgroups.remove_empty(&path).await?)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
