@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_stats::{
-    CgroupLayout, Counts, CpuRates, DiskUse, FilesystemSample, Group, LayerUse, LayersReading, Measured,
-    PodStorage, RuntimeFilesystem, StorageReading, UsageReading, limit_root, own_volumes,
+    CgroupLayout, Counts, CpuRates, DetailReading, DiskUse, FilesystemSample, Group, LayerUse, LayersReading,
+    Measured, PodStorage, RuntimeFilesystem, StorageReading, UsageReading, limit_root, own_volumes,
 };
 use core_types::runtime::{CgroupDriver, ContainerStats, ImageFilesystem};
 use core_types::view::{NodeView, PodView};
@@ -41,6 +41,7 @@ pub(crate) struct Reader {
     usage: Arc<Shared<Arc<UsageReading>>>,
     layers: Arc<Shared<Arc<LayersReading>>>,
     storage: Arc<Shared<Arc<StorageReading>>>,
+    details: Arc<Shared<Arc<DetailReading>>>,
 }
 
 /// What readings are made from.
@@ -64,6 +65,7 @@ impl Reader {
             usage: Arc::new(Shared::new(Arc::clone(clock))),
             layers: Arc::new(Shared::new(Arc::clone(clock))),
             storage: Arc::new(Shared::new(Arc::clone(clock))),
+            details: Arc::new(Shared::new(Arc::clone(clock))),
             parts: Arc::new(Parts { outside, settings, view, up, rates: Mutex::default() }),
         })
     }
@@ -79,6 +81,11 @@ impl Readings for Reader {
     async fn layers(&self) -> Arc<LayersReading> {
         let parts = Arc::clone(&self.parts);
         self.layers.get(move || async move { Arc::new(parts.layers().await) }.boxed()).await
+    }
+
+    async fn details(&self) -> Arc<DetailReading> {
+        let parts = Arc::clone(&self.parts);
+        self.details.get(move || async move { Arc::new(parts.details().await) }.boxed()).await
     }
 
     async fn storage(&self) -> Arc<StorageReading> {
@@ -169,6 +176,45 @@ impl Parts {
             }
         }
         tell("writable layers", &reading.problems);
+        reading
+    }
+
+    /// Disks and open files of every cgroup, and the machine's file systems. One that hangs is missing and holds up no other.
+    async fn details(&self) -> DetailReading {
+        let groups = core_stats::groups(&self.view(), &self.layout());
+        let cgroups = join_all(groups.into_iter().map(|group| async move {
+            let paths: Vec<_> = group.subjects.into_iter().map(|subject| subject.path).collect();
+            let found = self.outside.usage.host.details(&group.name, paths.clone()).await;
+            found
+                .map(|found| paths.into_iter().zip(found).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        }));
+        let filesystems = async {
+            let mounted = self.outside.usage.host.mounted().await.map_err(|error| vec![error.to_string()])?;
+            let sizes = mounted.into_iter().map(|one| async move {
+                let (_, size) = self.filesystem(one.mount_point.clone()).await;
+                size.map(|size| (one, size))
+            });
+            Ok::<_, Vec<String>>(join_all(sizes).await)
+        };
+        let (cgroups, filesystems) = join(cgroups, filesystems).await;
+        let mut reading = DetailReading::default();
+        for group in cgroups {
+            match group {
+                Ok(found) => reading
+                    .cgroups
+                    .extend(found.into_iter().filter_map(|(path, detail)| Some((path, detail?)))),
+                Err(problem) => reading.problems.push(problem),
+            }
+        }
+        match filesystems {
+            Ok(found) => found.into_iter().for_each(|one| match one {
+                Ok(found) => reading.filesystems.push(found),
+                Err(problem) => reading.problems.push(problem),
+            }),
+            Err(problems) => reading.problems.extend(problems),
+        }
+        tell("disks and open files", &reading.problems);
         reading
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use core_cm::CgroupPath;
 use core_stats::{
-    CgroupSample, FilesystemSample, LayersReading, MachineTasks, NetworkOf, PodFilesUse, StorageReading,
-    UsageReading, VolumeUse,
+    CgroupDetail, CgroupSample, DetailReading, FilesystemSample, LayersReading, MachineTasks,
+    MountedFilesystem, NetworkOf, PodFilesUse, StorageReading, UsageReading, VolumeUse,
 };
 use core_types::{PodKey, PodUid};
 use core_volumes::VolumePlugin;
@@ -41,6 +41,20 @@ pub trait HostStats: Send + Sync {
     /// # Errors
     /// When it does not answer in time: its mount hangs.
     async fn filesystem(&self, path: &str) -> Result<FilesystemSample, FileError>;
+    /// Reads disk I/O and open files of cgroups, one after another; `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// When the kernel does not answer in time. A file that cannot be read only leaves its numbers out.
+    async fn details(
+        &self,
+        group: &str,
+        targets: Vec<CgroupPath>,
+    ) -> Result<Vec<Option<CgroupDetail>>, CgroupError>;
+    /// File systems of the machine itself, each once: not those of pods and containers, and none of another machine.
+    ///
+    /// # Errors
+    /// When the mounts cannot be read.
+    async fn mounted(&self) -> Result<Vec<MountedFilesystem>, FileError>;
     /// Tasks of the machine; `None` when the kernel does not tell.
     fn tasks(&self) -> Option<MachineTasks>;
 }
@@ -78,6 +92,8 @@ pub trait Readings: Send + Sync {
     async fn usage(&self) -> Arc<UsageReading>;
     /// Writable layers as the runtime measures them, at most a second old.
     async fn layers(&self) -> Arc<LayersReading>;
+    /// Disk I/O, open files and sockets of the same cgroups, and the machine's file systems, at most a second old.
+    async fn details(&self) -> Arc<DetailReading>;
     /// File systems, and what pods store: layers, logs, volumes; at most a second old, volumes
     /// `volumeStatsAggPeriod`.
     async fn storage(&self) -> Arc<StorageReading>;

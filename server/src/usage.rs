@@ -58,8 +58,9 @@ impl UsagePages {
 
     /// Answer to `/metrics/cadvisor`.
     pub(crate) async fn cadvisor(&self) -> Response<Body> {
-        let (usage, layers) = future::join(self.readings.usage(), self.readings.layers()).await;
-        let page = Arc::new(Page::new(self.machine.clone(), self.version.clone(), usage, layers));
+        let readings = &self.readings;
+        let readings = future::join3(readings.usage(), readings.layers(), readings.details()).await;
+        let page = Arc::new(Page::new(self.machine.clone(), self.version.clone(), readings));
         let pieces = page.pieces().map(|piece| Ok(piece.into()));
         let mut response = Response::new(body::stream(stream::iter(pieces)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));

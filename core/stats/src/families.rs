@@ -2,6 +2,8 @@
 //!
 //! Sorted by name, as a Go registry shows them; a test keeps it so.
 
+mod disk;
+
 use std::borrow::Cow;
 
 use core_metrics::Kind;
@@ -30,8 +32,10 @@ pub(crate) enum Stamp {
     None,
     /// When the cgroup was read.
     Cgroup,
-    /// When the runtime measured the writable layer.
-    Layer,
+    /// When the details of the cgroup were read.
+    Detail,
+    /// When what is stored was measured: by the runtime, or with the details.
+    Stored,
 }
 
 /// One value with the texts of the family's own labels.
@@ -46,7 +50,11 @@ impl Stamp {
         let time = match self {
             Self::None => return None,
             Self::Cgroup => measured.sample.taken_at,
-            Self::Layer => measured.layer.as_ref()?.taken_at,
+            Self::Detail => measured.detail?.taken_at,
+            Self::Stored => match &measured.layer {
+                Some(layer) => layer.taken_at,
+                None => measured.detail?.taken_at,
+            },
         };
         (!time.is_unset()).then(|| time.unix_nanos() / 1_000_000)
     }
@@ -127,7 +135,8 @@ fn waiting(totals: Option<PressureSample>) -> Vec<Value> {
 
 /// All families.
 pub(crate) fn all() -> impl Iterator<Item = &'static Family> {
-    CPU.iter().chain(MEMORY).chain(REST)
+    let parts = [disk::BLOCK, CPU, disk::FILES, SEEN, MEMORY, REST, disk::SOCKETS, SPEC, disk::ULIMITS];
+    parts.into_iter().flatten()
 }
 
 const CPU: &[Family] = &[
@@ -175,23 +184,12 @@ const CPU: &[Family] = &[
         time(m.created_at())
     })
     .stamp(Stamp::None),
-    family(
-        "container_fs_usage_bytes",
-        "Number of bytes that are consumed by the container on this filesystem.",
-        |m| {
-            let value = |layer: crate::page::LayerRow<'_>| Value {
-                labels: vec![layer.device.to_owned().into()],
-                number: layer.used_bytes as f64,
-            };
-            m.layer.map(value).into_iter().collect()
-        },
-    )
-    .labels(&["device"])
-    .stamp(Stamp::Layer),
-    family("container_last_seen", "Last time a container was seen by the exporter", |m| {
-        time(m.sample.taken_at)
-    }),
 ];
+
+const SEEN: &[Family] =
+    &[family("container_last_seen", "Last time a container was seen by the exporter", |m| {
+        time(m.sample.taken_at)
+    })];
 
 const MEMORY: &[Family] = &[
     family("container_memory_cache", "Number of bytes of page cache memory.", |m| {
@@ -381,6 +379,9 @@ const REST: &[Family] = &[
     family("container_processes", "Number of processes running inside the container.", |m| {
         maybe(m.sample.processes.map(|sample| sample.processes as f64))
     }),
+];
+
+const SPEC: &[Family] = &[
     family("container_spec_cpu_period", "CPU period of the container.", |m| {
         maybe(m.sample.spec.cpu.map(|spec| spec.period_us as f64))
     })
@@ -438,7 +439,11 @@ mod tests {
     #[test]
     fn counters_are_what_only_grows() {
         for family in all() {
-            let grows = family.name.ends_with("_total") || family.name == "container_memory_failcnt";
+            let grows = match family.name {
+                "container_memory_failcnt" => true,
+                "container_fs_inodes_total" => false,
+                name => name.ends_with("_total"),
+            };
             assert_eq!(family.kind == Kind::Counter, grows, "{}", family.name);
         }
     }

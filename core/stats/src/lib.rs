@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | `sample` | what was read of one cgroup, as plain numbers |
+//! | `detail` | disk I/O, open files, file systems of the machine: what only `/metrics/cadvisor` shows |
 //! | `filesystem` | what was read of file systems, volumes and files |
 //! | `subjects` | which cgroups to read for a view of the node, and the labels they get |
 //! | `local_volumes` | which volumes of a pod are measured |
@@ -18,9 +19,9 @@
 //!
 //! Reads the published view and samples, writes text. The cgroups are those of the node, the QoS classes, the pods and
 //! their containers, found by name; no other cgroup of the machine is looked at. Left out of the metrics: what upstream's
-//! kubelet leaves out (per-CPU, NUMA, TCP, perf), and disk I/O, file systems, open files and OOM events, which need other
-//! readers.
+//! kubelet leaves out (per-CPU, NUMA, TCP, perf).
 
+mod detail;
 mod families;
 mod filesystem;
 mod local_volumes;
@@ -34,6 +35,9 @@ mod sizes;
 mod subjects;
 pub mod summary;
 
+pub use detail::{
+    CgroupDetail, DescriptorSample, DetailReading, DiskCounters, DiskSample, MountedFilesystem,
+};
 pub use filesystem::{Coverage, DiskUse, FilesystemSample, PodFilesUse, VolumeUse};
 pub use local_volumes::{Counts, OwnVolume, own_volumes};
 pub use machine::{MachineFacts, VersionFacts};

@@ -7,15 +7,21 @@ use std::sync::Arc;
 use core_metrics::{Exposition, Kind};
 use core_types::WallTime;
 
+use crate::detail::{CgroupDetail, DetailReading, MountedFilesystem};
 use crate::families::{self, Family, Value};
+use crate::filesystem::FilesystemSample;
 use crate::machine::{MachineFacts, VersionFacts};
 use crate::readings::{LayersReading, Measured, UsageReading};
+use crate::subjects::Whose;
 
 /// A cgroup with the writable layer that belongs to it.
 pub(crate) struct Row<'a> {
     measured: &'a Measured,
     /// Writable layer, where the runtime reported its size.
     pub(crate) layer: Option<LayerRow<'a>>,
+    /// Disks and open files, where they were read.
+    pub(crate) detail: Option<&'a CgroupDetail>,
+    details: &'a DetailReading,
 }
 
 /// A writable layer as the metrics show it.
@@ -35,6 +41,11 @@ impl std::ops::Deref for Row<'_> {
 }
 
 impl Row<'_> {
+    /// File systems of the machine, for its root cgroup.
+    pub(crate) fn filesystems(&self) -> &[(MountedFilesystem, FilesystemSample)] {
+        if self.subject.whose == Whose::Machine { &self.details.filesystems } else { &[] }
+    }
+
     /// When it was made: the runtime's word, or the age of the cgroup.
     pub(crate) fn created_at(&self) -> WallTime {
         first_set([self.subject.created_at, self.sample.created_at])
@@ -57,6 +68,7 @@ pub struct Page {
     version: VersionFacts,
     usage: Arc<UsageReading>,
     layers: Arc<LayersReading>,
+    details: Arc<DetailReading>,
 }
 
 impl Page {
@@ -64,10 +76,9 @@ impl Page {
     pub fn new(
         machine: MachineFacts,
         version: VersionFacts,
-        usage: Arc<UsageReading>,
-        layers: Arc<LayersReading>,
+        (usage, layers, details): (Arc<UsageReading>, Arc<LayersReading>, Arc<DetailReading>),
     ) -> Self {
-        Self { machine, version, usage, layers }
+        Self { machine, version, usage, layers, details }
     }
 
     /// The text in Prometheus' form, in pieces of one family each, sorted by name.
@@ -121,14 +132,21 @@ impl Page {
             let taken_at = layer.taken_at;
             Some(LayerRow { device: &filesystem.device, used_bytes: layer.bytes?, taken_at })
         });
-        Row { measured, layer }
+        Row {
+            measured,
+            layer,
+            detail: self.details.cgroups.get(&measured.subject.path),
+            details: &self.details,
+        }
     }
 
     fn write_health(&self, text: &mut Exposition) {
         let name = "container_scrape_error";
         let help = "1 if there was an error while getting container metrics, 0 otherwise";
         text.family(name, help, Kind::Gauge);
-        let is_complete = self.usage.missing.is_empty() && self.layers.problems.is_empty();
+        let is_complete = self.usage.missing.is_empty()
+            && self.layers.problems.is_empty()
+            && self.details.problems.is_empty();
         text.sample(name, &[], f64::from(u8::from(!is_complete)));
     }
 }

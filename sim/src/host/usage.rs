@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use core_cm::CgroupPath;
 use core_stats::{
-    CgroupSample, Coverage, CpuSample, DiskUse, FilesystemSample, MachineTasks, MemorySample, PodFilesUse,
-    ProcessSample, VolumeUse,
+    CgroupDetail, CgroupSample, Coverage, CpuSample, DiskUse, FilesystemSample, MachineTasks, MemorySample,
+    MountedFilesystem, PodFilesUse, ProcessSample, VolumeUse,
 };
 use core_types::{PodKey, PodUid, WallTime};
 use ports::stats::{CgroupTarget, VolumeTarget};
@@ -95,6 +96,22 @@ impl HostStats for FakeCgroups {
             ..FilesystemSample::default()
         };
         Ok(lock(&self.usage.0).filesystems.get(path).cloned().unwrap_or(roomy))
+    }
+
+    async fn details(
+        &self,
+        group: &str,
+        targets: Vec<CgroupPath>,
+    ) -> Result<Vec<Option<CgroupDetail>>, CgroupError> {
+        if lock(&self.usage.0).stuck.contains(group) {
+            return Err(CgroupError::Timeout { cgroup: group.to_owned(), after: Duration::from_secs(4) });
+        }
+        Ok(targets.iter().map(|_| Some(CgroupDetail::default())).collect())
+    }
+
+    async fn mounted(&self) -> Result<Vec<MountedFilesystem>, FileError> {
+        let (device, mount_point) = ("/dev/sim".to_owned(), "/".to_owned());
+        Ok(vec![MountedFilesystem { device, mount_point, disk: None }])
     }
 
     fn tasks(&self) -> Option<MachineTasks> {

@@ -16,6 +16,7 @@ const MIB: u64 = 1 << 20;
 /// Uses processor time, memory, its layer, its volume and its log, and then rests.
 const LOAD: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; \
     dd if=/dev/zero of=/data/file bs=1M count=5 2>/dev/null; dd if=/dev/zero of=/layer bs=1M count=3 2>/dev/null; \
+    dd if=/dev/zero of=/data/direct bs=1M count=2 oflag=direct 2>/dev/null; rm -f /data/direct; \
     x=$(head -c 12000000 /dev/zero | tr '\\0' x); sync; echo done; ";
 
 fn number(dir: &Path, file: &str) -> u64 {
@@ -41,6 +42,20 @@ impl Kernel<'_> {
             true => number(&dir("cpuacct"), "cpuacct.usage"),
             false => named(&dir("cpu"), "cpu.stat", "usage_usec") * 1000,
         }
+    }
+
+    /// What the container wrote to disks, as far as the kernel knows who wrote it.
+    fn written_bytes(&self) -> u64 {
+        let dir = |controller| cgroup::dir(&self.node.instance, controller, &self.path);
+        let of_v2 = fs::read_to_string(dir("cpu").join("io.stat"));
+        let text = of_v2.unwrap_or_else(|_| {
+            fs::read_to_string(dir("blkio").join("blkio.throttle.io_service_bytes_recursive")).unwrap()
+        });
+        let numbers = text.lines().filter(|line| !line.starts_with("7:")).flat_map(|line| {
+            let v1 = line.split_once(" Write ").map(|(_, number)| number);
+            v1.or_else(|| line.split_once("wbytes=").and_then(|(_, rest)| rest.split(' ').next()))
+        });
+        numbers.map(|number| number.trim().parse::<u64>().unwrap()).sum()
     }
 
     fn working_set_bytes(&self) -> u64 {
@@ -178,6 +193,24 @@ fn check_node(whole: &Value, node: &Node) {
     assert!(pods["memory"]["workingSetBytes"].as_u64() > Some(12 * MIB), "{pods}");
 }
 
+/// Disks, open files and file systems.
+fn check_details(kernel: &Kernel<'_>, cadvisor: &Page, labels: &[(&str, &str)]) {
+    let written: f64 =
+        cadvisor.all("container_fs_writes_bytes_total", labels).iter().map(|sample| sample.value).sum();
+    assert_eq!(written as u64, kernel.written_bytes(), "bytes that the container wrote to disks");
+    let open = cadvisor.one("container_file_descriptors", labels).value;
+    let sockets = cadvisor.one("container_sockets", labels).value;
+    assert!(open >= 3.0 && sockets < open, "{open} open files, {sockets} of them sockets");
+    let limit = cadvisor.one("container_ulimits_soft", &[labels[0], labels[2], ("ulimit", "max_open_files")]);
+    assert!(limit.value > 0.0, "{limit:?}");
+    let machine = [("id", "/"), ("container", "")];
+    let root = rustix::fs::statvfs("/").unwrap();
+    let sizes = cadvisor.all("container_fs_limit_bytes", &machine);
+    let of_root = (root.f_blocks * root.f_frsize) as f64;
+    assert!(sizes.iter().any(|sample| sample.value == of_root), "{of_root} in {sizes:?}");
+    assert!(sizes.iter().all(|sample| !sample.labels["device"].contains("kubernetes.io")), "{sizes:?}");
+}
+
 fn check_metrics(kernel: &Kernel<'_>, node: &Node) {
     let labels = [("pod", "load-podwright-lab"), ("namespace", "default"), ("container", "main")];
     let resource = read(node, "/metrics/resource");
@@ -199,6 +232,7 @@ fn check_metrics(kernel: &Kernel<'_>, node: &Node) {
     let layer = cadvisor.one("container_fs_usage_bytes", &labels);
     assert!(layer.value >= (3 * MIB) as f64 && !layer.labels["device"].is_empty(), "{layer:?}");
     cadvisor.one("container_network_receive_bytes_total", &[labels[0], ("interface", "eth0")]);
+    check_details(kernel, &cadvisor, &labels);
     assert_eq!(node.agent.read_only("/healthz").unwrap().status, 200);
     let health = read(node, "/metrics/slis");
     let check = [("name", "syncloop"), ("type", "healthz")];

@@ -4,6 +4,7 @@ use core_cm::CgroupPath;
 use core_types::WallTime;
 
 use super::*;
+use crate::detail::{CgroupDetail, DescriptorSample, DiskCounters, DiskSample, MountedFilesystem};
 use crate::filesystem::FilesystemSample;
 use crate::readings::{LayerUse, limit_root};
 use crate::sample::CgroupSample;
@@ -58,7 +59,8 @@ fn usage(measured: Vec<Measured>) -> Arc<UsageReading> {
 }
 
 fn text_of(usage: Arc<UsageReading>, layers: LayersReading) -> String {
-    let page = Page::new(MachineFacts::default(), VersionFacts::default(), usage, Arc::new(layers));
+    let readings = (usage, Arc::new(layers), Arc::default());
+    let page = Page::new(MachineFacts::default(), VersionFacts::default(), readings);
     Arc::new(page).pieces().collect()
 }
 
@@ -172,7 +174,7 @@ fn the_root_has_the_limits_of_the_machine() {
     let root = Measured { subject: subject("/", Labels::default()), ..web() };
     let mut roots = vec![root];
     limit_root(&mut roots, machine.memory_capacity, machine.swap_capacity);
-    let page = Arc::new(Page::new(machine, version, usage(roots), Arc::default()));
+    let page = Arc::new(Page::new(machine, version, (usage(roots), Arc::default(), Arc::default())));
     let text: String = page.pieces().collect();
     assert_eq!(samples(&text, "container_spec_memory_limit_bytes"), ["1000"]);
     assert_eq!(samples(&text, "container_spec_memory_swap_limit_bytes"), ["10"]);
@@ -198,4 +200,68 @@ fn every_family_stands_once_and_in_order() {
     let names: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert!(names.len() > 40 && names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+}
+
+#[test]
+fn disks_files_and_sockets_are_shown_where_they_were_read() {
+    let disk = DiskSample {
+        device: "/dev/vda".into(),
+        major: 254,
+        minor: 0,
+        bytes: [("Read".to_owned(), 4096), ("Write".to_owned(), 8192), ("Total".to_owned(), 12288)].into(),
+        operations: [("Read".to_owned(), 1), ("Write".to_owned(), 2)].into(),
+    };
+    let detail = |max_open_files| CgroupDetail {
+        taken_at: WallTime::from_unix_secs(1_700_000_001),
+        descriptors: Some(DescriptorSample { open: 9, sockets: 2 }),
+        max_open_files,
+        disks: vec![disk.clone()],
+    };
+    let machine = Measured {
+        subject: subject("/", Labels::default()),
+        sample: CgroupSample::default(),
+        cpu_nano_cores: None,
+    };
+    let mounted =
+        |device: &str, disk| MountedFilesystem { device: device.into(), mount_point: "/".into(), disk };
+    let counters =
+        DiskCounters { reads: 5, writes: 6, busy_ms: 1500, in_progress: 1, ..DiskCounters::default() };
+    let sample =
+        FilesystemSample { capacity_bytes: 100, used_bytes: 40, inodes: 7, ..FilesystemSample::default() };
+    let details = DetailReading {
+        cgroups: [
+            (CgroupPath::from_cgroupfs("/"), detail(None)),
+            (CgroupPath::from_cgroupfs("/kubepods/poduid/c1"), detail(Some(1024))),
+        ]
+        .into(),
+        filesystems: vec![
+            (mounted("/dev/vda1", Some(counters)), sample.clone()),
+            (mounted("/run", None), sample),
+        ],
+        problems: Vec::new(),
+    };
+    let readings = (usage(vec![machine, web()]), Arc::default(), Arc::new(details));
+    let page = Page::new(MachineFacts::default(), VersionFacts::default(), readings);
+    let text: String = Arc::new(page).pieces().collect();
+    let all = |name: &str| {
+        let with_time = samples(&text, name).into_iter();
+        let values =
+            with_time.map(|value| value.strip_suffix(" 1700000001000").expect("its time").to_owned());
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(all("container_file_descriptors"), ["9", "9"]);
+    assert_eq!(all("container_sockets"), ["2", "2"]);
+    assert_eq!(all("container_ulimits_soft"), ["1024"]);
+    assert_eq!(all("container_fs_limit_bytes"), ["100", "100"]);
+    assert_eq!(all("container_fs_usage_bytes"), ["40", "40"]);
+    assert_eq!(all("container_fs_writes_bytes_total"), ["8192", "8192"]);
+    let reads = all("container_fs_reads_total");
+    assert_eq!(reads, ["1", "5", "0", "1"], "the root has its own disks and those of its file systems");
+    assert_eq!(all("container_fs_io_time_seconds_total"), ["1.5", "0"]);
+    assert_eq!(all("container_blkio_device_usage_total").len(), 6);
+    let of_container = text.lines().find(|line| {
+        line.starts_with("container_blkio") && line.contains("id=\"/kubepods") && line.contains("Total")
+    });
+    let line = of_container.expect("one line");
+    assert!(line.contains("device=\"/dev/vda\"") && line.contains("major=\"254\",minor=\"0\""), "{line}");
 }

@@ -5,12 +5,16 @@
 //! |---|---|
 //! | `parse` | the kernel's text formats |
 //! | `v1`, `v2` | which file has which number |
+//! | `detail` | disk I/O, open files |
+//! | `mounted` | which file systems are the machine's own, and their disks |
 //! | `filesystem` | size and free space of file systems |
 //!
-//! Reads the named cgroups and, for a network, `/proc/<process>/net/dev` of a process in the cgroup. It never lists
+//! Reads the named cgroups, for a network `/proc/<process>/net/dev` of a process in the cgroup, for open files what it has open. It never lists
 //! cgroups and writes nothing. Whatever cannot be read is left out of the sample: a cgroup may go at any moment.
 
+mod detail;
 mod filesystem;
+mod mounted;
 mod parse;
 mod v1;
 mod v2;
@@ -21,7 +25,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use core_cm::CgroupPath;
-use core_stats::{CgroupSample, FilesystemSample, InterfaceSample, MachineTasks, NetworkOf};
+use core_stats::{
+    CgroupDetail, CgroupSample, FilesystemSample, InterfaceSample, MachineTasks, MountedFilesystem, NetworkOf,
+};
 use core_types::WallTime;
 use ports::stats::CgroupTarget;
 use ports::{CgroupError, Clock, FileError, HostStats};
@@ -37,6 +43,9 @@ const READ_DEADLINE: Duration = Duration::from_secs(4);
 /// Where processes are listed.
 const PROC: &str = "/proc";
 
+/// Where devices are described.
+const SYS: &str = "/sys";
+
 /// The process that shares its network with the machine.
 const INIT_PROCESS: &str = "1";
 
@@ -50,6 +59,7 @@ pub struct HostStatsReader {
 struct Machine {
     tree: Tree,
     proc: PathBuf,
+    sys: PathBuf,
     clock: Arc<dyn Clock>,
 }
 
@@ -72,7 +82,7 @@ impl HostStatsReader {
             }
             CgroupVersion::V2 => Tree::V2(v2::V2::new(mount_point, Path::new(PROC))),
         };
-        Ok(Self::on(Machine { tree, proc: PathBuf::from(PROC), clock }))
+        Ok(Self::on(Machine { tree, proc: PathBuf::from(PROC), sys: PathBuf::from(SYS), clock }))
     }
 
     fn on(machine: Machine) -> Self {
@@ -98,6 +108,23 @@ impl HostStats for HostStatsReader {
         let result = self.blocking.run(path, read).await;
         result
             .unwrap_or_else(|error| Err(no_result(error, "read the size of the file system of", path.into())))
+    }
+
+    async fn details(
+        &self,
+        group: &str,
+        targets: Vec<CgroupPath>,
+    ) -> Result<Vec<Option<CgroupDetail>>, CgroupError> {
+        let machine = Arc::clone(&self.machine);
+        let read = move || targets.iter().map(|path| machine.detail(path)).collect();
+        let key = format!("details of {group}");
+        self.blocking.run(&key, read).await.map_err(|error| not_read(error, group))
+    }
+
+    async fn mounted(&self) -> Result<Vec<MountedFilesystem>, FileError> {
+        let machine = Arc::clone(&self.machine);
+        let result = self.blocking.run("mounts", move || mounted::read(&machine.proc)).await;
+        result.unwrap_or_else(|error| Err(no_result(error, "read", self.machine.proc.join("self/mountinfo"))))
     }
 
     fn tasks(&self) -> Option<MachineTasks> {
@@ -134,6 +161,24 @@ impl Machine {
             NetworkOf::ItsProcesses => self.interfaces_of(&target.path).unwrap_or_default(),
         };
         Some(sample)
+    }
+
+    fn detail(&self, path: &CgroupPath) -> Option<CgroupDetail> {
+        if !path.0.iter().all(|name| is_plain_name(name)) {
+            return None;
+        }
+        let (dir, disks) = match &self.tree {
+            Tree::V1(v1) => (v1.process_dir(path)?, v1.disks(path, &self.sys)),
+            Tree::V2(v2) => (v2.dir(path), detail::disks_v2(&v2.dir(path), &self.sys)),
+        };
+        let processes = parse::text(&dir, "cgroup.procs")?;
+        let first = if path.0.is_empty() { Some(INIT_PROCESS) } else { processes.lines().next() };
+        Some(CgroupDetail {
+            taken_at: self.clock.wall(),
+            descriptors: Some(detail::descriptors(&self.proc, &processes)),
+            max_open_files: first.and_then(|process| detail::max_open_files(&self.proc, process)),
+            disks,
+        })
     }
 
     /// Interfaces that the first process of the cgroup sees. That process must still be in the cgroup after they were

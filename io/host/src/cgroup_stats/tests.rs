@@ -21,7 +21,8 @@ fn put(dir: &Path, files: &[(&str, &str)]) {
 }
 
 fn machine(tree: Tree, proc: &Path) -> Machine {
-    Machine { tree, proc: proc.to_path_buf(), clock: Arc::new(HostClock::new()) }
+    let (proc, sys) = (proc.to_path_buf(), proc.with_file_name("sys"));
+    Machine { tree, proc, sys, clock: Arc::new(HostClock::new()) }
 }
 
 fn target(names: &[&str], network: NetworkOf) -> CgroupTarget {
@@ -316,4 +317,66 @@ async fn a_busy_process_is_seen_with_its_cpu_time_and_memory() {
     };
     let own = parse::interfaces(&std::fs::read_to_string("/proc/self/net/dev").unwrap()).unwrap();
     assert_eq!(names(&sample.interfaces), names(&own), "the child has our network");
+}
+
+fn process(proc: &Path, number: &str, open: &[&str]) {
+    let dir = proc.join(number);
+    std::fs::create_dir_all(dir.join("fd")).unwrap();
+    for (index, target) in open.iter().enumerate() {
+        std::os::unix::fs::symlink(target, dir.join("fd").join(index.to_string())).unwrap();
+    }
+    let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                  Max open files            1024                 unlimited            files\n";
+    std::fs::write(dir.join("limits"), limits).unwrap();
+}
+
+fn block_device(sys: &Path, numbers: &str, name: &str) {
+    std::fs::create_dir_all(sys.join("dev/block")).unwrap();
+    let target = format!("../../devices/pci0/block/{name}");
+    std::os::unix::fs::symlink(target, sys.join("dev/block").join(numbers)).unwrap();
+}
+
+#[test]
+fn details_are_disks_and_open_files() {
+    let temp = tempfile::tempdir().unwrap();
+    let (proc, sys) = (temp.path().join("proc"), temp.path().join("sys"));
+    block_device(&sys, "254:0", "vda");
+    block_device(&sys, "7:0", "loop0");
+    process(&proc, "17", &["/dev/null", "socket:[1]", "socket:[2]"]);
+    process(&proc, "18", &["pipe:[3]"]);
+    let v1 = temp.path().join("v1");
+    put(&v1.join("cpu/pod1"), &[("cgroup.procs", "17\n18\n19\n")]);
+    put(
+        &v1.join("blkio/pod1"),
+        &[
+            ("blkio.bfq.io_service_bytes_recursive", "Total 0\n"),
+            (
+                "blkio.throttle.io_service_bytes_recursive",
+                "254:0 Read 4096\n254:0 Write 8192\n7:0 Read 1\nTotal 12289\n",
+            ),
+            ("blkio.throttle.io_serviced_recursive", "254:0 Read 1\n254:0 Write 2\nTotal 3\n"),
+        ],
+    );
+    let v2 = temp.path().join("v2");
+    put(
+        &v2.join("pod1"),
+        &[
+            ("cgroup.procs", "17\n18\n19\n"),
+            ("io.stat", "254:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n8:0\n"),
+        ],
+    );
+    let mounts = ["cpu", "blkio"].map(|name| (name.to_owned(), v1.join(name))).into();
+    let trees = [Tree::V1(v1::V1::new(mounts)), Tree::V2(v2::V2::new(&v2, &proc))];
+    for tree in trees {
+        let machine = machine(tree, &proc);
+        let detail = machine.detail(&path(&["pod1"])).unwrap();
+        assert_eq!(detail.descriptors, Some(core_stats::DescriptorSample { open: 4, sockets: 2 }));
+        assert_eq!(detail.max_open_files, Some(1024));
+        let vda = detail.disks.iter().find(|disk| disk.device == "/dev/vda").unwrap();
+        assert_eq!((vda.bytes["Read"], vda.bytes["Write"]), (4096, 8192));
+        assert_eq!((vda.operations["Read"], vda.operations["Write"]), (1, 2));
+        assert!(detail.disks.iter().all(|disk| !disk.device.contains("loop")), "{:?}", detail.disks);
+        assert_eq!(machine.detail(&path(&["gone"])), None);
+        assert_eq!(machine.detail(&path(&["..", "pod1"])), None);
+    }
 }

@@ -1,14 +1,15 @@
 //! cgroup version 1: numbers from the hierarchy of each controller.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use core_cm::CgroupPath;
 use core_stats::{
-    CgroupSample, CgroupSpec, CpuSample, CpuSpec, MemorySample, MemorySpec, Pressure, ProcessSample,
-    ReclaimSample,
+    CgroupSample, CgroupSpec, CpuSample, CpuSpec, DiskSample, MemorySample, MemorySpec, Pressure,
+    ProcessSample, ReclaimSample,
 };
 
+use super::detail::disks_v1;
 use super::parse::{number, numbers, of, text};
 use super::{count_processes, created_at, dir_below};
 
@@ -31,6 +32,11 @@ impl V1 {
     /// Where its processes are listed.
     pub(super) fn process_dir(&self, path: &CgroupPath) -> Option<PathBuf> {
         self.dir("cpu", path)
+    }
+
+    /// Disk I/O.
+    pub(super) fn disks(&self, path: &CgroupPath, sys: &Path) -> Vec<DiskSample> {
+        self.dir("blkio", path).map(|dir| disks_v1(&dir, sys)).unwrap_or_default()
     }
 
     /// One reading; `None` when the cgroup is not there.
