@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_certificates::{Effect, Event, Moment, Purpose, Rotation, Server, Template};
-use core_metrics::{Counter, Desc, Registry};
+use core_metrics::{Counter, Desc, Histogram, Registry};
 use ports::certificates::CertificatePair;
 use ports::{CertificateFiles, CertificateSigner, Clock};
 use tokio::sync::watch;
@@ -54,6 +54,42 @@ pub struct CertificateTask {
     templates: watch::Receiver<Option<Template>>,
     current: watch::Sender<Option<Arc<CertificatePair>>>,
     failures: Counter,
+    rotated: Histogram,
+}
+
+/// Upper bounds of the life of a certificate, in seconds: from a minute to four years.
+const ROTATED_SECS: &[f64] = &[
+    60.0,
+    3_600.0,
+    14_400.0,
+    86_400.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
+    124_416_000.0,
+];
+const ROTATED: Desc = Desc {
+    name: "kubelet_certificate_manager_server_rotation_seconds",
+    help: "[ALPHA] Histogram of the number of seconds the previous certificate lived before being rotated.",
+    labels: &[],
+};
+
+/// What is left of the life of the certificate in use.
+const fn left(purpose: Purpose) -> Desc {
+    match purpose {
+        Purpose::Client => Desc {
+            name: "kubelet_certificate_manager_client_ttl_seconds",
+            help: "[ALPHA] Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in seconds until certificate expiry (negative if already expired). If client certificate is invalid or unused, the value will be +INF.",
+            labels: &[],
+        },
+        Purpose::Serving => Desc {
+            name: "kubelet_certificate_manager_server_ttl_seconds",
+            help: "[ALPHA] Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The value is in seconds until certificate expiry (negative if already expired). If serving certificate is invalid or unused, the value will be +INF.",
+            labels: &[],
+        },
+    }
 }
 
 impl CertificateTask {
@@ -83,7 +119,16 @@ impl CertificateTask {
                 labels: &[],
             },
         });
-        (Self { parts, templates, current: sender, failures }, current)
+        let (pair, clock) = (current.clone(), Arc::clone(&parts.clock));
+        metrics.gauge_read(left(parts.purpose), move || {
+            let wall = clock.wall();
+            let left = |pair: &Arc<CertificatePair>| {
+                (pair.content.not_after.unix_secs() as f64) - (wall.unix_secs() as f64)
+            };
+            pair.borrow().as_ref().map_or(f64::INFINITY, left)
+        });
+        let rotated = metrics.histogram(ROTATED, ROTATED_SECS);
+        (Self { parts, templates, current: sender, failures, rotated }, current)
     }
 
     /// Runs until it is stopped or gives up.
@@ -127,6 +172,10 @@ impl CertificateTask {
             Ok(pair) => {
                 tracing::info!(purpose = ?self.parts.purpose, until = %pair.content.not_after, "a new certificate is in use");
                 let content = pair.content.clone();
+                let before = self.current.borrow().as_ref().map(|old| old.content.not_before);
+                if let Some(begin) = before.filter(|_| self.parts.purpose == Purpose::Serving) {
+                    self.rotated.observe(&[], self.parts.clock.wall().since(begin).as_secs_f64());
+                }
                 self.current.send_replace(Some(Arc::new(pair)));
                 Event::Signed(content)
             }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use core_events::{Happening, Tally};
 
-use crate::metrics::EventMetrics;
+use crate::metrics::{EventMetrics, WorkMetrics};
 use crate::timer;
 
 /// Changes within this time go into one write of the journal: a pod's start tells several things.
@@ -42,6 +42,7 @@ struct Inner {
     /// What an earlier life left is in the book.
     is_restored: watch::Sender<bool>,
     metrics: EventMetrics,
+    work: WorkMetrics,
 }
 
 impl Recorder {
@@ -53,6 +54,7 @@ impl Recorder {
             revisions: watch::Sender::new(Book::BEGINNING),
             is_restored: watch::Sender::new(false),
             metrics: EventMetrics::new(metrics),
+            work: WorkMetrics::new(metrics),
         }))
     }
 
@@ -83,6 +85,11 @@ impl Recorder {
     /// Counts of what happens.
     pub(crate) fn metrics(&self) -> &EventMetrics {
         &self.0.metrics
+    }
+
+    /// Times of work on pods.
+    pub(crate) fn work(&self) -> &WorkMetrics {
+        &self.0.work
     }
 
     /// Events of a pod, least recent first.

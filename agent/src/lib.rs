@@ -41,6 +41,7 @@ mod image_gc;
 mod images;
 mod inspect;
 mod log_rotation;
+mod measured_cgroups;
 mod metrics;
 mod mirrors;
 mod node;
@@ -162,7 +163,8 @@ impl Agent {
 }
 
 /// Starts the agent on the current tokio runtime.
-pub fn start(outside: Outside, settings: Settings, metrics: &Registry) -> Agent {
+pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Agent {
+    outside.cgroups = measured_cgroups::measured(outside.cgroups, Arc::clone(&outside.clock), metrics);
     let settings = Arc::new(settings);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -290,6 +292,7 @@ fn spawn_api_tasks(
     view: &watch::Receiver<Arc<NodeView>>,
     (stop, metrics): (&CancellationToken, &Registry),
 ) {
+    status_task::sync_duration(metrics);
     let Some(api) = &outside.api.pods else { return };
     let statuses = StatusTask::new(Arc::clone(api), Arc::clone(&outside.clock), metrics);
     tasks.spawn(statuses.run(view.clone(), stop.clone()));

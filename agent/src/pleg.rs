@@ -120,6 +120,8 @@ pub(crate) struct PlegTask {
     /// Scopes asked for, not yet begun.
     asked: BTreeSet<Scope>,
     problem: Option<String>,
+    /// When the last full relist that succeeded began.
+    relisted_at: Option<MonoTime>,
     metrics: PlegMetrics,
 }
 
@@ -140,6 +142,7 @@ impl PlegTask {
             under_way: BTreeMap::new(),
             asked: BTreeSet::new(),
             problem: None,
+            relisted_at: None,
             metrics,
         }
     }
@@ -286,10 +289,15 @@ impl PlegTask {
         self.report_health().await
     }
 
-    fn measure(&self, relist: &Relist, now: MonoTime) {
+    fn measure(&mut self, relist: &Relist, now: MonoTime) {
         let secs = now.since(relist.started_at).as_secs_f64();
         match relist.scope {
-            Scope::All => self.metrics.relisted(secs, self.outside.clock.wall()),
+            Scope::All => {
+                if let Some(before) = self.relisted_at.replace(relist.started_at) {
+                    self.metrics.relists_after(relist.started_at.since(before).as_secs_f64());
+                }
+                self.metrics.relisted(secs, self.outside.clock.wall());
+            }
             Scope::One(_) => self.metrics.pod_relisted(secs),
         }
     }

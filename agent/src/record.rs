@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_pods::active_deadline::{self, ActiveDeadline};
-use core_status::Waiting;
+use core_status::{PodStart, Waiting};
 use core_types::api::{Pod, PodStatus};
 use core_types::view::{Activity, Problem};
 use core_types::{ContainerId, MonoTime, WallTime};
@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) probes: ProbeBook,
     /// What the kernel said of processes that it killed, by container.
     pub(crate) oom_kills: BTreeMap<ContainerId, String>,
+    /// How far its start has come.
+    pub(crate) start: PodStart,
     /// Back-offs; `None` while an operation holds them.
     pub(crate) memory: Option<PodMemory>,
 }

@@ -28,6 +28,11 @@ const SYNC_DURATION: Desc = Desc {
 };
 const SYNC_BUCKETS: &[f64] = &[0.010, 0.050, 0.100, 0.500, 1.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0];
 
+/// How long a change of a status takes to the API server; a node without one shows it empty.
+pub(crate) fn sync_duration(metrics: &Registry) -> Histogram {
+    metrics.histogram(SYNC_DURATION, SYNC_BUCKETS)
+}
+
 /// How one request ended, and when it began.
 struct Ended {
     uid: PodUid,
@@ -51,7 +56,7 @@ impl StatusTask {
             clock,
             manager: StatusManager::default(),
             requests: JoinSet::new(),
-            duration: metrics.histogram(SYNC_DURATION, SYNC_BUCKETS),
+            duration: sync_duration(metrics),
         }
     }
 

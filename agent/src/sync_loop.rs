@@ -252,7 +252,11 @@ impl SyncLoop {
                         // The last picture is older than the removal: it must not make an orphan of the pod again.
                         Lifecycle::Finished => drop(self.publisher.change().observed.remove(&uid)),
                         // The next incarnation under this UID begins with nothing remembered.
-                        Lifecycle::Waiting => drop(self.records.remove(&uid)),
+                        Lifecycle::Waiting => {
+                            self.records.remove(&uid);
+                            let source = self.workers.get(&uid).and_then(|worker| worker.source());
+                            self.recorder.work().came_again(source != Some(PodSource::Api));
+                        }
                         Lifecycle::Syncing | Lifecycle::Terminating | Lifecycle::Terminated => {}
                     }
                     self.refresh(&uid);

@@ -15,6 +15,12 @@ pub struct ProcessStats {
     pub open_fds: u64,
     /// Limit of open file descriptors.
     pub max_fds: u64,
+    /// Limit of virtual memory, in bytes; `None` for none.
+    pub virtual_memory_max_bytes: Option<u64>,
+    /// Bytes received in the process's network namespace, its loopback too.
+    pub network_receive_bytes: u64,
+    /// Bytes sent there.
+    pub network_transmit_bytes: u64,
 }
 
 /// Reader of the agent's own figures.

@@ -1,5 +1,7 @@
 //! `/metrics`: counts requests, and fills in at each scrape what is read rather than counted (CONTRACT 5.15).
 
+mod pods;
+
 use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 use core_types::MonoTime;
 use core_types::runtime::ContainerState;
@@ -170,6 +172,7 @@ fn fill_node(context: &ServerContext) {
     fill_build_info(context);
 
     let view = context.control.view();
+    pods::fill(registry, &view);
     let pods = view.observed.values();
     let running =
         pods.clone().filter(|pod| pod.sandboxes.iter().any(core_types::ObservedSandbox::is_ready)).count();
@@ -246,6 +249,25 @@ fn fill_process(context: &ServerContext) {
     );
     registry.gauge(PROCESS_START).set(&[], stats.start_time_seconds);
     gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", stats.virtual_memory_bytes as f64);
+    // As Go's client: -1 for no limit.
+    gauge(
+        "process_virtual_memory_max_bytes",
+        "Maximum amount of virtual memory available in bytes.",
+        stats.virtual_memory_max_bytes.map_or(-1.0, |bytes| bytes as f64),
+    );
+    let total = |name, help, value: u64| {
+        registry.counter(Desc { name, help, labels: &[] }).set_total(&[], value as f64);
+    };
+    total(
+        "process_network_receive_bytes_total",
+        "Number of bytes received by the process over the network.",
+        stats.network_receive_bytes,
+    );
+    total(
+        "process_network_transmit_bytes_total",
+        "Number of bytes sent by the process over the network.",
+        stats.network_transmit_bytes,
+    );
 }
 
 #[cfg(test)]

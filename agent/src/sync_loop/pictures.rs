@@ -90,6 +90,7 @@ impl SyncLoop {
             .collect();
         for (uid, key) in unwanted {
             tracing::info!(pod_uid = %uid, pod = %key, "no source wants this pod: it is stopped and removed");
+            self.recorder.work().orphan();
             self.step(Event::Orphan { uid: uid.clone(), key });
             self.show_last_picture(&uid);
             self.refresh(&uid);

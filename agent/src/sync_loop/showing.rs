@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use core_pods::active_deadline;
 use core_pods::worker::{Event, PodWorker, StopReason};
+use core_status::Creation;
 use core_types::view::{Lifecycle, PodSource, PodView};
 use core_types::{ObjectRef, PodExt, PodUid};
 
@@ -56,7 +57,14 @@ impl SyncLoop {
             record.deadline = record.deadline.filter(|_| may_run && record.eviction.is_none());
             completed = lifecycle == Lifecycle::Syncing && status::is_terminal(&next);
             if record.status.as_deref() != Some(&next) {
-                self.recorder.metrics().ended(record.status.as_deref(), &next);
+                let before = record.status.as_deref();
+                self.recorder.metrics().ended(before, &next);
+                let creation = match worker.source() {
+                    Some(PodSource::Api) => Creation::AtTheServer,
+                    _ => Creation::Here,
+                };
+                let times = record.start.step((&pod, creation), (before, &next), (mono, wall));
+                self.recorder.work().started(times);
                 record.status = Some(Arc::new(next));
             }
         }

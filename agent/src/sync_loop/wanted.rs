@@ -91,6 +91,8 @@ impl SyncLoop {
 
     pub(super) fn add_pod(&mut self, pod: Arc<Pod>, source: PodSource) {
         let uid = pod.uid();
+        let now = self.outside.clock.now();
+        self.records.entry(uid.clone()).or_default().start.seen(now);
         let active: Vec<Arc<Pod>> = self
             .workers
             .iter()

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::SyncLoop;
 use crate::events::Happening;
 use crate::executor::{OpInput, OpReport, ProbeFacts};
+use crate::metrics::OperationType;
 use crate::note::{Note, NoteKind, Notes};
 
 impl SyncLoop {
@@ -30,8 +31,23 @@ impl SyncLoop {
         self.show(&uid);
     }
 
-    pub(super) fn record_event(&self, uid: &PodUid, happening: Happening) {
+    /// The first work on a pod tells how long it waited for it.
+    fn measure_begin(&mut self, uid: &PodUid) {
+        let now = self.outside.clock.now();
+        let record = self.records.entry(uid.clone()).or_default();
+        if let Some(after) = record.start.works(now) {
+            let pod = self.workers.get(uid).and_then(|worker| worker.pod());
+            let containers = pod.and_then(|pod| pod.spec.as_ref()).map_or(0, |spec| spec.containers.len());
+            self.recorder.work().began(after, containers);
+        }
+    }
+
+    pub(super) fn record_event(&mut self, uid: &PodUid, happening: Happening) {
         let Some(worker) = self.workers.get(uid) else { return };
+        if matches!(&*happening.reason, "Pulling" | "Pulled") {
+            let now = self.outside.clock.wall();
+            self.records.entry(uid.clone()).or_default().start.pulls(now);
+        }
         self.recorder.record(&ObjectRef::pod(worker.key(), uid), &happening);
     }
 
@@ -60,6 +76,9 @@ impl SyncLoop {
             let outcome = Outcome::Failed { retry_at: None };
             return self.step(Event::Ended { uid, op, outcome });
         };
+        if matches!(operation, Operation::Sync { .. }) {
+            self.measure_begin(&uid);
+        }
         let cancel = CancellationToken::new();
         let observed = self.publisher.node().observed.get(&uid).cloned();
         let probes = self.probe_facts(&uid, observed.as_deref());
@@ -82,7 +101,14 @@ impl SyncLoop {
             },
             cancel: cancel.clone(),
         };
-        self.operations.start((uid, op), cancel, async move { executor.perform(input).await });
+        let (work, clock) = (self.recorder.work().clone(), Arc::clone(&self.outside.clock));
+        let kind = OperationType::of(&input.operation, input.observed.is_some());
+        self.operations.start((uid, op), cancel, async move {
+            let began = clock.now();
+            let report = executor.perform(input).await;
+            work.operation(kind, clock.now().since(began));
+            report
+        });
     }
 
     pub(super) fn probe_facts(&self, uid: &PodUid, observed: Option<&ObservedPod>) -> ProbeFacts {

@@ -16,7 +16,8 @@ use agent::{
     UsageOutside,
 };
 use anyhow::{Context, Result, anyhow};
-use core_config::{Config, Feature, KubeletConfiguration};
+use core_config::features::Stage;
+use core_config::{Config, Feature, FeatureSet, KubeletConfiguration};
 use core_metrics::{Desc, Registry};
 use core_types::runtime::CgroupDriver;
 use io_cri::{CriClient, CriOptions};
@@ -178,6 +179,7 @@ impl Node {
         );
         let registry = Registry::new();
         set_cgroup_version(&registry, cgroups);
+        set_features(&registry, &config.features);
         let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
         let machine = MachineInfo::read(clock.wall());
         let summary = host::summary(&config.options, &directories.root, &facts, &machine, cgroups)?;
@@ -359,6 +361,23 @@ fn set_cgroup_version(registry: &Registry, version: CgroupVersion) {
         CgroupVersion::V2 => 2.0,
     };
     registry.gauge(desc).set(&[], version);
+}
+
+fn set_features(registry: &Registry, features: &FeatureSet) {
+    let gauge = registry.gauge(Desc {
+        name: "kubernetes_feature_enabled",
+        help: "[BETA] This metric records the data about the stage and enablement of a k8s feature.",
+        labels: &["name", "stage"],
+    });
+    for feature in Feature::all() {
+        let stage = match feature.spec().stage {
+            Stage::Alpha => "ALPHA",
+            Stage::Beta => "BETA",
+            Stage::Ga => "",
+            Stage::Deprecated => "DEPRECATED",
+        };
+        gauge.set(&[feature.name(), stage], f64::from(u8::from(features.enabled(feature))));
+    }
 }
 
 fn set_node_name(registry: &Registry, name: &str) {

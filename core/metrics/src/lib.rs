@@ -161,6 +161,20 @@ impl Histogram {
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     families: Arc<Mutex<BTreeMap<&'static str, Arc<Family>>>>,
+    readers: Arc<Mutex<Vec<Reader>>>,
+}
+
+/// A gauge whose value is asked for at each scrape.
+#[derive(Clone)]
+struct Reader {
+    gauge: Gauge,
+    read: Arc<dyn Fn() -> f64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Reader").field(&self.gauge).finish()
+    }
 }
 
 impl Registry {
@@ -179,6 +193,12 @@ impl Registry {
         Gauge(self.family(desc, Kind::Gauge, &[]))
     }
 
+    /// Registers a gauge without labels whose value changes by itself: `read` is called at each scrape, and must not block.
+    pub fn gauge_read(&self, desc: Desc, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        let reader = Reader { gauge: self.gauge(desc), read: Arc::new(read) };
+        lock(&self.readers).push(reader);
+    }
+
     /// Registers or finds a histogram family with these upper bounds, ascending, without +Inf.
     pub fn histogram(&self, desc: Desc, bounds: &'static [f64]) -> Histogram {
         Histogram(self.family(desc, Kind::Histogram, bounds))
@@ -186,15 +206,17 @@ impl Registry {
 
     fn family(&self, desc: Desc, kind: Kind, bounds: &'static [f64]) -> Arc<Family> {
         let mut families = lock(&self.families);
-        let family = families
-            .entry(desc.name)
-            .or_insert_with(|| Arc::new(Family { desc, kind, bounds, series: Mutex::default() }));
+        let family = families.entry(desc.name).or_insert_with(|| {
+            Arc::new(Family { desc, kind, bounds, series: Mutex::new(first(desc, bounds)) })
+        });
         debug_assert_eq!(family.kind, kind, "{} is registered as another kind", desc.name);
         Arc::clone(family)
     }
 
     /// All families in text form, sorted by name and labels. Families without series are left out, as upstream does.
     pub fn text(&self) -> String {
+        let readers = lock(&self.readers).clone();
+        readers.iter().for_each(|reader| reader.gauge.set(&[], (reader.read)()));
         let families: Vec<_> = lock(&self.families).values().cloned().collect();
         let mut out = String::new();
         for family in families {
@@ -202,6 +224,12 @@ impl Registry {
         }
         out
     }
+}
+
+/// The series of a new family: one at zero when there are no labels, for a scraper that counts from the start.
+fn first(desc: Desc, bounds: &[f64]) -> BTreeMap<Vec<String>, Series> {
+    let series = Series { buckets: vec![0; bounds.len()], ..Series::default() };
+    if desc.labels.is_empty() { BTreeMap::from([(Vec::new(), series)]) } else { BTreeMap::new() }
 }
 
 #[cfg(test)]
@@ -244,6 +272,26 @@ ops_total{op=\"q\\\"\\n\"} 2
         assert!(!registry.text().contains("op=\"a\"") && registry.text().contains("ops_total{op=\"b\"} 1"));
         ops.inc(&["a"]);
         assert!(registry.text().contains("ops_total{op=\"a\"} 1"));
+    }
+
+    #[test]
+    fn families_without_labels_begin_at_zero_and_read_gauges_are_asked() {
+        let registry = Registry::new();
+        registry.histogram(LATENCY, &[0.5]);
+        let asked = Arc::new(Mutex::new(0.0));
+        let read = Arc::clone(&asked);
+        registry.gauge_read(Desc { name: "left_seconds", help: "Left.", labels: &[] }, move || {
+            *lock(&read) += 1.0;
+            *lock(&read)
+        });
+        registry.counter(OPS);
+        let text = registry.text();
+        assert!(
+            text.contains("latency_seconds_bucket{le=\"0.5\"} 0\n")
+                && text.contains("latency_seconds_count 0\n")
+        );
+        assert!(text.contains("left_seconds 1\n") && !text.contains("ops_total"), "{text}");
+        assert!(registry.text().contains("left_seconds 2\n"));
     }
 
     #[test]

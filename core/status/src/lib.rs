@@ -23,6 +23,7 @@ mod patch;
 mod phase;
 mod resources;
 mod restart;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use core_types::runtime::RecursiveReadOnly;
 pub use explain::{Cause, ContainerRow, Explanation, LastError, ProbeWord, State, explain};
 pub use manager::{Answer, Job, Removal, StatusManager, Target, Work};
 pub use patch::{Containers, status_patch};
+pub use start::{Creation, PodStart, StartTimes};
 
 /// Everything that a pod's status depends on.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use core_metrics::{Counter, Desc, Histogram, Registry};
+use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Histogram, Registry};
 use ports::runtime::{RuntimeError, RuntimeResult};
 use tokio::time::Instant;
 use tonic::{Code, Response, Status};
@@ -97,6 +97,17 @@ pub(crate) enum Deadline {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) String);
 
+const SANDBOX_DURATION: Desc = Desc {
+    name: "kubelet_run_podsandbox_duration_seconds",
+    help: "[ALPHA] Duration in seconds of the run_podsandbox operations. Broken down by RuntimeClass.Handler.",
+    labels: &["runtime_handler"],
+};
+const SANDBOX_ERRORS: Desc = Desc {
+    name: "kubelet_run_podsandbox_errors_total",
+    help: "[ALPHA] Cumulative number of the run_podsandbox operation errors by RuntimeClass.Handler.",
+    labels: &["runtime_handler"],
+};
+
 /// What all calls to one endpoint share.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -104,6 +115,8 @@ pub(crate) struct Calls {
     operations: Counter,
     duration: Histogram,
     errors: Counter,
+    sandbox_duration: Histogram,
+    sandbox_errors: Counter,
     repeats: Mutex<RepeatedErrors>,
 }
 
@@ -115,6 +128,8 @@ impl Calls {
             operations: metrics.counter(OPERATIONS),
             duration: metrics.histogram(DURATION, DURATION_BUCKETS),
             errors: metrics.counter(ERRORS),
+            sandbox_duration: metrics.histogram(SANDBOX_DURATION, DEFAULT_BUCKETS),
+            sandbox_errors: metrics.counter(SANDBOX_ERRORS),
             repeats: Mutex::default(),
         }
     }
@@ -133,6 +148,21 @@ impl Calls {
             read(response.into_inner()).map_err(|problem| call.malformed(problem))
         };
         self.measure(call, deadline, answer).await
+    }
+
+    /// Counts the start of a sandbox by its handler, beside the call that it is.
+    pub(crate) async fn timed_sandbox<T>(
+        &self,
+        handler: &str,
+        running: impl Future<Output = RuntimeResult<T>>,
+    ) -> RuntimeResult<T> {
+        let started = Instant::now();
+        let result = running.await;
+        self.sandbox_duration.observe(&[handler], started.elapsed().as_secs_f64());
+        if result.is_err() {
+            self.sandbox_errors.inc(&[handler]);
+        }
+        result
     }
 
     /// Bounds and counts work that has its own way of calling.

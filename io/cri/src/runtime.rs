@@ -118,7 +118,9 @@ impl ContainerRuntime for CriClient {
         let read = |reply: proto::RunPodSandboxResponse| {
             required_text(reply.pod_sandbox_id, "pod_sandbox_id").map(Into::into)
         };
-        self.runtime_calls.run(RUN_SANDBOX, self.deadline_plus(self.request_timeout), call, read).await
+        let running =
+            self.runtime_calls.run(RUN_SANDBOX, self.deadline_plus(self.request_timeout), call, read);
+        self.runtime_calls.timed_sandbox(runtime_handler, running).await
     }
 
     async fn stop_sandbox(&self, id: &SandboxId) -> RuntimeResult<()> {

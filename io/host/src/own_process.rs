@@ -20,8 +20,22 @@ impl OwnProcess for HostOwnProcess {
             parse(&stat, &system, rustix::param::clock_ticks_per_second(), rustix::param::page_size())?;
         stats.open_fds = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
         stats.max_fds = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        stats.virtual_memory_max_bytes = getrlimit(Resource::As).current;
+        let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+        (stats.network_receive_bytes, stats.network_transmit_bytes) = network_bytes(&devices);
         Some(stats)
     }
+}
+
+/// Bytes received and sent on all interfaces.
+fn network_bytes(devices: &str) -> (u64, u64) {
+    let interface = |line: &str| {
+        let fields: Vec<u64> =
+            line.rsplit_once(':')?.1.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        Some((*fields.first()?, *fields.get(8)?))
+    };
+    let all = devices.lines().filter_map(interface);
+    all.fold((0, 0), |(received, sent), (more, out)| (received + more, sent + out))
 }
 
 fn parse(stat: &str, system: &str, ticks_per_second: u64, page_bytes: usize) -> Option<ProcessStats> {
@@ -57,6 +71,12 @@ mod tests {
             ),
             (2.0, 1002.0, 4_096_000, 40_960)
         );
+    }
+
+    #[test]
+    fn bytes_of_all_interfaces_count() {
+        let devices = "Inter-| Receive\n face |bytes\n    lo: 10 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0\n  eth0: 1 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n";
+        assert_eq!(network_bytes(devices), (11, 22));
     }
 
     #[test]
