@@ -39,7 +39,7 @@ use crate::collections::Collections;
 use crate::images::Images;
 use crate::note::Notes;
 use crate::objects::Objects;
-use crate::outside::Outside;
+use crate::outside::{CgroupBase, Outside};
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
 
@@ -154,7 +154,7 @@ impl Executor {
     ) -> Result<Self, String> {
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
         let cgroups = match settings.runtime.cgroups_per_qos {
-            true => Some((outside.cgroups)(driver)?),
+            true => Some((outside.cgroups)(driver, CgroupBase::Pods)?),
             false => None,
         };
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);

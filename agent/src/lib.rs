@@ -85,12 +85,12 @@ use tokio_util::sync::CancellationToken;
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
 pub use outside::{
-    ApiPorts, CgroupsMaker, Cluster, KernelOutside, Manifests, Outside, PullOutside, UsageOutside,
+    ApiPorts, CgroupBase, CgroupsMaker, Cluster, KernelOutside, Manifests, Outside, PullOutside, UsageOutside,
 };
 pub use settings::{
     EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings,
-    Registration, ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, StatsSettings,
-    Verification,
+    Registration, ReservedCgroup, ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings,
+    StatsSettings, Verification,
 };
 
 use collections::Collections;

@@ -9,7 +9,7 @@ use core_types::PodUid;
 use core_types::runtime::CgroupDriver;
 use ports::{CgroupError, Cgroups, Clock};
 
-use crate::outside::CgroupsMaker;
+use crate::outside::{CgroupBase, CgroupsMaker};
 
 /// Cgroups, measured. What is made and what is changed go through one call, so both count as an update.
 struct MeasuredCgroups {
@@ -28,8 +28,8 @@ pub(crate) fn measured(maker: CgroupsMaker, clock: Arc<dyn Clock>, registry: &Re
         },
         DEFAULT_BUCKETS,
     );
-    Arc::new(move |driver: CgroupDriver| {
-        let inner = maker(driver)?;
+    Arc::new(move |driver: CgroupDriver, base: CgroupBase| {
+        let inner = maker(driver, base)?;
         let (clock, duration) = (Arc::clone(&clock), duration.clone());
         Ok(Arc::new(MeasuredCgroups { inner, clock, duration }) as Arc<dyn Cgroups>)
     })

@@ -14,8 +14,18 @@ use ports::{
     PodFiles, PodKeys, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
 };
 
+/// Where the paths of cgroups begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupBase {
+    /// `cgroupRoot`, below which the pods are.
+    Pods,
+    /// The root of the hierarchies, below which the machine's daemons are.
+    Machine,
+}
+
 /// Makes the adapter of the cgroup tree for a driver. The error says what is wrong and what to do.
-pub type CgroupsMaker = Arc<dyn Fn(CgroupDriver) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
+pub type CgroupsMaker =
+    Arc<dyn Fn(CgroupDriver, CgroupBase) -> Result<Arc<dyn Cgroups>, String> + Send + Sync>;
 
 /// What of the API server the agent uses; nothing in standalone mode.
 #[derive(Clone, Default)]

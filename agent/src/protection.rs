@@ -88,10 +88,10 @@ pub(crate) fn spawn(
     tasks.spawn(image_gc.run(view.clone(), of_images, stop.clone()));
     let oom_watch = OomWatch { outside: outside.clone(), recorder: recorder.clone(), news: senders.ooms };
     tasks.spawn(oom_watch.run(view.clone(), stop.clone()));
-    if let Some(limits) = settings.reclaim.pods.clone() {
-        let limits = (Arc::clone(&settings), limits);
+    if settings.reclaim.pods.is_some() || !settings.reclaim.reserved.is_empty() {
+        let settings = Arc::clone(&settings);
         let enforcing =
-            node_allocatable::enforce(outside.clone(), limits, recorder.clone(), up.clone(), stop.clone());
+            node_allocatable::enforce(outside.clone(), settings, recorder.clone(), up.clone(), stop.clone());
         tasks.spawn(enforcing);
     }
     if let Some(rotation) = settings.reclaim.logs {

@@ -29,7 +29,7 @@ use core_types::view::PodSource;
 use core_types::{PodGates, RestartRules, StopSignals, WallTime};
 
 pub use node::{NodeIdentity, Registration};
-pub use reclaim::{EvictionSettings, LogRotation, ReclaimSettings};
+pub use reclaim::{EvictionSettings, LogRotation, ReclaimSettings, ReservedCgroup};
 
 /// Facts of the machine that the settings depend on.
 #[derive(Clone, Debug)]

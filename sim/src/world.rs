@@ -134,7 +134,7 @@ impl World {
             runtime: self.runtime.clone(),
             images: self.runtime.clone(),
             probes: self.probes.clone(),
-            cgroups: Arc::new(move |_| Ok(cgroups.clone())),
+            cgroups: Arc::new(move |_, _| Ok(cgroups.clone())),
             files: self.files.clone(),
             checkpoints: self.checkpoints.clone(),
             journal: self.journal.clone(),

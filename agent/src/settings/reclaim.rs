@@ -17,6 +17,8 @@ use core_types::Quantity;
 pub struct ReclaimSettings {
     /// What all pods are held to together, by their common cgroup; `None` for nothing.
     pub pods: Option<ResourceList>,
+    /// Cgroups of daemons that are held to what is reserved for them.
+    pub reserved: Vec<ReservedCgroup>,
     /// Dead containers.
     pub containers: ContainerPolicy,
     /// Images.
@@ -25,6 +27,38 @@ pub struct ReclaimSettings {
     pub eviction: EvictionSettings,
     /// Container logs; `None` for a negative `containerLogMaxSize`, which switches their rotation off.
     pub logs: Option<LogRotation>,
+}
+
+/// The cgroup of daemons that something is reserved for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReservedCgroup {
+    /// `system` or `kube`, as users are told.
+    pub whose: &'static str,
+    /// Its path as it is configured, from the root of the hierarchies.
+    pub path: String,
+    /// What it is held to.
+    pub limits: ResourceList,
+}
+
+/// What `enforceNodeAllocatable` names beside pods. The configuration has been checked, so every text is an amount.
+fn reserved_cgroups(kubelet: &KubeletConfiguration) -> Vec<ReservedCgroup> {
+    let mut found = Vec::new();
+    for (whose, path, amounts) in [
+        ("system", &kubelet.system_reserved_cgroup, &kubelet.system_reserved),
+        ("kube", &kubelet.kube_reserved_cgroup, &kubelet.kube_reserved),
+    ] {
+        let names = |end: &str| {
+            let level = format!("{whose}-reserved{end}");
+            kubelet.enforce_node_allocatable.contains(&level)
+        };
+        let is_cpu_only = names("-compressible");
+        if names("") || is_cpu_only {
+            let counts = amounts.iter().filter(|(name, _)| !is_cpu_only || *name == "cpu");
+            let limits = counts.filter_map(|(name, text)| Some((name.clone(), text.parse().ok()?))).collect();
+            found.push(ReservedCgroup { whose, path: path.clone(), limits });
+        }
+    }
+    found
 }
 
 /// Rotation of container logs.
@@ -42,6 +76,7 @@ impl ReclaimSettings {
         let percent = |percent: i32| u64::try_from(percent).unwrap_or(0);
         Ok(Self {
             pods,
+            reserved: reserved_cgroups(kubelet),
             containers: ContainerPolicy {
                 min_age: options.minimum_container_ttl.to_std(),
                 per_container: usize::try_from(options.maximum_dead_containers_per_container).ok(),
@@ -127,6 +162,32 @@ fn log_rotation(kubelet: &KubeletConfiguration) -> Option<LogRotation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn daemons_are_held_to_what_is_named_and_reserved() {
+        let mut kubelet = KubeletConfiguration::default();
+        assert_eq!(reserved_cgroups(&kubelet), []);
+        kubelet.enforce_node_allocatable =
+            ["pods", "system-reserved", "kube-reserved-compressible"].map(str::to_owned).into();
+        let amounts = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        kubelet.system_reserved = amounts(&[("cpu", "250m"), ("memory", "64Mi")]);
+        kubelet.system_reserved_cgroup = "/system".to_owned();
+        kubelet.kube_reserved = amounts(&[("cpu", "500m"), ("memory", "1Gi")]);
+        kubelet.kube_reserved_cgroup = "/kube".to_owned();
+        let found = reserved_cgroups(&kubelet);
+        let shown: Vec<_> = found
+            .iter()
+            .map(|one| {
+                (one.whose, one.path.as_str(), one.limits.keys().map(String::as_str).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(shown, [("system", "/system", vec!["cpu", "memory"]), ("kube", "/kube", vec!["cpu"])]);
+    }
 
     #[test]
     fn a_negative_log_size_switches_rotation_off() {

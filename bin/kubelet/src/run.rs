@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use agent::{
-    Agent, ApiPorts, CgroupsMaker, HostSummary, KernelOutside, Manifests, Outside, PullOutside, Settings,
-    UsageOutside,
+    Agent, ApiPorts, CgroupBase, CgroupsMaker, HostSummary, KernelOutside, Manifests, Outside, PullOutside,
+    Settings, UsageOutside,
 };
 use anyhow::{Context, Result, anyhow};
 use core_config::features::Stage;
@@ -334,8 +334,12 @@ fn probe_version() -> String {
 }
 
 fn cgroups_maker(root: String) -> CgroupsMaker {
-    Arc::new(move |driver: CgroupDriver| {
-        let options = CgroupOptions { root: root.clone(), driver };
+    Arc::new(move |driver: CgroupDriver, base: CgroupBase| {
+        let root = match base {
+            CgroupBase::Pods => root.clone(),
+            CgroupBase::Machine => "/".to_owned(),
+        };
+        let options = CgroupOptions { root, driver };
         match HostCgroups::new(&options) {
             Ok(cgroups) => Ok(Arc::new(cgroups) as Arc<dyn Cgroups>),
             Err(error) => Err(causes::text(&error)),

@@ -28,4 +28,6 @@ pub use oom::oom_score_adj;
 pub use pod_resources::PodResources;
 pub use qos::{has_critical_priority, is_critical, is_node_critical, qos_class};
 pub use resources::{Overhead, ResourceList, pod_limits, pod_requests};
-pub use values::{CgroupVersion, CpuQuota, NodeFacts, SwapBehavior, node_values, pod_values, qos_values};
+pub use values::{
+    CgroupVersion, CpuQuota, NodeFacts, SwapBehavior, node_values, pod_values, qos_values, reserved_values,
+};

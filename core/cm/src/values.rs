@@ -95,6 +95,27 @@ pub fn node_values(allocatable: &ResourceList, node: &NodeFacts) -> CgroupValues
     values
 }
 
+/// Values of a cgroup of daemons that is held to what is reserved for them; with memory QoS their memory is protected too.
+pub fn reserved_values(reserved: &ResourceList, node: &NodeFacts) -> CgroupValues {
+    let memory_limit_bytes = reserved.get("memory").map(|memory| memory.value());
+    let is_protected = node.cgroup_version == CgroupVersion::V2 && node.memory_qos != MemoryQos::Off;
+    let protection = memory_limit_bytes.filter(|_| is_protected);
+    // Daemons keep the huge pages that nothing is said of.
+    let named = |size: &String| {
+        reserved.keys().any(|name| hugepage_bytes(name).and_then(hugepage_size_name).as_ref() == Some(size))
+    };
+    let mut hugepage_limits = hugepage_limits(reserved, node);
+    hugepage_limits.retain(|size, _| named(size));
+    CgroupValues {
+        cpu_shares: reserved.get("cpu").map(|cpu| shares_from_milli_cpu(cpu.milli_value())),
+        memory_limit_bytes,
+        pids_limit: reserved.get("pid").map(|pids| pids.value()),
+        hugepage_limits,
+        unified: protection.map(|bytes| ("memory.min".to_owned(), bytes.to_string())).into_iter().collect(),
+        ..CgroupValues::default()
+    }
+}
+
 /// Values of the cgroup of a QoS class, given the pods that are active on the node. Guaranteed pods stand directly below
 /// `kubepods`, so their class has no values of its own but the protection that `kubepods` gives to all.
 pub fn qos_values<'a>(

@@ -25,6 +25,7 @@ mod mounts;
 mod oom;
 mod ports;
 mod probes;
+mod reserved;
 mod resize;
 mod resources;
 mod rest;

@@ -67,6 +67,28 @@ async fn v2_sets_every_value_and_enables_controllers_from_the_top() {
 }
 
 #[tokio::test]
+async fn v2_holds_daemons_to_what_is_reserved_for_them_and_leaves_the_rest() {
+    let (temp, _pod, cgroups) = v2_tree("cpu memory hugetlb pids");
+    let name = path(&["system"]);
+    assert!(!cgroups.exists(&name).await.unwrap());
+    let dir = temp.path().join("system");
+    put(&dir, "cgroup.controllers", "cpu memory hugetlb pids\n");
+    for file in ["cpu.weight", "memory.max", "pids.max", "hugetlb.2MB.max", "memory.min"] {
+        put(&dir, file, "max\n");
+    }
+    assert!(cgroups.exists(&name).await.unwrap());
+    let reserved = [("cpu", "250m"), ("memory", "64Mi"), ("pid", "500")];
+    let reserved = reserved.map(|(name, amount)| (name.to_owned(), amount.parse().unwrap())).into();
+    let mut facts = v2_facts();
+    facts.hugepage_sizes = vec!["2MB".to_owned()];
+    cgroups.ensure(&name, &core_cm::reserved_values(&reserved, &facts)).await.unwrap();
+    assert_eq!(get(&dir, "cpu.weight"), "10");
+    assert_eq!((get(&dir, "memory.max"), get(&dir, "pids.max")), ("67108864".to_owned(), "500".to_owned()));
+    assert_eq!(get(&dir, "memory.min"), "67108864", "with memory QoS it is protected");
+    assert_eq!(get(&dir, "hugetlb.2MB.max"), "max\n", "nothing is said of huge pages");
+}
+
+#[tokio::test]
 async fn v2_limits_and_use_are_read_back() {
     let (_temp, pod, cgroups) = v2_tree("cpu memory pids");
     let name = path(&["kubepods", "burstable", "pod1"]);
