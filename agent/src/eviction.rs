@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use core_reclaim::{
     Candidate, HARD_GRACE_SECS, NodeReclaim, Observations, Pressure, Resource, Shortage, Threshold,
-    pressures, reclaim_first,
+    conditions, pressures, reclaim_first,
 };
 use core_types::pressure::{EvictionDecision, Pressures};
 use core_types::view::{Lifecycle, NodeView};
@@ -45,6 +45,18 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(30);
 const KEPT_DECISIONS: usize = 64;
 /// The file with the decisions.
 const DECISIONS: &str = "eviction_decisions";
+
+/// The file with what the node showed last.
+const PRESSURES: &str = "eviction_pressures";
+
+/// What the node showed, for the next life of the agent: a condition must not go early because the agent was restarted.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    /// What was shown before the machine was booted is over.
+    boot_id: String,
+    pressures: Pressures,
+}
 
 /// What the sync loop is told.
 #[derive(Debug)]
@@ -95,6 +107,8 @@ pub(crate) struct EvictionTask {
     news: mpsc::Sender<EvictionNews>,
     pressure: Pressure,
     told: Option<Pressures>,
+    /// What the file says.
+    kept: Pressures,
     decisions: VecDeque<Arc<EvictionDecision>>,
     awaited: Option<Awaited>,
 }
@@ -117,6 +131,7 @@ impl EvictionTask {
             news,
             pressure,
             told: None,
+            kept: Pressures::default(),
             decisions: VecDeque::new(),
             awaited: None,
         }
@@ -133,6 +148,7 @@ impl EvictionTask {
 
     async fn live(&mut self, mut view: watch::Receiver<Arc<NodeView>>) {
         self.restore().await;
+        self.restore_pressures().await;
         loop {
             let node = Arc::clone(&view.borrow_and_update());
             self.wait_for_ends(&node, &mut view).await;
@@ -189,7 +205,7 @@ impl EvictionTask {
         }
         let (measured, pressure) = self.sense.observe().await;
         if let Some(pressure) = pressure {
-            self.pressure = pressure;
+            self.pressure = pressure.showing(self.pressure.conditions(), self.outside.clock.now());
         }
         let said = self.pressure.step(self.outside.clock.now(), &measured);
         self.tell_pressures(pressures(&said.conditions)).await;
@@ -212,6 +228,40 @@ impl EvictionTask {
         }
         self.told = Some(pressures);
         self.send(EvictionNews::Pressures(pressures)).await;
+        if self.kept != pressures {
+            self.kept = pressures;
+            self.store_pressures(pressures).await;
+        }
+    }
+
+    /// Takes up what an earlier life showed. Without it the node begins without pressure, as upstream's.
+    async fn restore_pressures(&mut self) {
+        let content = match self.outside.checkpoints.load(PRESSURES).await {
+            Ok(Some(content)) => content,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(%error, "what the node showed before cannot be read"),
+        };
+        match serde_json::from_slice::<Shown>(&content) {
+            Ok(shown) if shown.boot_id == self.sense.boot_id() => {
+                let now = self.outside.clock.now();
+                let pressure = self.sense.new_pressure();
+                self.pressure = pressure.showing(conditions(shown.pressures), now);
+                self.kept = shown.pressures;
+            }
+            Ok(_of_an_earlier_boot) => {}
+            Err(error) => tracing::warn!(%error, "what the node showed before cannot be used"),
+        }
+    }
+
+    async fn store_pressures(&self, pressures: Pressures) {
+        let shown = Shown { boot_id: self.sense.boot_id().to_owned(), pressures };
+        let content = match serde_json::to_vec(&shown) {
+            Ok(content) => content,
+            Err(error) => return tracing::error!(%error, "pressures of the node have no JSON form"),
+        };
+        if let Err(error) = self.outside.checkpoints.store(PRESSURES, &content).await {
+            tracing::warn!(%error, "what the node shows cannot be written; a restart forgets it");
+        }
     }
 
     /// True when that was enough.

@@ -75,7 +75,16 @@ impl World {
     /// # Errors
     /// The default configuration is refused, which is an error of ours.
     pub fn new(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
-        Self::with_settings(seed, faults_per_mille, events, settings()?)
+        Self::with_settings(seed, faults_per_mille, events, settings(&[])?)
+    }
+
+    /// The same for a node that evicts below 100 MiB of memory and a tenth of its disk.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn evicting(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
+        let limits = settings(&["--eviction-hard=memory.available<100Mi,nodefs.available<10%"])?;
+        Self::with_settings(seed, faults_per_mille, events, limits)
     }
 
     /// The same for a node that follows an API server.
@@ -83,7 +92,7 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn in_cluster(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
-        let mut settings = settings()?;
+        let mut settings = settings(&[])?;
         settings.sources.configured.push(PodSource::Api);
         Self::with_settings(seed, faults_per_mille, events, settings)
     }
@@ -198,9 +207,9 @@ impl World {
     }
 }
 
-fn settings() -> anyhow::Result<Settings> {
-    let arguments = ["--pod-manifest-path=/sim/manifests", "--fail-cgroupv1=false"].map(str::to_owned);
-    let flags = core_config::parse(arguments)?;
+fn settings(more: &[&str]) -> anyhow::Result<Settings> {
+    let arguments = ["--pod-manifest-path=/sim/manifests", "--fail-cgroupv1=false"];
+    let flags = core_config::parse(arguments.iter().chain(more).map(|&argument| argument.to_owned()))?;
     let host = HostFacts { cgroup_version: core_config::CgroupVersion::V1 };
     let config = core_config::assemble(&flags, None, Vec::new(), host)?;
     let host = HostSummary {

@@ -15,6 +15,7 @@ use core_stats::{CgroupLayout, FilesystemSample, Measured, Whose, limit_root};
 use core_types::PodExt;
 use core_types::pressure::{EvictionOutlook, SignalLimit, SignalState};
 use core_types::view::{Lifecycle, NodeView, PodView};
+use futures_util::future::{join, join3};
 use ports::Readings;
 use ports::stats::CgroupTarget;
 use tokio::sync::watch;
@@ -88,6 +89,11 @@ impl Sense {
         self.settings.reclaim.eviction.max_grace_secs
     }
 
+    /// Which boot of the machine this is.
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.settings.host.machine.boot_id
+    }
+
     /// A machine that has seen nothing.
     pub(crate) fn new_pressure(&self) -> Pressure {
         Pressure::new(self.memory().thresholds.clone(), self.settings.reclaim.eviction.transition)
@@ -110,21 +116,30 @@ impl Sense {
     }
 
     async fn read(&self) -> SignalReading {
-        let places = self.places().await;
-        let node = self.filesystem(&self.settings.runtime.root_dir).await;
-        let images = self.filesystem_of(places.as_ref().map(|places| places.images.as_str())).await;
-        let containers = match &places {
-            Some(places) if places.containers == places.images => images.clone(),
-            Some(places) => self.filesystem(&places.containers).await,
-            None => None,
+        // Side by side: one that hangs must not keep the others waiting.
+        let node = self.filesystem(&self.settings.runtime.root_dir);
+        let (node, (images, containers), (machine, pods)) =
+            join3(node, self.filesystems_of_runtime(), self.cgroups()).await;
+        let tasks = self.outside.usage.host.tasks();
+        SignalReading { machine, pods, node, images, containers, tasks }
+    }
+
+    /// The file systems of images and of writable layers.
+    async fn filesystems_of_runtime(&self) -> (Option<FilesystemSample>, Option<FilesystemSample>) {
+        let Some(places) = self.places().await else { return (None, None) };
+        let images = self.filesystem(&places.images);
+        let (images, containers) = match places.containers == places.images {
+            true => {
+                let images = images.await;
+                (images.clone(), images)
+            }
+            false => join(images, self.filesystem(&places.containers)).await,
         };
-        if places.is_some() && (images.is_none() || containers.is_none()) {
+        if images.is_none() || containers.is_none() {
             // The runtime may have been set up anew elsewhere.
             self.memory().places = None;
         }
-        let (machine, pods) = self.cgroups().await;
-        let tasks = self.outside.usage.host.tasks();
-        SignalReading { machine, pods, node, images, containers, tasks }
+        (images, containers)
     }
 
     async fn places(&self) -> Option<Places> {
@@ -145,13 +160,6 @@ impl Sense {
         let places = Places { images, containers };
         self.memory().places = Some(places.clone());
         Some(places)
-    }
-
-    async fn filesystem_of(&self, path: Option<&str>) -> Option<FilesystemSample> {
-        match path {
-            Some(path) => self.filesystem(path).await,
-            None => None,
-        }
     }
 
     async fn filesystem(&self, path: &str) -> Option<FilesystemSample> {

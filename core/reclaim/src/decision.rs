@@ -122,6 +122,16 @@ pub fn pressures(conditions: &[NodeCondition]) -> Pressures {
     }
 }
 
+/// The conditions that these are.
+pub fn conditions(pressures: Pressures) -> Vec<NodeCondition> {
+    let all = [
+        (pressures.memory, NodeCondition::MemoryPressure),
+        (pressures.disk, NodeCondition::DiskPressure),
+        (pressures.pid, NodeCondition::PidPressure),
+    ];
+    all.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, condition)| condition).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

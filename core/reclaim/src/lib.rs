@@ -35,7 +35,9 @@ mod threshold;
 mod usage;
 
 pub use containers::{Collection, ContainerPolicy, PodFate, RemovableContainer, collect};
-pub use decision::{HARD_GRACE_SECS, NodeReclaim, Shortage, Victim, places, pressures, reclaim_first};
+pub use decision::{
+    HARD_GRACE_SECS, NodeReclaim, Shortage, Victim, conditions, places, pressures, reclaim_first,
+};
 pub use images::{
     ImageBook, ImageDisk, ImagePlan, ImagePolicy, ImageUse, PlannedImage, Reason as RemovalReason, Shortfall,
 };

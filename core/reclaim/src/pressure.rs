@@ -51,6 +51,18 @@ impl Pressure {
         }
     }
 
+    /// The same machine for a node that shows these conditions already: each goes when the transition period has passed
+    /// without it, counted from now. One that no limit can bring is left out.
+    #[must_use]
+    pub fn showing(mut self, conditions: impl IntoIterator<Item = NodeCondition>, now: MonoTime) -> Self {
+        let limits = &self.thresholds;
+        let has_limit =
+            |condition: &NodeCondition| limits.iter().any(|one| one.signal.condition() == *condition);
+        let kept: Vec<_> = conditions.into_iter().filter(has_limit).collect();
+        self.seen.extend(kept.into_iter().map(|condition| (condition, now)));
+        self
+    }
+
     /// The limits.
     pub fn thresholds(&self) -> &[Threshold] {
         &self.thresholds
@@ -223,6 +235,19 @@ mod tests {
         let mut pressure = Pressure::new(vec![limit(memory, 100, 0, 0)], Duration::from_secs(10));
         assert_eq!(step(&mut pressure, 1, &[]), (vec![], vec![]));
         assert!(pressure.is_relieved(&Observations::new()));
+    }
+
+    #[test]
+    fn what_is_shown_already_stays_for_the_transition_period() {
+        let transition = Duration::from_secs(300);
+        let limits = vec![limit(Signal::MemoryAvailable, 100, 0, 0)];
+        let shown = [NodeCondition::MemoryPressure, NodeCondition::PidPressure];
+        let mut pressure = Pressure::new(limits, transition).showing(shown, MonoTime::from_secs(10));
+        assert_eq!(pressure.next_deadline(), Some(MonoTime::from_secs(310)));
+        let (now, plenty) = at(309, &[(Signal::MemoryAvailable, 500)]);
+        assert_eq!(pressure.step(now, &plenty).conditions, [NodeCondition::MemoryPressure]);
+        let (now, plenty) = at(310, &[(Signal::MemoryAvailable, 500)]);
+        assert_eq!(pressure.step(now, &plenty), NodePressure::default());
     }
 
     proptest! {

@@ -26,6 +26,7 @@ struct Said {
     memory_bytes: BTreeMap<String, u64>,
     stuck: BTreeSet<String>,
     filesystems: BTreeMap<String, FilesystemSample>,
+    hung: BTreeSet<String>,
     reads: usize,
 }
 
@@ -43,6 +44,11 @@ impl FakeUsage {
     /// Sets the file system of a path.
     pub fn set_filesystem(&self, path: &str, sample: FilesystemSample) {
         lock(&self.0).filesystems.insert(path.to_owned(), sample);
+    }
+
+    /// Lets the file system of a path answer no more: each look takes its deadline.
+    pub fn hang_filesystem(&self, path: &str) {
+        lock(&self.0).hung.insert(path.to_owned());
     }
 
     /// How often groups of cgroups were read.
@@ -85,6 +91,11 @@ impl HostStats for FakeCgroups {
     }
 
     async fn filesystem(&self, path: &str) -> Result<FilesystemSample, FileError> {
+        if lock(&self.usage.0).hung.contains(path) {
+            let after = Duration::from_secs(4);
+            tokio::time::sleep(after).await;
+            return Err(FileError::Timeout { operation: "stat", path: path.into(), after });
+        }
         let roomy = FilesystemSample {
             device: "/dev/sim".to_owned(),
             id: 1,

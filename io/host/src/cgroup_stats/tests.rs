@@ -380,3 +380,79 @@ fn details_are_disks_and_open_files() {
         assert_eq!(machine.detail(&path(&["..", "pod1"])), None);
     }
 }
+
+/// Both versions with one pod, whose files are given.
+fn with_files(temp: &Path, files: &[(&str, &str)]) -> [(PathBuf, Machine); 2] {
+    let proc = temp.join("proc");
+    let controllers = ["cpu", "cpuacct", "memory", "pids", "blkio"];
+    let v1 = temp.join("v1");
+    let mounts: std::collections::BTreeMap<_, _> =
+        controllers.map(|name| (name.to_owned(), v1.clone())).into();
+    let v2 = temp.join("v2");
+    put(&v1.join("pod1"), files);
+    put(&v2.join("pod1"), files);
+    let of_v2 = Tree::V2(v2::V2::new(&v2, &proc));
+    [
+        (v1.join("pod1"), machine(Tree::V1(v1::V1::new(mounts)), &proc)),
+        (v2.join("pod1"), machine(of_v2, &proc)),
+    ]
+}
+
+#[test]
+fn a_broken_file_leaves_out_its_own_numbers_only() {
+    let temp = tempfile::tempdir().unwrap();
+    let broken = [
+        ("cpu.stat", "nr_periods many\n\u{0}\nusage_usec\n"),
+        ("cpuacct.stat", "\n\n"),
+        ("cpuacct.usage", "99999999999999999999999\n"),
+        ("memory.stat", "total_inactive_file -5\nanon x\n"),
+        ("memory.usage_in_bytes", ""),
+        ("memory.current", "4096 4096\n"),
+        ("memory.max", "most\n"),
+        ("memory.limit_in_bytes", "-1\n"),
+        ("pids.current", "\n"),
+        ("cpu.pressure", "some total=\nfull\n"),
+        ("io.stat", "8:0 rbytes\n:: x=y\n254 rbytes=1\n"),
+        ("blkio.throttle.io_service_bytes_recursive", "8:0 Read\nRead 1\n8:x Read 2\n"),
+        ("cgroup.procs", "17\nnonsense\n"),
+    ];
+    for (_, machine) in with_files(temp.path(), &broken) {
+        let sample = machine.read(&target(&["pod1"], NetworkOf::ItsProcesses)).expect("the cgroup is there");
+        assert_eq!(sample.memory, None, "no limit is judged by a number that nobody understands");
+        assert_eq!(sample.processes.map(|sample| sample.threads), Some(None));
+        assert_eq!(sample.pressure.cpu, None);
+        let detail = machine.detail(&path(&["pod1"])).expect("the cgroup is there");
+        assert_eq!((detail.disks.len(), detail.descriptors.map(|open| open.open)), (0, Some(0)));
+    }
+}
+
+#[test]
+fn a_cgroup_that_goes_while_it_is_read_is_a_part_or_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let files = [
+        ("cpu.stat", "usage_usec 3\n"),
+        ("memory.stat", "inactive_file 1\ntotal_inactive_file 1\n"),
+        ("memory.current", "40\n"),
+        ("memory.usage_in_bytes", "40\n"),
+        ("cgroup.procs", ""),
+    ];
+    for (dir, machine) in with_files(temp.path(), &files) {
+        let comes_and_goes = std::thread::spawn(move || {
+            for _ in 0..300 {
+                std::fs::remove_dir_all(&dir).unwrap();
+                put(&dir, &files);
+            }
+        });
+        let (mut whole, mut looks) = (0, 0);
+        while !comes_and_goes.is_finished() || looks < 300 {
+            looks += 1;
+            let sample = machine.read(&target(&["pod1"], NetworkOf::ItsProcesses));
+            let memory = sample.and_then(|sample| sample.memory);
+            assert!(memory.is_none_or(|memory| memory.usage_bytes == 40 && memory.working_set_bytes() >= 39));
+            whole += u32::from(memory.is_some());
+            machine.detail(&path(&["pod1"]));
+        }
+        comes_and_goes.join().unwrap();
+        assert!(whole > 0, "some looks found it");
+    }
+}
