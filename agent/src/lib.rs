@@ -88,9 +88,9 @@ pub use outside::{
     ApiPorts, CgroupBase, CgroupsMaker, Cluster, KernelOutside, Manifests, Outside, PullOutside, UsageOutside,
 };
 pub use settings::{
-    EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings,
-    Registration, ReservedCgroup, ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings,
-    StatsSettings, Verification,
+    EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PodStatsSource, PullSettings,
+    ReclaimSettings, Registration, ReservedCgroup, ResourceSettings, RuntimeSettings, Settings,
+    SettingsError, SourceSettings, StatsSettings, Verification,
 };
 
 use collections::Collections;

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use self::shared::Shared;
 use crate::outside::Outside;
 use crate::runtime_watch::RuntimeUp;
-use crate::settings::Settings;
+use crate::settings::{PodStatsSource, Settings};
 
 /// A scraper gives up after 10 s unless told otherwise; a slow runtime must not cost it the rest.
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(4);
@@ -39,6 +39,8 @@ const RUNTIME_DEADLINE: Duration = Duration::from_secs(4);
 pub(crate) struct Reader {
     parts: Arc<Parts>,
     usage: Arc<Shared<Arc<UsageReading>>>,
+    /// Of cgroups alone, when the runtime says what pods use.
+    cgroups: Arc<Shared<Arc<UsageReading>>>,
     layers: Arc<Shared<Arc<LayersReading>>>,
     storage: Arc<Shared<Arc<StorageReading>>>,
     details: Arc<Shared<Arc<DetailReading>>>,
@@ -63,6 +65,7 @@ impl Reader {
         let clock = &outside.clock;
         Arc::new(Self {
             usage: Arc::new(Shared::new(Arc::clone(clock))),
+            cgroups: Arc::new(Shared::new(Arc::clone(clock))),
             layers: Arc::new(Shared::new(Arc::clone(clock))),
             storage: Arc::new(Shared::new(Arc::clone(clock))),
             details: Arc::new(Shared::new(Arc::clone(clock))),
@@ -75,7 +78,17 @@ impl Reader {
 impl Readings for Reader {
     async fn usage(&self) -> Arc<UsageReading> {
         let parts = Arc::clone(&self.parts);
-        self.usage.get(move || async move { Arc::new(parts.usage().await) }.boxed()).await
+        let source = parts.settings.stats.pods;
+        self.usage.get(move || async move { Arc::new(parts.usage(source).await) }.boxed()).await
+    }
+
+    async fn cgroups_usage(&self) -> Arc<UsageReading> {
+        let parts = Arc::clone(&self.parts);
+        if parts.settings.stats.pods == PodStatsSource::Cgroups {
+            return self.usage().await;
+        }
+        let read = move || async move { Arc::new(parts.usage(PodStatsSource::Cgroups).await) }.boxed();
+        self.cgroups.get(read).await
     }
 
     async fn layers(&self) -> Arc<LayersReading> {
@@ -111,27 +124,53 @@ impl Parts {
         CgroupLayout { root: runtime.cgroup_root.clone(), driver, daemons }
     }
 
-    async fn usage(&self) -> UsageReading {
+    async fn usage(&self, source: PodStatsSource) -> UsageReading {
         let began = self.outside.clock.now();
-        let groups = core_stats::groups(&self.view(), &self.layout());
+        let mut groups = core_stats::groups(&self.view(), &self.layout());
         let mut reading = UsageReading {
             began,
             hugepage_bytes: self.settings.stats.hugepage_bytes,
             ..UsageReading::default()
         };
         reading.tasks = self.outside.usage.host.tasks();
+        let told = match source {
+            PodStatsSource::Runtime => self.told_by_runtime(&mut groups, &mut reading.missing).await,
+            PodStatsSource::Cgroups => Vec::new(),
+        };
         for (name, group) in join_all(groups.into_iter().map(|group| self.group(group))).await {
             match group {
                 Some(measured) => reading.measured.extend(measured),
                 None => reading.missing.push(name),
             }
         }
+        reading.measured.extend(told);
         let machine = &self.settings.host.machine;
         let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
         limit_root(&mut reading.measured, unsigned(machine.memory_bytes), unsigned(machine.swap_bytes));
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.fill(self.outside.clock.now(), &mut reading.measured);
+        // Totals of two sources are not the same.
+        if source == self.settings.stats.pods {
+            let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            rates.fill(self.outside.clock.now(), &mut reading.measured);
+        }
         reading
+    }
+
+    /// What the runtime says of pods, whose groups are taken out; a runtime that does not know the call leaves them in.
+    async fn told_by_runtime(&self, groups: &mut Vec<Group>, missing: &mut Vec<String>) -> Vec<Measured> {
+        let stats = self.in_time("ListPodSandboxStats", self.outside.runtime.list_sandbox_stats()).await;
+        if matches!(stats, Err(RuntimeError::Unimplemented { .. })) {
+            return Vec::new();
+        }
+        // The first group is the node's.
+        let pods = groups.split_off(1.min(groups.len()));
+        match stats {
+            Ok(stats) => core_stats::from_runtime(pods, &stats),
+            Err(error) => {
+                tracing::warn!(%error, "the runtime does not say what pods use; they are missing in this reading");
+                missing.extend(pods.into_iter().map(|group| group.name));
+                Vec::new()
+            }
+        }
     }
 
     /// What exists of a group; `None` when it does not answer.

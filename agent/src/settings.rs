@@ -149,8 +149,20 @@ pub struct StatsSettings {
     pub volume_period: Option<Duration>,
     /// Cgroups of daemons that the configuration names, from the machine's root cgroup.
     pub daemons: Vec<(SystemContainer, String)>,
+    /// Who says what pods use.
+    pub pods: PodStatsSource,
     /// Memory that is set apart for huge pages, in bytes; 0 without the gate HugepageAwareEviction.
     pub hugepage_bytes: u64,
+}
+
+/// Who says what pods use (gate `PodAndContainerStatsFromCRI`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodStatsSource {
+    /// The kernel.
+    #[default]
+    Cgroups,
+    /// The runtime, where it knows the call; else the kernel.
+    Runtime,
 }
 
 /// Everything the loops need to know before they start.
@@ -313,6 +325,10 @@ fn stats(config: &Config, host: &HostSummary) -> StatsSettings {
     StatsSettings {
         volume_period: Some(kubelet.volume_stats_agg_period.to_std()).filter(|period| !period.is_zero()),
         daemons: named.map(|(whose, path)| (whose, path.clone())).collect(),
+        pods: match config.features.enabled(Feature::PodAndContainerStatsFromCRI) {
+            true => PodStatsSource::Runtime,
+            false => PodStatsSource::Cgroups,
+        },
         hugepage_bytes: if are_counted { u64::try_from(hugepages).unwrap_or(0) } else { 0 },
     }
 }

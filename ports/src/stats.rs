@@ -90,6 +90,10 @@ pub trait Readings: Send + Sync {
     /// CPU, memory, processes and network of the node, its pods and containers, at most a second old. What cannot be read
     /// is missing and named.
     async fn usage(&self) -> Arc<UsageReading>;
+    /// The same from cgroups alone, also where the runtime is to say what pods use: metrics of cgroups show it.
+    async fn cgroups_usage(&self) -> Arc<UsageReading> {
+        self.usage().await
+    }
     /// Writable layers as the runtime measures them, at most a second old.
     async fn layers(&self) -> Arc<LayersReading>;
     /// Disk I/O, open files and sockets of the same cgroups, and the machine's file systems, at most a second old.

@@ -59,7 +59,7 @@ impl UsagePages {
     /// Answer to `/metrics/cadvisor`.
     pub(crate) async fn cadvisor(&self) -> Response<Body> {
         let readings = &self.readings;
-        let readings = future::join3(readings.usage(), readings.layers(), readings.details()).await;
+        let readings = future::join3(readings.cgroups_usage(), readings.layers(), readings.details()).await;
         let page = Arc::new(Page::new(self.machine.clone(), self.version.clone(), readings));
         let pieces = page.pieces().map(|piece| Ok(piece.into()));
         let mut response = Response::new(body::stream(stream::iter(pieces)));

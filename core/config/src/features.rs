@@ -79,6 +79,7 @@ pub enum Support {
 /// The implemented gates of those that are off by default.
 const OPT_IN: &[Feature] = &[
     Feature::ContainerStopSignals,
+    Feature::PodAndContainerStatsFromCRI,
     Feature::PodLogsQuerySplitStreams,
     Feature::ReduceDefaultCrashLoopBackOffDecay,
 ];

@@ -6,6 +6,7 @@
 //! | `sample` | what was read of one cgroup, as plain numbers |
 //! | `detail` | disk I/O, open files, file systems of the machine: what only `/metrics/cadvisor` shows |
 //! | `filesystem` | what was read of file systems, volumes and files |
+//! | `from_runtime` | what the runtime says of pods, in the form of cgroups |
 //! | `subjects` | which cgroups to read for a view of the node, and the labels they get |
 //! | `local_volumes` | which volumes of a pod are measured |
 //! | `sizes` | when a directory is measured again |
@@ -24,6 +25,7 @@
 mod detail;
 mod families;
 mod filesystem;
+mod from_runtime;
 mod local_volumes;
 mod machine;
 mod page;
@@ -39,6 +41,7 @@ pub use detail::{
     CgroupDetail, DescriptorSample, DetailReading, DiskCounters, DiskSample, MountedFilesystem,
 };
 pub use filesystem::{Coverage, DiskUse, FilesystemSample, PodFilesUse, VolumeUse};
+pub use from_runtime::from_runtime;
 pub use local_volumes::{Counts, OwnVolume, own_volumes};
 pub use machine::{MachineFacts, VersionFacts};
 pub use page::Page;

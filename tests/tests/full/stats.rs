@@ -138,6 +138,36 @@ fn a_known_load_is_shown_as_the_kernel_counts_it_on_every_page() {
     assert!(shown.starts_with("node: CPU ") && !shown.contains("CPU -"), "{shown}");
 }
 
+#[test]
+fn with_its_gate_the_runtime_says_what_pods_use() {
+    let mut node = Node::prepared();
+    node.agent.config["featureGates"] = json!({ "PodAndContainerStatsFromCRI": true });
+    node.start();
+    let main = with(
+        shell("main", &format!("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; {IDLE}")),
+        json!({ "resources": { "limits": { "memory": "64Mi" } } }),
+    );
+    node.put(&pod("load", json!({ "containers": [main] })));
+    node.ready("load");
+    let pod = tests::eventually("the runtime to measure the pod", SOON, || {
+        let pod = loaded(&summary(&node, ""));
+        let used = main_of(&pod)["cpu"]["usageCoreNanoSeconds"].as_u64();
+        if used > Some(50_000_000) { Ok(pod) } else { Err(pod.to_string()) }
+    });
+    let main = main_of(&pod);
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {pod}"));
+    let (container, whole) =
+        (number(&main["memory"]["workingSetBytes"]), number(&pod["memory"]["workingSetBytes"]));
+    assert!(container > 0 && whole >= container, "{pod}");
+    assert!(number(&pod["network"]["rxBytes"]) > 0 || pod["network"]["interfaces"].is_array(), "{pod}");
+    assert!(number(&pod["process_stats"]["process_count"]) >= 1, "{pod}");
+    let labels = [("pod", "load-podwright-lab"), ("container", "main")];
+    let cpu = read(&node, "/metrics/resource").one("container_cpu_usage_seconds_total", &labels).value;
+    assert!(cpu > 0.05, "{cpu}");
+    // Metrics of cgroups are still the kernel's.
+    read(&node, "/metrics/cadvisor").one("container_spec_memory_limit_bytes", &labels);
+}
+
 fn check_kernel(kernel: &Kernel<'_>, node: &Node) {
     let before = kernel.cpu_nanos();
     let small = summary(node, "?only_cpu_and_memory=true");
