@@ -18,6 +18,7 @@
 //! | image collection ([`image_gc`]) | the node view, the file system of images | nothing; it removes images |
 //! | eviction ([`eviction`]) | signals of the node, use of pods | pressures, orders and decisions, to the sync loop |
 //! | OOM watch ([`oom_watch`]) | the kernel's log | containers in which a process was killed, to the sync loop |
+//! | node shutdown ([`node_shutdown`]), when configured | the word that the machine goes down, the node view | orders to end pods, to the sync loop; it delays the shutdown |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | status ([`status_task`]) | the node view | nothing; it tells the API server |
 //! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
@@ -45,6 +46,7 @@ mod metrics;
 mod mirrors;
 mod node;
 mod node_allocatable;
+mod node_shutdown;
 mod note;
 mod objects;
 mod oom_watch;
@@ -84,12 +86,12 @@ use tokio_util::sync::CancellationToken;
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
 pub use outside::{
-    ApiPorts, CgroupsMaker, Cluster, KernelOutside, Manifests, Outside, PullOutside, UsageOutside,
+    ApiPorts, CgroupsMaker, Cluster, MachineOutside, Manifests, Outside, PullOutside, UsageOutside,
 };
 pub use settings::{
     EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PullSettings, ReclaimSettings,
-    Registration, ResourceSettings, RuntimeSettings, Settings, SettingsError, SourceSettings, StatsSettings,
-    Verification,
+    Registration, ResourceSettings, RuntimeSettings, Settings, SettingsError, ShutdownRecord,
+    ShutdownSettings, SourceSettings, StatsSettings, Verification,
 };
 
 use collections::Collections;

@@ -19,6 +19,7 @@ mod image_gc;
 mod images;
 mod lifecycle;
 mod log_rotation;
+mod logind;
 mod mounts;
 mod oom;
 mod ports;
