@@ -19,6 +19,7 @@
 //! | eviction ([`eviction`]) | signals of the node, use of pods | pressures, orders and decisions, to the sync loop |
 //! | OOM watch ([`oom_watch`]) | the kernel's log | containers in which a process was killed, to the sync loop |
 //! | node shutdown ([`node_shutdown`]), when configured | the word that the machine goes down, the node view | orders to end pods, to the sync loop; it delays the shutdown |
+//! | packet rules ([`packet_rules`]), when configured | the packet filter | nothing; it makes what is missing there |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | status ([`status_task`]) | the node view | nothing; it tells the API server |
 //! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
@@ -52,6 +53,7 @@ mod objects;
 mod oom_watch;
 mod operations;
 mod outside;
+mod packet_rules;
 mod pleg;
 mod probe_book;
 mod prober;

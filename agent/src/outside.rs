@@ -10,7 +10,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
     Cgroups, Checkpoints, Clock, Collection, ContainerLogFiles, ContainerRuntime, CredentialPlugins,
     EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, KernelLog, LeaseApi,
-    LocalStorage, MachineShutdown, ManifestFetcher, ManifestFiles, MemoryAlarm, NodeApi,
+    LocalStorage, MachineShutdown, ManifestFetcher, ManifestFiles, MemoryAlarm, NodeApi, PacketFilter,
     PodApi, PodCertificateRequests, PodFiles, PodKeys, ProbeDialer, PullAccess, PullRecords,
     ReferencedObjects, ServiceAccountTokens,
 };
@@ -45,11 +45,11 @@ pub struct UsageOutside {
     pub host: Arc<dyn HostStats>,
     /// What pods store.
     pub storage: Arc<dyn LocalStorage>,
-    /// What the machine tells by itself.
+    /// What the machine tells by itself, and its packet filter.
     pub machine: MachineOutside,
 }
 
-/// What the machine tells by itself.
+/// What the machine tells by itself, and what the agent keeps in it for others.
 #[derive(Clone)]
 pub struct MachineOutside {
     /// The kernel's log.
@@ -58,6 +58,8 @@ pub struct MachineOutside {
     pub memory_alarm: Arc<dyn MemoryAlarm>,
     /// The word that the machine goes down.
     pub shutdown: Arc<dyn MachineShutdown>,
+    /// Its packet filter; `None` when nothing is kept in it (`makeIPTablesUtilChains`).
+    pub packets: Option<Arc<dyn PacketFilter>>,
 }
 
 /// Everything outside the agent.

@@ -9,6 +9,7 @@
 //! | [`log_rotation`](crate::log_rotation) | sizes of logs |
 //! | [`oom_watch`](crate::oom_watch) | the place in the kernel's log |
 //! | [`node_shutdown`](crate::node_shutdown) | where an orderly end of all pods stands when the machine goes down |
+//! | [`packet_rules`](crate::packet_rules) | nothing: it keeps rules in the packet filter |
 //! | [`node_allocatable`](crate::node_allocatable) | nothing: it sets the limits of the cgroup of all pods |
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::node_allocatable;
 use crate::node_shutdown::{self, ShutdownNews};
 use crate::oom_watch::{OomNews, OomWatch};
 use crate::outside::Outside;
+use crate::packet_rules;
 use crate::pleg::LookRequests;
 use crate::reclaimer::Reclaimer;
 use crate::runtime_watch::RuntimeUp;
@@ -107,6 +109,9 @@ pub(crate) fn spawn(
     if let Some(rules) = settings.reclaim.shutdown.clone() {
         let parts = (outside.clone(), recorder.clone(), senders.shutdown);
         node_shutdown::spawn(tasks, rules, parts, (view.clone(), registry), stop);
+    }
+    if let Some(packets) = outside.usage.machine.packets.clone() {
+        tasks.spawn(packet_rules::keep(packets, Arc::clone(&outside.clock), stop.clone()));
     }
     let sense = Arc::new(Sense::new(outside.clone(), settings, readings, view.clone(), up));
     let reclaimers = Reclaimers { containers, images };

@@ -157,6 +157,7 @@ impl World {
                     log: self.cgroups.kernel.clone(),
                     memory_alarm: self.cgroups.kernel.clone(),
                     shutdown: self.cgroups.kernel.clone(),
+                    packets: None,
                 },
             },
             manifests: Manifests {

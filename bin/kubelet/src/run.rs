@@ -23,13 +23,13 @@ use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
     HostCredentialPlugins, HostEventJournal, HostKernelLog, HostLocalStorage, HostManifestFiles,
-    HostMemoryAlarm, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader, MachineInfo,
+    HostMemoryAlarm, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader, Iptables, MachineInfo,
     NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
 use io_logind::{Bus, Logind};
 use io_probes::NetworkProbes;
-use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
+use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles, PacketFilter};
 use server::health::HealthChecks;
 use server::usage::{SummaryFacts, UsagePages, VersionFacts};
 use server::{NodeFacts as ServedFacts, ServerContext, SplitLogStreams};
@@ -294,6 +294,7 @@ fn outside(
         log: Arc::new(HostKernelLog::default()),
         memory_alarm: Arc::new(HostMemoryAlarm::default()),
         shutdown: Arc::new(Logind::new(Bus::System, Path::new(LOGIND_CONF_DIR))),
+        packets: kubelet.make_iptables_util_chains.then(|| Arc::new(Iptables) as Arc<dyn PacketFilter>),
     };
     let usage = UsageOutside { host, storage: Arc::new(storage), machine };
     Ok(Outside {

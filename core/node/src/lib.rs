@@ -11,6 +11,7 @@
 //! | [`registration`] | the object of a new node, and what an existing one must take over |
 //! | [`patch`] | the patch from one Node object to another |
 //! | [`reporter`] | the machine that says when to send which patch |
+//! | [`packets`] | what the node keeps in the host's packet filter |
 //! | [`ttl`] | how long Secrets and ConfigMaps that were read count |
 //! | [`lease`] | the machine that keeps the Lease alive |
 //! | [`shutdown`] | the machine that ends pods in order when the machine goes down |
@@ -22,6 +23,7 @@ pub mod addresses;
 pub mod capacity;
 pub mod conditions;
 pub mod lease;
+pub mod packets;
 pub mod patch;
 pub mod picture;
 pub mod readiness;

@@ -11,6 +11,7 @@
 //! | [`event_journal`] | `ports::EventJournal` |
 //! | `pull_records` | `ports::PullRecords` |
 //! | `credential_plugins` | `ports::CredentialPlugins` |
+//! | `iptables` | `ports::PacketFilter` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | `local_storage` | `ports::LocalStorage` |
@@ -32,6 +33,7 @@ mod container_logs;
 mod credential_plugins;
 mod error;
 pub mod event_journal;
+mod iptables;
 mod journal;
 mod kernel_log;
 pub mod limits;
@@ -47,6 +49,7 @@ mod node_files;
 mod node_network;
 mod own_process;
 pub mod pod_files;
+mod programs;
 mod pull_records;
 mod replace;
 
@@ -57,6 +60,7 @@ pub use clock::HostClock;
 pub use container_logs::HostContainerLogs;
 pub use credential_plugins::HostCredentialPlugins;
 pub use event_journal::HostEventJournal;
+pub use iptables::Iptables;
 pub use journal::HostJournal;
 pub use kernel_log::HostKernelLog;
 pub use local_storage::HostLocalStorage;

@@ -17,6 +17,7 @@ mod hostile;
 mod identity;
 mod image_gc;
 mod images;
+mod iptables;
 mod lifecycle;
 mod log_rotation;
 mod logind;
