@@ -169,7 +169,7 @@ impl EvictionTask {
             let watches = self.sense.has_limits() || self.sense.has_limited_pods();
             tokio::select! {
                 biased;
-                () = self.outside.usage.kernel.memory_alarm.rings(), if self.sense.has_limits() => return,
+                () = self.outside.usage.machine.memory_alarm.rings(), if self.sense.has_limits() => return,
                 () = timer::until(clock.as_ref(), Some(due)), if watches => return,
                 Ok(()) = view.changed(), if !watches => view.mark_unchanged(),
             }

@@ -18,6 +18,8 @@
 //! | image collection ([`image_gc`]) | the node view, the file system of images | nothing; it removes images |
 //! | eviction ([`eviction`]) | signals of the node, use of pods | pressures, orders and decisions, to the sync loop |
 //! | OOM watch ([`oom_watch`]) | the kernel's log | containers in which a process was killed, to the sync loop |
+//! | node shutdown ([`node_shutdown`]), when configured | the word that the machine goes down, the node view | orders to end pods, to the sync loop; it delays the shutdown |
+//! | packet rules ([`packet_rules`]), when configured | the packet filter | nothing; it makes what is missing there |
 //! | log rotation ([`log_rotation`]) | the node view, sizes of logs | nothing |
 //! | status ([`status_task`]) | the node view | nothing; it tells the API server |
 //! | mirrors ([`mirrors`]) | the node view | nothing; it keeps mirror pods at the API server |
@@ -46,11 +48,13 @@ mod metrics;
 mod mirrors;
 mod node;
 mod node_allocatable;
+mod node_shutdown;
 mod note;
 mod objects;
 mod oom_watch;
 mod operations;
 mod outside;
+mod packet_rules;
 mod pleg;
 mod probe_book;
 mod prober;
@@ -85,12 +89,13 @@ use tokio_util::sync::CancellationToken;
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
 pub use outside::{
-    ApiPorts, CgroupBase, CgroupsMaker, Cluster, KernelOutside, Manifests, Outside, PullOutside, UsageOutside,
+    ApiPorts, CgroupBase, CgroupsMaker, Cluster, MachineOutside, Manifests, Outside, PullOutside,
+    UsageOutside,
 };
 pub use settings::{
     EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PodStatsSource, PullSettings,
     ReclaimSettings, Registration, ReservedCgroup, ResourceSettings, RuntimeSettings, Settings,
-    SettingsError, SourceSettings, StatsSettings, Verification,
+    SettingsError, ShutdownRecord, ShutdownSettings, SourceSettings, StatsSettings, Verification,
 };
 
 use collections::Collections;

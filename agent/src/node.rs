@@ -25,7 +25,7 @@ use std::time::Duration;
 use core_metrics::Registry;
 use core_node::readiness::{self, Signs};
 use core_node::reporter::Cause;
-use core_node::{NodeEvent, Picture, Readiness, Report, Reporter, Shutdown, Spread, addresses, registration};
+use core_node::{NodeEvent, Picture, Readiness, Report, Reporter, Spread, addresses, registration};
 use core_types::view::NodeView;
 use core_types::{EventType, MonoTime};
 use k8s_openapi::api::core::v1::{Node, Taint};
@@ -238,7 +238,7 @@ impl NodeTask {
             failing_since: runtime.failing_since,
             has_relisted: runtime.last_relist.is_some(),
             pleg_problem: runtime.pleg_problem.as_deref(),
-            shutdown: Shutdown::None,
+            shutdown: view.shutdown,
         };
         self.picture.pressures = view.pressures.unwrap_or_default();
         self.picture.readiness = Readiness::judge(&signs, self.outside.clock.now());

@@ -76,7 +76,7 @@ impl OomWatch {
         place: &mut Option<LogPlace>,
         view: &mut watch::Receiver<Arc<NodeView>>,
     ) -> Result<(), KernelLogError> {
-        let mut lines: Box<dyn KernelLines> = self.outside.usage.kernel.log.open(place.as_ref()).await?;
+        let mut lines: Box<dyn KernelLines> = self.outside.usage.machine.log.open(place.as_ref()).await?;
         if place.as_ref().is_none_or(|place| place.boot_id != lines.begins_after().boot_id) {
             let beginning = lines.begins_after().clone();
             self.store(&beginning).await;

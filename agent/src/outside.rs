@@ -10,8 +10,9 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use ports::{
     Cgroups, Checkpoints, Clock, Collection, ContainerLogFiles, ContainerRuntime, CredentialPlugins,
     EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, KernelLog, LeaseApi,
-    LocalStorage, ManifestFetcher, ManifestFiles, MemoryAlarm, NodeApi, PodApi, PodCertificateRequests,
-    PodFiles, PodKeys, ProbeDialer, PullAccess, PullRecords, ReferencedObjects, ServiceAccountTokens,
+    LocalStorage, MachineShutdown, ManifestFetcher, ManifestFiles, MemoryAlarm, NodeApi, PacketFilter,
+    PodApi, PodCertificateRequests, PodFiles, PodKeys, ProbeDialer, PullAccess, PullRecords,
+    ReferencedObjects, ServiceAccountTokens,
 };
 
 /// Where the paths of cgroups begin.
@@ -47,24 +48,28 @@ pub struct PullOutside {
     pub access: Option<Arc<dyn PullAccess>>,
 }
 
-/// What tells how much is used.
+/// What tells of the machine: how much is used, and what it says by itself.
 #[derive(Clone)]
 pub struct UsageOutside {
     /// Cgroups, file systems, tasks.
     pub host: Arc<dyn HostStats>,
     /// What pods store.
     pub storage: Arc<dyn LocalStorage>,
-    /// What the kernel tells by itself.
-    pub kernel: KernelOutside,
+    /// What the machine tells by itself, and its packet filter.
+    pub machine: MachineOutside,
 }
 
-/// What the kernel tells by itself.
+/// What the machine tells by itself, and what the agent keeps in it for others.
 #[derive(Clone)]
-pub struct KernelOutside {
-    /// Its log.
+pub struct MachineOutside {
+    /// The kernel's log.
     pub log: Arc<dyn KernelLog>,
-    /// Its word that memory runs short.
+    /// The kernel's word that memory runs short.
     pub memory_alarm: Arc<dyn MemoryAlarm>,
+    /// The word that the machine goes down.
+    pub shutdown: Arc<dyn MachineShutdown>,
+    /// Its packet filter; `None` when nothing is kept in it (`makeIPTablesUtilChains`).
+    pub packets: Option<Arc<dyn PacketFilter>>,
 }
 
 /// Everything outside the agent.
@@ -92,7 +97,7 @@ pub struct Outside {
     pub hooks: Arc<dyn HookDialer>,
     /// Files of container logs, for rotation.
     pub log_files: Arc<dyn ContainerLogFiles>,
-    /// What tells how much is used.
+    /// What tells of the machine.
     pub usage: UsageOutside,
     /// Manifests that are no objects of an API server.
     pub manifests: Manifests,

@@ -8,6 +8,8 @@
 //! | [`eviction`](crate::eviction) | what the node is short of, and the record of its decisions |
 //! | [`log_rotation`](crate::log_rotation) | sizes of logs |
 //! | [`oom_watch`](crate::oom_watch) | the place in the kernel's log |
+//! | [`node_shutdown`](crate::node_shutdown) | where an orderly end of all pods stands when the machine goes down |
+//! | [`packet_rules`](crate::packet_rules) | nothing: it keeps rules in the packet filter |
 //! | [`node_allocatable`](crate::node_allocatable) | nothing: it sets the limits of the cgroup of all pods |
 
 use std::sync::Arc;
@@ -27,8 +29,10 @@ use crate::images::Pulls;
 use crate::log_rotation::LogTask;
 use crate::metrics::ReclaimMetrics;
 use crate::node_allocatable;
+use crate::node_shutdown::{self, ShutdownNews};
 use crate::oom_watch::{OomNews, OomWatch};
 use crate::outside::Outside;
+use crate::packet_rules;
 use crate::pleg::LookRequests;
 use crate::reclaimer::Reclaimer;
 use crate::runtime_watch::RuntimeUp;
@@ -41,19 +45,24 @@ const NEWS_QUEUE: usize = 64;
 pub(crate) struct ProtectionLine {
     pub(crate) eviction: mpsc::Receiver<EvictionNews>,
     pub(crate) ooms: mpsc::Receiver<OomNews>,
+    pub(crate) shutdown: mpsc::Receiver<ShutdownNews>,
 }
 
 /// Where that comes from.
 pub(crate) struct ProtectionSenders {
     eviction: mpsc::Sender<EvictionNews>,
     ooms: mpsc::Sender<OomNews>,
+    shutdown: mpsc::Sender<ShutdownNews>,
 }
 
 /// Both ends.
 pub(crate) fn line() -> (ProtectionSenders, ProtectionLine) {
     let (eviction_sender, eviction) = mpsc::channel(NEWS_QUEUE);
     let (oom_sender, ooms) = mpsc::channel(NEWS_QUEUE);
-    (ProtectionSenders { eviction: eviction_sender, ooms: oom_sender }, ProtectionLine { eviction, ooms })
+    let (shutdown_sender, shutdown) = mpsc::channel(NEWS_QUEUE);
+    let senders =
+        ProtectionSenders { eviction: eviction_sender, ooms: oom_sender, shutdown: shutdown_sender };
+    (senders, ProtectionLine { eviction, ooms, shutdown })
 }
 
 /// What the tasks work with.
@@ -96,6 +105,13 @@ pub(crate) fn spawn(
     }
     if let Some(rotation) = settings.reclaim.logs {
         tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
+    }
+    if let Some(rules) = settings.reclaim.shutdown.clone() {
+        let parts = (outside.clone(), recorder.clone(), senders.shutdown);
+        node_shutdown::spawn(tasks, rules, parts, (view.clone(), registry), stop);
+    }
+    if let Some(packets) = outside.usage.machine.packets.clone() {
+        tasks.spawn(packet_rules::keep(packets, Arc::clone(&outside.clock), stop.clone()));
     }
     let sense = Arc::new(Sense::new(outside.clone(), settings, readings, view.clone(), up));
     let reclaimers = Reclaimers { containers, images };

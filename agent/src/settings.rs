@@ -2,6 +2,7 @@
 
 mod node;
 mod reclaim;
+mod shutdown;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use core_types::{PodGates, RestartRules, StopSignals, WallTime};
 
 pub use node::{NodeIdentity, Registration};
 pub use reclaim::{EvictionSettings, LogRotation, ReclaimSettings, ReservedCgroup};
+pub use shutdown::{ShutdownRecord, ShutdownSettings};
 
 /// Facts of the machine that the settings depend on.
 #[derive(Clone, Debug)]

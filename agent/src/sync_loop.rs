@@ -34,6 +34,7 @@ use crate::eviction::EvictionNews;
 use crate::executor::ExecutorPlace;
 use crate::images::Images;
 use crate::node::SeenNode;
+use crate::node_shutdown::ShutdownNews;
 use crate::objects::ObjectLine;
 use crate::oom_watch::OomNews;
 use crate::operations::{OpNews, Operations};
@@ -64,6 +65,7 @@ enum Wake {
     Leftovers(Vec<PodUid>),
     Eviction(EvictionNews),
     OomKill(OomNews),
+    Shutdown(ShutdownNews),
     RuntimeChanged,
     Deadline,
     Stopped,
@@ -170,6 +172,7 @@ impl SyncLoop {
                 Wake::Leftovers(uids) => self.take_leftovers(uids),
                 Wake::Eviction(news) => self.take_eviction(news),
                 Wake::OomKill(news) => self.take_oom_kill(news),
+                Wake::Shutdown(news) => self.take_shutdown(news),
                 Wake::RuntimeChanged => self.take_runtime(),
                 Wake::Probe(news) => self.take_probe(news),
                 Wake::Deadline => self.take_deadline(),
@@ -198,6 +201,7 @@ impl SyncLoop {
             () = trust_changed(&mut self.inputs.trust) => Wake::TrustBundles,
             Some(news) = self.inputs.protection.eviction.recv() => Wake::Eviction(news),
             Some(news) = self.inputs.protection.ooms.recv() => Wake::OomKill(news),
+            Some(news) = self.inputs.protection.shutdown.recv() => Wake::Shutdown(news),
             Some(set) = self.inputs.sources.recv() => Wake::Source(set),
             Some(uids) = self.leftovers.search.join_next(), if !self.leftovers.search.is_empty() => {
                 Wake::Leftovers(uids.unwrap_or_default())

@@ -128,6 +128,8 @@ impl Instance {
             // A machine that is used for other things too is full for their sake: tests of shortage make one of their own.
             "evictionHard": { "memory.available": "100Mi" },
             "imageGCHighThresholdPercent": 100,
+            // The packet filter belongs to the whole machine; the test of these chains has a network namespace for them.
+            "makeIPTablesUtilChains": false,
             "containerRuntimeEndpoint": self.containerd.endpoint(),
             "volumePluginDir": dir.join("volume-plugins"),
         })

@@ -10,6 +10,7 @@
 //! Leaves out: async code (plain threads and blocking calls), TLS calls, and any containerd that was not started here.
 
 pub mod agent;
+pub mod bus;
 pub mod cgroups;
 mod claim;
 pub mod cluster;
@@ -30,6 +31,7 @@ mod sweep;
 pub mod wait;
 
 pub use agent::Agent;
+pub use bus::Bus;
 pub use claim::sweep_stale;
 pub use cluster::Cluster;
 pub use containerd::{Containerd, ContainerdVersion};

@@ -65,7 +65,7 @@ impl Parts {
         }
         let (cache, _lock) = locked_cache(LOCK)?;
         let parts = Self { debian: cache.join(debian_release()?), cache };
-        install_packages()?;
+        install_packages(&INSTALLED)?;
         unpack_packages(&parts.debian, &UNPACKED)?;
         parts.build_containerd()?;
         parts.build_runc()?;
@@ -156,6 +156,15 @@ impl Parts {
     }
 }
 
+/// `dbus-daemon`, installed when it is missing.
+pub(crate) fn dbus_daemon() -> Result<PathBuf> {
+    let (_, _lock) = locked_cache(LOCK)?;
+    debian_release()?;
+    install_packages(&["dbus-daemon"])?;
+    command::find_program("dbus-daemon", &["/usr/bin"])
+        .context("the package dbus-daemon holds no dbus-daemon")
+}
+
 /// The cache folder, and the lock that keeps other builders out of it until it is dropped.
 fn locked_cache(lock: &str) -> Result<(PathBuf, File)> {
     let cache = cache_dir()?;
@@ -227,8 +236,8 @@ fn debian_release() -> Result<String> {
     Ok(format!("{}-{}", field("ID"), field("VERSION_ID")))
 }
 
-fn install_packages() -> Result<()> {
-    let missing: Vec<&str> = INSTALLED.into_iter().filter(|package| !is_installed(package)).collect();
+fn install_packages(wanted: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = wanted.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }

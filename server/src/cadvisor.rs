@@ -19,9 +19,9 @@ pub async fn start(address: SocketAddr, context: ServerContext) -> Result<Server
     let tasks = Tasks::default();
     let requests = RequestMetrics::new(&context.registry, ServerType::ReadOnly);
     let of_connections = tasks.clone();
-    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
+    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |connection| {
         let (context, requests) = (context.clone(), requests.clone());
-        serve_connection(stream, Protocols::Http1, of_connections.clone(), move |request| {
+        serve_connection(connection, Protocols::Http1, of_connections.clone(), move |request| {
             let (context, requests) = (context.clone(), requests.clone());
             async move {
                 let path = request.uri().path();

@@ -49,9 +49,9 @@ pub fn start(address: SocketAddr, checks: HealthChecks) -> Result<ServerHandle, 
 
 async fn serve(listener: TcpListener, checks: HealthChecks, tasks: Tasks) {
     let of_connections = tasks.clone();
-    accept_loop(listener, MAX_CONNECTIONS, tasks, move |stream| {
+    accept_loop(listener, MAX_CONNECTIONS, tasks, move |connection| {
         let checks = checks.clone();
-        serve_connection(stream, Protocols::Http1, of_connections.clone(), move |request| {
+        serve_connection(connection, Protocols::Http1, of_connections.clone(), move |request| {
             std::future::ready(answer(&checks, &request))
         })
     })

@@ -44,7 +44,7 @@ use self::tls::Tls;
 pub use self::tls::TlsSettings;
 use crate::body::{self, Body};
 use crate::container_logs;
-use crate::listener::{Protocols, ServerHandle, Tasks, accept_loop, bind, serve_connection};
+use crate::listener::{Connection, Protocols, ServerHandle, Tasks, accept_loop, bind, serve_connection};
 use crate::metrics::ServerType;
 use crate::pods;
 use crate::query::Query;
@@ -140,15 +140,21 @@ pub async fn start(options: HttpsOptions, context: ServerContext) -> Result<Serv
         debugging: options.debugging,
         tasks: tasks.clone(),
     });
-    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
-        connection(Arc::clone(&tls), stream, Arc::clone(&node))
+    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |accepted| {
+        connection(Arc::clone(&tls), accepted, Arc::clone(&node))
     }));
     Ok(ServerHandle::new(bound.to_string(), Some(bound), tasks))
 }
 
-async fn connection(tls: Arc<Tls>, stream: TcpStream, node: Arc<Node>) {
-    let handshake = async { TlsAcceptor::from(tls.config().await).accept(stream).await };
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+async fn connection(tls: Arc<Tls>, accepted: Connection<TcpStream>, node: Arc<Node>) {
+    let Connection { io, seat } = accepted;
+    let handshake = async { TlsAcceptor::from(tls.config().await).accept(io).await };
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
+    let finished = tokio::select! {
+        finished = handshake => finished,
+        () = seat.asked_to_leave() => return tracing::debug!("a TLS handshake had to make room"),
+    };
+    let stream = match finished {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_elapsed) => return tracing::debug!("TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
@@ -156,7 +162,8 @@ async fn connection(tls: Arc<Tls>, stream: TcpStream, node: Arc<Node>) {
     let certificates: Arc<[CertificateDer<'static>]> =
         stream.get_ref().1.peer_certificates().unwrap_or_default().into();
     let tasks = node.tasks.clone();
-    serve_connection(stream, Protocols::Http1And2, tasks, move |request| {
+    let connection = Connection { io: stream, seat };
+    serve_connection(connection, Protocols::Http1And2, tasks, move |request| {
         let (node, certificates) = (Arc::clone(&node), Arc::clone(&certificates));
         async move {
             let running =

@@ -27,6 +27,7 @@ mod pods;
 mod query;
 pub mod read_only;
 mod routes;
+mod seats;
 mod streams;
 pub mod usage;
 

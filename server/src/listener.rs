@@ -1,4 +1,4 @@
-//! The accept loop, one connection, and the bounds of both.
+//! The accept loop, one connection, and the bounds of both; [`crate::seats`] says who makes room.
 //!
 //! ```text
 //! bind -> accept loop -> connection task (hyper) -> handler
@@ -19,13 +19,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ServeError;
 use crate::body::{Body, guarded};
+use crate::seats::{Seat, Seats};
 
 /// A connection without a request is closed after this, as upstream does. It also bounds the time for one head.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -137,24 +137,30 @@ pub(crate) async fn bind(
     Ok((listener, bound))
 }
 
-/// Accepts until the stop signal, with at most `max_connections` at once; more wait in the kernel's queue.
+/// A connection that was accepted.
+pub(crate) struct Connection<I> {
+    /// What is read and written.
+    pub(crate) io: I,
+    /// Its seat.
+    pub(crate) seat: Seat,
+}
+
+/// Accepts until the stop signal, with at most `max_connections` at once; more make the longest idle leave, and wait in the
+/// kernel's queue while all are busy.
 pub(crate) async fn accept_loop<L, F, C>(listener: L, max_connections: usize, tasks: Tasks, connection: F)
 where
     L: Accept,
-    F: Fn(L::Io) -> C + Send + 'static,
+    F: Fn(Connection<L::Io>) -> C + Send + 'static,
     C: Future<Output = ()> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(max_connections));
-    while let Some(Ok(slot)) = tasks.stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
+    let seats = Seats::new(max_connections);
+    loop {
         match tasks.stop.run_until_cancelled(listener.accept()).await {
             None => return,
-            Some(Ok(io)) => {
-                let running = connection(io);
-                tasks.spawn(async move {
-                    running.await;
-                    drop(slot);
-                });
-            }
+            Some(Ok(io)) => match tasks.stop.run_until_cancelled(seats.take()).await.flatten() {
+                Some(seat) => tasks.spawn(connection(Connection { io, seat })),
+                None => return,
+            },
             Some(Err(error)) => {
                 tracing::warn!(%error, "cannot accept a connection; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -163,14 +169,19 @@ where
     }
 }
 
-/// Answers the requests of one connection until it ends, is idle too long, or the listener stops.
-pub(crate) async fn serve_connection<I, H, F>(io: I, protocols: Protocols, tasks: Tasks, handler: H)
-where
+/// Answers the requests of one connection until it ends, is idle too long, has to make room, or the listener stops.
+pub(crate) async fn serve_connection<I, H, F>(
+    connection: Connection<I>,
+    protocols: Protocols,
+    tasks: Tasks,
+    handler: H,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let usage = Arc::new(Usage::new());
+    let Connection { io, seat } = connection;
+    let usage = Arc::new(Usage::new(seat));
     let counted = Arc::clone(&usage);
     let service = hyper::service::service_fn(move |request| {
         let in_flight = InFlight::new(&counted);
@@ -193,6 +204,8 @@ where
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
+            // Who has not finished asking holds what others want.
+            () = usage.seat.asked_to_leave() => return,
             () = tokio::time::sleep_until(usage.idle_at()), if !stopping => {
                 if usage.is_idle() {
                     stopping = true;
@@ -226,11 +239,12 @@ fn builder(protocols: Protocols) -> auto::Builder<TokioExecutor> {
 struct Usage {
     in_flight: AtomicUsize,
     last_end: Mutex<Instant>,
+    seat: Seat,
 }
 
 impl Usage {
-    fn new() -> Self {
-        Self { in_flight: AtomicUsize::new(0), last_end: Mutex::new(Instant::now()) }
+    fn new(seat: Seat) -> Self {
+        Self { in_flight: AtomicUsize::new(0), last_end: Mutex::new(Instant::now()), seat }
     }
 
     fn idle_at(&self) -> Instant {
@@ -250,6 +264,7 @@ struct InFlight(Arc<Usage>);
 impl InFlight {
     fn new(usage: &Arc<Usage>) -> Self {
         usage.in_flight.fetch_add(1, Ordering::Relaxed);
+        usage.seat.is_busy();
         Self(Arc::clone(usage))
     }
 }
@@ -257,14 +272,17 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         *self.0.last_end.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.seat.is_idle();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::body::text;
@@ -273,12 +291,16 @@ mod tests {
         std::future::ready(text(StatusCode::OK, "ok"))
     }
 
+    async fn seated(io: DuplexStream) -> Connection<DuplexStream> {
+        Connection { io, seat: Seats::new(1).take().await.expect("a seat") }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_closed_after_90_s() {
         for protocols in [Protocols::Http1, Protocols::Http1And2] {
             let (_client, server) = duplex(4096);
             let began = Instant::now();
-            serve_connection(server, protocols, Tasks::default(), answer_ok).await;
+            serve_connection(seated(server).await, protocols, Tasks::default(), answer_ok).await;
             assert!((90..95).contains(&began.elapsed().as_secs()), "{protocols:?}: {:?}", began.elapsed());
         }
     }
@@ -294,7 +316,7 @@ mod tests {
             client.read_to_end(&mut answer).await.expect("read");
             String::from_utf8(answer).expect("text")
         };
-        let serve = serve_connection(server, Protocols::Http1, Tasks::default(), answer_ok);
+        let serve = serve_connection(seated(server).await, Protocols::Http1, Tasks::default(), answer_ok);
         let (answer, ()) = tokio::join!(talk, serve);
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         assert!((150..155).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
@@ -307,15 +329,20 @@ mod tests {
         let busy = Arc::new(AtomicUsize::new(0));
         let (seen, gate) = (Arc::clone(&busy), Arc::new(Semaphore::new(0)));
         let held = Arc::clone(&gate);
-        tasks.tracker.spawn(accept_loop(listener, 1, tasks.clone(), move |stream| {
-            let (busy, gate) = (Arc::clone(&seen), Arc::clone(&held));
-            async move {
-                assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "a second connection at once");
-                let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
-                busy.fetch_sub(1, Ordering::SeqCst);
-                drop(stream);
-            }
-        }));
+        tasks.tracker.spawn(accept_loop(
+            listener,
+            1,
+            tasks.clone(),
+            move |connection: Connection<TcpStream>| {
+                let (busy, gate) = (Arc::clone(&seen), Arc::clone(&held));
+                async move {
+                    assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "a second connection at once");
+                    let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
+                    busy.fetch_sub(1, Ordering::SeqCst);
+                    drop(connection);
+                }
+            },
+        ));
         let mut clients = Vec::new();
         for _ in 0..3 {
             clients.push(TcpStream::connect(address).await.expect("connect"));

@@ -41,14 +41,14 @@ pub async fn start(path: &Path, context: ServerContext) -> Result<ServerHandle, 
     let tasks = Tasks::default();
     let streams = Streams::new(tasks.clone(), context.facts.stream_idle_limit);
     let api = Arc::new(Api { context, tasks: tasks.clone(), streams });
-    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
+    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |connection| {
         let api = Arc::clone(&api);
         async move {
-            if let Err(problem) = check_peer(&stream, own_uid) {
+            if let Err(problem) = check_peer(&connection.io, own_uid) {
                 return tracing::warn!(problem, "refused a connection to the local socket");
             }
             let tasks = api.tasks.clone();
-            serve_connection(stream, Protocols::Http1, tasks, move |request| {
+            serve_connection(connection, Protocols::Http1, tasks, move |request| {
                 let api = Arc::clone(&api);
                 async move { api.answer(request).await }
             })

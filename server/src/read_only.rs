@@ -25,9 +25,9 @@ pub async fn start(address: SocketAddr, context: ServerContext) -> Result<Server
     let tasks = Tasks::default();
     let public = Arc::new(Public::new(context, ServerType::ReadOnly));
     let of_connections = tasks.clone();
-    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |stream| {
+    tasks.tracker.spawn(accept_loop(listener, MAX_CONNECTIONS, tasks.clone(), move |connection| {
         let public = Arc::clone(&public);
-        serve_connection(stream, Protocols::Http1, of_connections.clone(), move |request| {
+        serve_connection(connection, Protocols::Http1, of_connections.clone(), move |request| {
             let public = Arc::clone(&public);
             async move {
                 let (path, query) = (request.uri().path(), request.uri().query());

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::{
-    Agent, AgentControl, ApiPorts, HostSummary, KernelOutside, Manifests, Outside, PullOutside, Settings,
-    UsageOutside,
+    Agent, AgentControl, ApiPorts, HostSummary, MachineOutside, Manifests, Outside, PullOutside, Settings,
+    ShutdownRecord, ShutdownSettings, UsageOutside,
 };
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
 use core_metrics::Registry;
-use core_node::{ExtendedResources, Machine};
+use core_node::{ExtendedResources, GroupPeriods, Machine};
 use core_types::PodUid;
 use core_types::view::{NodeView, PodSource};
 use ports::{Control, PodApi, Readings};
@@ -28,6 +29,10 @@ use crate::runtime::{EventSupport, FakeRuntime};
 
 /// Name of the simulated node; static pods carry it at the end of their names.
 pub const NODE_NAME: &str = "sim";
+
+/// How long a shutdown waits for pods, and for how much of that for critical ones.
+pub const SHUTDOWN: Duration = Duration::from_secs(30);
+const SHUTDOWN_CRITICAL: Duration = Duration::from_secs(10);
 
 /// The API server, as far as the agent uses it.
 pub struct FakeApi {
@@ -157,9 +162,11 @@ impl World {
             usage: UsageOutside {
                 host: self.cgroups.clone(),
                 storage: self.files.clone(),
-                kernel: KernelOutside {
+                machine: MachineOutside {
                     log: self.cgroups.kernel.clone(),
                     memory_alarm: self.cgroups.kernel.clone(),
+                    shutdown: self.cgroups.kernel.clone(),
+                    packets: None,
                 },
             },
             manifests: Manifests {
@@ -237,5 +244,8 @@ fn settings(more: &[&str]) -> anyhow::Result<Settings> {
     };
     let mut settings = Settings::new(&config, host)?;
     settings.node.labels = BTreeMap::new();
+    let periods = GroupPeriods::of_total(SHUTDOWN, SHUTDOWN_CRITICAL);
+    settings.reclaim.shutdown =
+        periods.map(|periods| ShutdownSettings { periods, record: ShutdownRecord::Kept });
     Ok(settings)
 }

@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod cluster;
 pub mod https;
+pub mod logind;
 pub mod manifest;
 pub mod manifest_server;
 pub mod node;
@@ -21,6 +22,7 @@ pub mod status;
 pub mod streams;
 
 pub use cli::{Podwright, Said};
+pub use logind::StandIn;
 pub use node::Node;
 pub use runtime::Cri;
 

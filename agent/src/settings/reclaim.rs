@@ -1,4 +1,4 @@
-//! What the configuration and the flags say of what the node takes back.
+//! What the configuration and the flags say of what the node takes back, also when the machine goes down.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use core_reclaim::{
     parse_thresholds,
 };
 use core_types::Quantity;
+
+use super::ShutdownSettings;
 
 /// What the node takes back, and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,8 @@ pub struct ReclaimSettings {
     pub eviction: EvictionSettings,
     /// Container logs; `None` for a negative `containerLogMaxSize`, which switches their rotation off.
     pub logs: Option<LogRotation>,
+    /// How pods end when the machine goes down; `None` for as the machine ends them.
+    pub shutdown: Option<ShutdownSettings>,
 }
 
 /// The cgroup of daemons that something is reserved for.
@@ -90,6 +94,7 @@ impl ReclaimSettings {
             },
             eviction: EvictionSettings::new(kubelet)?,
             logs: log_rotation(kubelet),
+            shutdown: ShutdownSettings::new(config),
         })
     }
 }

@@ -1,26 +1,39 @@
-//! What the node's protection says: pods end because the node is short, and processes were killed for lack of memory.
+//! What the node's protection says: pods end because the node is short or the machine goes down, and processes were killed for lack
+//! of memory.
 
 use core_pods::worker::{Event, PodWorker, StopReason};
 use core_reclaim::is_spared;
 use core_types::pressure::Pressures;
 use core_types::view::Lifecycle;
-use core_types::{ContainerRef, Invariant, PodExt};
+use core_types::{ContainerRef, Invariant, PodExt, PodUid, Shutdown};
 
 use super::SyncLoop;
 use crate::events::{Happening, Tally};
 use crate::eviction::{EvictionNews, EvictionOrder};
+use crate::node_shutdown::ShutdownNews;
 use crate::oom_watch::OomNews;
 use crate::record::Eviction;
 
 /// Reason of evicted pods, in their status and in the event.
 const EVICTED: &str = "Evicted";
+/// Reason and message of the status of pods that end because the machine goes down.
+const TERMINATED: &str = "Terminated";
+const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
 /// Reason of the event of a container in which a process was killed.
 const OOM_KILLED: &str = "OOMKilled";
 
+/// What keeps new pods off the node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Straits {
+    pub(super) pressures: Pressures,
+    pub(super) shutdown: Shutdown,
+}
+
 impl SyncLoop {
-    /// What the node is short of, as far as it is known.
-    pub(super) fn pressures(&self) -> Pressures {
-        self.publisher.node().pressures.unwrap_or_default()
+    /// What keeps new pods off, as far as it is known.
+    pub(super) fn straits(&self) -> Straits {
+        let node = self.publisher.node();
+        Straits { pressures: node.pressures.unwrap_or_default(), shutdown: node.shutdown }
     }
 
     pub(super) fn take_eviction(&mut self, news: EvictionNews) {
@@ -47,6 +60,26 @@ impl SyncLoop {
         self.record_event(&uid, why.counted(Tally::Eviction { signal }));
         let eviction = Eviction { reason: EVICTED.to_owned(), message, disruption };
         self.records.entry(uid.clone()).or_default().eviction = Some(eviction);
+        let grace_secs = Some(grace_secs);
+        self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Evicted, grace_secs });
+        self.refresh(&uid);
+    }
+
+    pub(super) fn take_shutdown(&mut self, news: ShutdownNews) {
+        match news {
+            ShutdownNews::Changed(shutdown) => self.publisher.change().shutdown = shutdown,
+            ShutdownNews::Stop { uid, grace_secs } => self.stop_for_shutdown(uid, grace_secs),
+        }
+    }
+
+    /// A pod that ends already keeps its own reason, and may only get less time.
+    fn stop_for_shutdown(&mut self, uid: PodUid, grace_secs: i64) {
+        let Some(worker) = self.workers.get(&uid) else { return };
+        if worker.lifecycle() < Lifecycle::Terminating {
+            let message = SHUTDOWN_MESSAGE.to_owned();
+            let eviction = Eviction { reason: TERMINATED.to_owned(), disruption: message.clone(), message };
+            self.records.entry(uid.clone()).or_default().eviction = Some(eviction);
+        }
         let grace_secs = Some(grace_secs);
         self.step(Event::Stop { uid: uid.clone(), reason: StopReason::Evicted, grace_secs });
         self.refresh(&uid);

@@ -10,11 +10,11 @@ use core_pods::allocation::{
 };
 use core_pods::worker::Event;
 use core_types::api::Pod;
-use core_types::pressure::Pressures;
 use core_types::view::Lifecycle;
 use core_types::{PodExt, PodUid};
 
 use super::SyncLoop;
+use super::protection::Straits;
 use crate::events::Happening;
 
 impl SyncLoop {
@@ -51,7 +51,7 @@ impl SyncLoop {
         let seen = self.inputs.node.borrow().clone();
         // What runs already may grow on a node that is short, as far as it has room.
         let strict_groups = self.inputs.runtime.borrow().strict_groups();
-        let known = (&*settings, &seen, strict_groups, Pressures::default());
+        let known = (&*settings, &seen, strict_groups, Straits::default());
         let judge = |pod: &Pod, others: &[Arc<Pod>]| super::wanted::admit(known, pod, others, Room::AsItIs);
         let (node, rules) = (&settings.node_facts, settings.resources.resize);
         let news = self.sizes.judge(&Round { pods: &pods, judge: &judge, node, rules, now });

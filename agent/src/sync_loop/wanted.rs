@@ -9,10 +9,10 @@ use core_pods::merge::{PodSetChange, SourcedPod};
 use core_pods::mirror::is_mirror;
 use core_pods::worker::{Event, Sighting, StopReason};
 use core_types::api::Pod;
-use core_types::pressure::Pressures;
 use core_types::view::{Lifecycle, PodSource};
 use core_types::{PodExt, PodUid};
 
+use super::protection::Straits;
 use super::{SyncLoop, sighting_of};
 use crate::events::{Happening, Tally};
 use crate::node::SeenNode;
@@ -165,8 +165,8 @@ impl SyncLoop {
     /// Whether this node takes a pod beside the others.
     fn judge(&self, pod: &Pod, others: &[Arc<Pod>], room: Room) -> Admission {
         let strict_groups = self.inputs.runtime.borrow().strict_groups();
-        let (node, pressures) = (self.inputs.node.borrow(), self.pressures());
-        admit((&self.settings, &node, strict_groups, pressures), pod, others, room)
+        let node = self.inputs.node.borrow();
+        admit((&self.settings, &node, strict_groups, self.straits()), pod, others, room)
     }
 
     /// Tells the machine what is known of a pod that it has just met.
@@ -190,7 +190,7 @@ fn end_of(pod: &Pod) -> Option<StopReason> {
 
 /// Whether this node takes a pod beside the others.
 pub(super) fn admit(
-    (settings, node, strict_groups, pressures): (&Settings, &SeenNode, StrictGroups, Pressures),
+    (settings, node, strict_groups, straits): (&Settings, &SeenNode, StrictGroups, Straits),
     pod: &Pod,
     others: &[Arc<Pod>],
     room: Room,
@@ -205,7 +205,8 @@ pub(super) fn admit(
         strict_groups,
         pod_level_resources: settings.resources.pod_level,
         restart_rules: settings.resources.gates.restart_rules,
-        pressures,
+        pressures: straits.pressures,
+        shutdown: straits.shutdown,
     };
     admission::admit(pod, others, &node, room)
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use agent::{
-    Agent, ApiPorts, CgroupBase, CgroupsMaker, HostSummary, KernelOutside, Manifests, Outside, PullOutside,
+    Agent, ApiPorts, CgroupBase, CgroupsMaker, HostSummary, MachineOutside, Manifests, Outside, PullOutside,
     Settings, UsageOutside,
 };
 use anyhow::{Context, Result, anyhow};
@@ -24,12 +24,13 @@ use io_cri::{CriClient, CriOptions};
 use io_host::{
     CgroupOptions, HostCgroups, HostCheckpoints, HostClock, HostContainerLogFiles, HostContainerLogs,
     HostCredentialPlugins, HostEventJournal, HostKernelLog, HostLocalStorage, HostManifestFiles,
-    HostMemoryAlarm, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader, MachineInfo, NodeFacts,
-    PodFilesOptions,
+    HostMemoryAlarm, HostOwnProcess, HostPodFiles, HostPullRecords, HostStatsReader, Iptables, MachineInfo,
+    NodeFacts, PodFilesOptions,
 };
 use io_http::{HttpHooks, HttpManifests};
+use io_logind::{Bus, Logind};
 use io_probes::NetworkProbes;
-use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles};
+use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles, PacketFilter};
 use server::health::HealthChecks;
 use server::usage::{SummaryFacts, UsagePages, VersionFacts};
 use server::{NodeFacts as ServedFacts, ServerContext, SplitLogStreams};
@@ -55,6 +56,9 @@ const STOP_BLOCKING: Duration = Duration::from_millis(500);
 
 /// Where upstream links the logs of containers, for log collectors.
 pub(crate) const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
+
+/// Where logind is told that pods need time.
+const LOGIND_CONF_DIR: &str = "/etc/systemd/logind.conf.d";
 
 /// Runs the kubelet until it is told to stop.
 pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
@@ -295,11 +299,13 @@ fn outside(
     };
     let storage = HostLocalStorage::new(&directories.root, &files.pod_logs_dir, Arc::clone(&clock));
     let host = Arc::new(HostStatsReader::new(Arc::clone(&clock))?);
-    let kernel = KernelOutside {
+    let machine = MachineOutside {
         log: Arc::new(HostKernelLog::default()),
         memory_alarm: Arc::new(HostMemoryAlarm::default()),
+        shutdown: Arc::new(Logind::new(Bus::System, Path::new(LOGIND_CONF_DIR))),
+        packets: kubelet.make_iptables_util_chains.then(|| Arc::new(Iptables) as Arc<dyn PacketFilter>),
     };
-    let usage = UsageOutside { host, storage: Arc::new(storage), kernel };
+    let usage = UsageOutside { host, storage: Arc::new(storage), machine };
     Ok(Outside {
         clock,
         runtime: cri.clone(),

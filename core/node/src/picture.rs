@@ -7,16 +7,6 @@ use core_types::runtime::{Image, RuntimeHandler, RuntimeVersion};
 use crate::addresses::NetworkFacts;
 use crate::readiness::Readiness;
 
-/// Whether the machine is about to go down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shutdown {
-    /// It is not.
-    #[default]
-    None,
-    /// It is: pods are being stopped, none is admitted.
-    InProgress,
-}
-
 /// What the runtime says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuntimeFacts {

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use core_types::MonoTime;
 use core_types::runtime::{RuntimeCondition, RuntimeStatus};
-
-use crate::picture::Shutdown;
+use core_types::{MonoTime, Shutdown};
 
 /// How long the runtime may fail until the node is not ready for it (CONTRACT 1.14).
 pub const RUNTIME_PATIENCE: Duration = Duration::from_secs(30);

@@ -3,10 +3,9 @@
 //!
 //! Reads the pod with its defaults. Gives the first reason to refuse it, in upstream's order and words: pressure, sysctls, operating
 //! system, groups policy, resources, node affinity, node name, host ports, taints, AppArmor, resources of the
-//! pod as a whole, features of the node. Where only resources are missing and the pod is critical, it says which other pods must end for it.
+//! pod as a whole, features of the node, shutdown of the machine. Where only resources are missing and the pod is critical, it says which other pods must end for it.
 //!
-//! Left out, because they need managers or an API server: topology and devices, node
-//! shutdown.
+//! Left out, because they need managers: topology and devices.
 
 mod app_armor;
 mod fit;
@@ -26,7 +25,7 @@ use std::sync::Arc;
 use core_cm::is_critical;
 use core_types::api::{Pod, PodSpec};
 use core_types::pressure::Pressures;
-use core_types::{PodExt, PodUid, RestartRules};
+use core_types::{PodExt, PodUid, RestartRules, Shutdown};
 use k8s_openapi::api::core::v1::Taint;
 
 pub use app_armor::AppArmor;
@@ -63,6 +62,8 @@ pub enum RejectReason {
     UnexpectedAdmissionError,
     /// The pod has an AppArmor profile, and the host has no AppArmor.
     AppArmor,
+    /// The machine goes down.
+    NodeShutdown,
     /// The pod asks for a feature that is off on this node.
     PodFeatureUnsupported,
     /// The pod has resources as a whole, and the feature gate `PodLevelResources` is off.
@@ -84,6 +85,7 @@ impl RejectReason {
             Self::NodePorts => "NodePorts",
             Self::TaintToleration => "TaintToleration",
             Self::AppArmor => "AppArmor",
+            Self::NodeShutdown => "NodeShutdown",
             Self::UnexpectedAdmissionError => "UnexpectedAdmissionError",
             Self::PodFeatureUnsupported => "PodFeatureUnsupported",
             Self::PodLevelResourcesNotSupported => "PodLevelResourcesNotSupported",
@@ -135,6 +137,8 @@ pub struct NodeFacts<'a> {
     pub restart_rules: RestartRules,
     /// What the node is short of.
     pub pressures: Pressures,
+    /// Whether the machine goes down.
+    pub shutdown: Shutdown,
 }
 
 /// Whether other pods may be ended for the pod that is judged.
@@ -247,11 +251,14 @@ fn unable(pod: &Pod, spec: &PodSpec, node: &NodeFacts<'_>) -> Option<Rejection> 
     let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
     let mut rules = containers.flat_map(|container| container.restart_policy_rules.iter().flatten());
     let restarts_all = rules.any(|rule| rule.action == "RestartAllContainers");
-    (restarts_all && node.restart_rules < RestartRules::OfAllContainers).then(|| {
+    if restarts_all && node.restart_rules < RestartRules::OfAllContainers {
         let message =
-            "Pod requires node features that are not available: RestartAllContainersOnContainerExits"
-                .to_owned();
-        (RejectReason::PodFeatureUnsupported, message)
+            "Pod requires node features that are not available: RestartAllContainersOnContainerExits";
+        return Some((RejectReason::PodFeatureUnsupported, message.to_owned()));
+    }
+    (node.shutdown == Shutdown::InProgress).then(|| {
+        let message = "Pod was rejected as the node is shutting down.".to_owned();
+        (RejectReason::NodeShutdown, message)
     })
 }
 

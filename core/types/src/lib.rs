@@ -21,6 +21,7 @@ pub mod qos;
 pub mod quantity;
 pub mod runtime;
 pub mod secret;
+pub mod shutdown;
 pub mod time;
 pub mod view;
 
@@ -50,4 +51,5 @@ pub use pod::{ContainerKind, ContainerRef, PodExt};
 pub use qos::QosClass;
 pub use quantity::Quantity;
 pub use secret::Secret;
+pub use shutdown::Shutdown;
 pub use time::{MonoTime, WallTime};

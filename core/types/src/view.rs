@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::api::{Pod, PodStatus};
 use crate::pressure::{EvictionDecision, Pressures};
 use crate::runtime::{RuntimeStatus, RuntimeVersion};
-use crate::{EventRecord, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
+use crate::{EventRecord, MonoTime, ObservedPod, PodKey, PodUid, Shutdown, WallTime};
 
 /// Where a pod came from. The order is the order of precedence when two sources name the same pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -149,6 +149,8 @@ pub struct NodeView {
     pub mirrors: Option<BTreeMap<PodKey, Arc<Pod>>>,
     /// What the node is short of; `None` before it was measured.
     pub pressures: Option<Pressures>,
+    /// Whether the machine goes down.
+    pub shutdown: Shutdown,
     /// Why pods were evicted, the latest last; bounded.
     pub evictions: Arc<[Arc<EvictionDecision>]>,
     /// When the sync loop last turned or proved that it could.

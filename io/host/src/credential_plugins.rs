@@ -1,22 +1,10 @@
-//! Runs credential plugins: a configured program, no shell, bounded in time and in what it may say.
-//!
-//! Each plugin is a process group of its own. The group is killed at the deadline, when it says too much, and when nobody
-//! waits for it any more.
-
-use std::process::Stdio;
+//! Runs credential plugins: a configured program, bounded as [`crate::programs`] bounds every one.
 
 use async_trait::async_trait;
 use ports::CredentialPlugins;
 use ports::credential_plugins::{PluginCommand, PluginError};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
 
-/// Longest answer that is read. Real ones have some kilobytes.
-const MAX_OUTPUT_BYTES: usize = 1 << 20;
-
-/// How much of what a plugin says on standard error is kept; the rest is read and forgotten.
-const MAX_STDERR_BYTES: usize = 4 << 10;
+use crate::programs::{self, MAX_OUTPUT_BYTES, Program, ProgramError};
 
 /// The runner of plugins.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,78 +13,20 @@ pub struct HostCredentialPlugins;
 #[async_trait]
 impl CredentialPlugins for HostCredentialPlugins {
     async fn run(&self, command: &PluginCommand, input: &[u8]) -> Result<Vec<u8>, PluginError> {
-        let mut child = Command::new(&command.program)
-            .args(&command.args)
-            .envs(command.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(PluginError::Start)?;
-        let _group = Group::of(&child);
-        match tokio::time::timeout(command.limit, talk(&mut child, input)).await {
-            Ok(result) => result,
-            Err(_) => Err(PluginError::Timeout { after: command.limit }),
-        }
-    }
-}
-
-async fn talk(child: &mut Child, input: &[u8]) -> Result<Vec<u8>, PluginError> {
-    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async {
-        if let Some(stdin) = &mut stdin {
-            // A plugin that does not read its input is free not to.
-            let _ = stdin.write_all(input).await;
-        }
-        drop(stdin);
-    };
-    let ((), out, err) = tokio::join!(write, read(stdout, MAX_OUTPUT_BYTES + 1), read_start(stderr));
-    let out = out.map_err(PluginError::Start)?;
-    if out.len() > MAX_OUTPUT_BYTES {
-        return Err(PluginError::TooLong { max_bytes: MAX_OUTPUT_BYTES });
-    }
-    let status = child.wait().await.map_err(PluginError::Start)?;
-    if status.success() {
-        return Ok(out);
-    }
-    let stderr = String::from_utf8_lossy(&err).trim().to_owned();
-    Err(PluginError::Failed { status: status.to_string(), stderr })
-}
-
-async fn read(from: Option<impl AsyncRead + Unpin>, max_bytes: usize) -> std::io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    if let Some(from) = from {
-        from.take(max_bytes as u64).read_to_end(&mut content).await?;
-    }
-    Ok(content)
-}
-
-/// The beginning of what is said; the rest is read too, so that nobody waits for a full pipe.
-async fn read_start(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let Some(mut from) = from else { return Vec::new() };
-    let mut start = Vec::new();
-    let _ = (&mut from).take(MAX_STDERR_BYTES as u64).read_to_end(&mut start).await;
-    let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
-    start
-}
-
-/// Kills what is left of a plugin's process group when it goes.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Gone already is as good.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        let program = Program {
+            file: command.program.clone(),
+            args: command.args.clone(),
+            env: command.env.clone(),
+            limit: command.limit,
+        };
+        programs::run(&program, input).await.map_err(|error| match error {
+            ProgramError::Start(error) => PluginError::Start(error),
+            ProgramError::Timeout => PluginError::Timeout { after: command.limit },
+            ProgramError::TooLong => PluginError::TooLong { max_bytes: MAX_OUTPUT_BYTES },
+            ProgramError::Failed { status, stderr } => {
+                PluginError::Failed { status: status.to_string(), stderr }
+            }
+        })
     }
 }
 
@@ -130,7 +60,7 @@ mod tests {
         let error = failed.unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.contains("no region"), "{error}");
         let noisy = HostCredentialPlugins.run(&sh("yes x | head -c 9000000 >&2; exit 1", 60), b"").await;
-        assert!(noisy.unwrap_err().to_string().len() < 2 * MAX_STDERR_BYTES);
+        assert!(noisy.unwrap_err().to_string().len() < 2 * programs::MAX_STDERR_BYTES);
         let missing = PluginCommand { program: PathBuf::from("/no/such/plugin"), ..sh("", 60) };
         let error = HostCredentialPlugins.run(&missing, b"").await.unwrap_err();
         assert!(matches!(error, PluginError::Start(_)), "{error}");

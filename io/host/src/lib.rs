@@ -11,6 +11,7 @@
 //! | [`event_journal`] | `ports::EventJournal` |
 //! | `pull_records` | `ports::PullRecords` |
 //! | `credential_plugins` | `ports::CredentialPlugins` |
+//! | `iptables` | `ports::PacketFilter` |
 //! | `container_logs`, `own_process` | `ports::ContainerLogs`, `ports::OwnProcess` |
 //! | `log_files` | `ports::ContainerLogFiles` |
 //! | `local_storage` | `ports::LocalStorage` |
@@ -34,6 +35,7 @@ mod credential_plugins;
 mod error;
 pub mod event_journal;
 mod inspection;
+mod iptables;
 mod journal;
 mod kernel_log;
 pub mod limits;
@@ -49,6 +51,7 @@ mod node_files;
 mod node_network;
 mod own_process;
 pub mod pod_files;
+mod programs;
 mod pull_records;
 mod replace;
 
@@ -60,6 +63,7 @@ pub use container_logs::HostContainerLogs;
 pub use credential_plugins::HostCredentialPlugins;
 pub use event_journal::HostEventJournal;
 pub use inspection::{HostInspection, InspectionPlaces};
+pub use iptables::Iptables;
 pub use journal::HostJournal;
 pub use kernel_log::HostKernelLog;
 pub use local_storage::HostLocalStorage;

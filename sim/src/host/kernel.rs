@@ -1,10 +1,14 @@
-//! What the simulated kernel tells by itself: lines of its log that a test writes, and an alarm that a test rings.
+//! What the simulated machine tells by itself: lines of the kernel's log that a test writes, an alarm that a test rings, and that it
+//! goes down.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use ports::MemoryAlarm;
+use core_types::Shutdown;
 use ports::kernel_log::{KernelLine, KernelLines, KernelLog, KernelLogError, LogPlace};
+use ports::machine_shutdown::{Held, Hold};
+use ports::{MachineShutdown, MemoryAlarm, ShutdownError, ShutdownWatch};
 use tokio::sync::{Notify, watch};
 
 use super::lock;
@@ -15,6 +19,17 @@ pub struct FakeKernel {
     lines: watch::Sender<Vec<String>>,
     alarm: Notify,
     opened: Mutex<u64>,
+    shutdown: watch::Sender<Going>,
+}
+
+/// Where a shutdown stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Going {
+    state: Shutdown,
+    /// What it waits for.
+    held: u32,
+    /// How often those who listened were cut off.
+    cut: u32,
 }
 
 impl FakeKernel {
@@ -26,6 +41,21 @@ impl FakeKernel {
     /// Tells that memory runs short.
     pub fn ring(&self) {
         self.alarm.notify_one();
+    }
+
+    /// The machine goes down, or stays up after all.
+    pub fn shut_down(&self, state: Shutdown) {
+        self.shutdown.send_modify(|going| going.state = state);
+    }
+
+    /// Whether a shutdown waits for the agent.
+    pub fn is_held(&self) -> bool {
+        self.shutdown.borrow().held > 0
+    }
+
+    /// Cuts off whoever listens.
+    pub fn cut_off(&self) {
+        self.shutdown.send_modify(|going| going.cut += 1);
     }
 
     /// How often the log was opened.
@@ -72,5 +102,56 @@ impl KernelLines for Lines {
         drop(log);
         self.place.sequence += 1;
         Ok(KernelLine { place: self.place.clone(), text })
+    }
+}
+
+#[async_trait]
+impl MachineShutdown for FakeKernel {
+    async fn listen(&self) -> Result<Box<dyn ShutdownWatch>, ShutdownError> {
+        let going = self.shutdown.subscribe();
+        let known = *going.borrow();
+        Ok(Box::new(Ear { sender: self.shutdown.clone(), going, known }))
+    }
+}
+
+/// What listens.
+struct Ear {
+    sender: watch::Sender<Going>,
+    going: watch::Receiver<Going>,
+    known: Going,
+}
+
+/// What a shutdown waits for.
+struct Waited(watch::Sender<Going>);
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        self.0.send_modify(|going| going.held -= 1);
+    }
+}
+
+#[async_trait]
+impl ShutdownWatch for Ear {
+    fn state(&self) -> Shutdown {
+        self.known.state
+    }
+
+    async fn next(&mut self) -> Result<Shutdown, ShutdownError> {
+        let error = ShutdownError { doing: "hear".to_owned(), problem: "cut off".to_owned() };
+        let known = self.known;
+        let differs = |going: &Going| going.state != known.state || going.cut != known.cut;
+        match self.going.wait_for(differs).await {
+            Ok(going) if going.cut == known.cut => {
+                self.known.state = going.state;
+                Ok(going.state)
+            }
+            Ok(_) | Err(_) => Err(error),
+        }
+    }
+
+    async fn hold(&mut self, period: Duration) -> Result<Held, ShutdownError> {
+        self.sender.send_modify(|going| going.held += 1);
+        let hold = Hold::new(Waited(self.sender.clone()));
+        Ok(Held { hold, granted: period, shortened_by: None })
     }
 }

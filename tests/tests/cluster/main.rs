@@ -8,4 +8,5 @@ mod kubectl;
 mod node;
 mod offline;
 mod pods;
+mod shutdown;
 mod static_pods;

@@ -46,6 +46,7 @@ fn facts<'a>(
         pod_level_resources: PodLevelResources::Enabled,
         restart_rules: RestartRules::default(),
         pressures: core_types::pressure::Pressures::default(),
+        shutdown: core_types::Shutdown::None,
     }
 }
 
@@ -375,4 +376,17 @@ fn a_taint_that_ends_pods_keeps_them_off_but_for_static_ones() {
     let source = (core_types::keys::CONFIG_SOURCE_ANNOTATION.to_owned(), "file".to_owned());
     plain.metadata.annotations.get_or_insert_default().extend([source]);
     assert_eq!(admit(&plain, &none, &node, Room::Make), Admission::Admit);
+}
+
+#[test]
+fn a_machine_that_goes_down_takes_no_pod() {
+    let (labels, allocatable) = (BTreeMap::new(), allocatable());
+    let sysctls = SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap();
+    let node =
+        NodeFacts { shutdown: core_types::Shutdown::InProgress, ..facts(&labels, &allocatable, &sysctls) };
+    for pod in [pod("p", json!({"containers": []})), ranked("new", 2_000_000_000, "1", "1Mi", "")] {
+        let message = "Pod was rejected as the node is shutting down.".to_owned();
+        let expected = Admission::Reject { reason: RejectReason::NodeShutdown, message };
+        assert_eq!(admit(&pod, &[], &node, Room::Make), expected);
+    }
 }

@@ -84,6 +84,7 @@ impl Node {
             pod_level_resources: admission::PodLevelResources::Enabled,
             restart_rules: core_types::RestartRules::default(),
             pressures: core_types::pressure::Pressures::default(),
+            shutdown: core_types::Shutdown::None,
         };
         let judge = |pod: &Pod, others: &[Arc<Pod>]| {
             admission::admit(pod, others, &admission, admission::Room::AsItIs)

@@ -3,6 +3,8 @@
 //! Profiles of Go's runtime (heap, goroutine, ...) do not exist here: they are answered as Go answers for a profile it does not
 //! know. The command line is the same in every language.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
@@ -12,6 +14,8 @@ use crate::body::{Body, respond, text};
 
 /// A verbosity is a short number.
 const MAX_BODY_BYTES: usize = 1024;
+/// And it comes at once. Who sends it by and by holds a connection for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What Go's client looks for in refusals of profiles.
 const GO_PPROF: HeaderName = HeaderName::from_static("x-go-pprof");
 
@@ -65,7 +69,11 @@ where
     B: HttpBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| error.to_string())?;
+    let reading = Limited::new(body, MAX_BODY_BYTES).collect();
+    let body = tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .map_err(|_| format!("it did not come in {BODY_TIMEOUT:?}"))?
+        .map_err(|error| error.to_string())?;
     Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
 }
 
@@ -96,6 +104,25 @@ fn no_sniffing(response: &mut Response<Body>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_short_and_comes_at_once() {
+        use futures_util::stream;
+        use hyper::body::Frame;
+        let body = |chunks: Vec<&'static [u8]>| {
+            let chunks = chunks
+                .into_iter()
+                .map(|chunk| Ok::<_, std::io::Error>(Frame::data(bytes::Bytes::from(chunk))));
+            stream::iter(chunks)
+        };
+        let whole = http_body_util::StreamBody::new(body(vec![b"4", b"2"]));
+        assert_eq!(read(whole).await, Ok("42".to_owned()));
+        let long = http_body_util::StreamBody::new(body(vec![&[b'1'; 1000], &[b'1'; 1000]]));
+        assert!(read(long).await.is_err());
+        let slow =
+            http_body_util::StreamBody::new(stream::StreamExt::chain(body(vec![b"4"]), stream::pending()));
+        assert_eq!(read(slow).await, Err("it did not come in 10s".to_owned()));
+    }
 
     #[test]
     fn a_verbosity_is_a_number_of_klogs_range() {
