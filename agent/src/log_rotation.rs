@@ -283,9 +283,8 @@ async fn rotate(
     let plan = core_logs::plan(current, &names, max_files, compressing, outside.clock.wall());
     files.remove(log, &plan.remove).await?;
     files.rename(log, current, &plan.rename_to).await?;
-    let at = outside.clock.now();
     match outside.runtime.reopen_container_log(id).await {
-        Ok(()) => Ok(Rotated { at, compress: plan.compress }),
+        Ok(()) => Ok(Rotated { at: outside.clock.now(), compress: plan.compress }),
         Err(cause) => match files.rename(log, &plan.rename_to, current).await {
             Ok(()) => Err(RotationError::Reopen(cause)),
             Err(source) => Err(RotationError::RenameBack { cause, renamed: plan.rename_to, source }),

@@ -27,7 +27,7 @@ use core_runtime::user_namespaces::{DEFAULT_IDS_PER_POD, IdPool, IdPoolError, Su
 use core_stats::SystemContainer;
 use core_types::runtime::CgroupDriver;
 use core_types::view::PodSource;
-use core_types::{PodGates, RestartRules, StopSignals, WallTime};
+use core_types::{EnvFileRefs, PodGates, RestartRules, StopSignals, WallTime};
 
 pub use node::{NodeIdentity, Registration};
 pub use reclaim::{EvictionSettings, LogRotation, ReclaimSettings, ReservedCgroup};
@@ -113,7 +113,7 @@ pub struct ResourceSettings {
     pub pod_level: PodLevelResources,
     /// What may be resized.
     pub resize: ResizeRules,
-    /// Restart rules and stop signals of containers.
+    /// Restart rules, stop signals and variables of containers.
     pub gates: PodGates,
 }
 
@@ -357,6 +357,10 @@ fn pod_gates(features: &FeatureSet) -> PodGates {
         stop_signals: match on(Feature::ContainerStopSignals) {
             true => StopSignals::OfContainers,
             false => StopSignals::OfImages,
+        },
+        env_files: match on(Feature::EnvFiles) {
+            true => EnvFileRefs::Read,
+            false => EnvFileRefs::Ignored,
         },
     }
 }

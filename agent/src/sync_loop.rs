@@ -265,6 +265,7 @@ impl SyncLoop {
                     }
                     self.refresh(&uid);
                 }
+                Effect::Overdue { uid } => self.tell_overdue(&uid),
                 Effect::Broken(invariant) => self.report_broken(invariant),
             }
         }

@@ -1,4 +1,4 @@
-//! Lifecycle hooks and the active deadline of a pod, on the simulated node.
+//! Lifecycle hooks, the active deadline of a pod, and an end that takes too long, on the simulated node.
 
 use std::time::Duration;
 
@@ -188,4 +188,33 @@ async fn a_pod_fails_when_its_deadline_is_over() {
     remove(&world).await;
     secs(60).await;
     assert!(world.view().pods.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_ends_for_another_and_takes_too_long_is_told() {
+    let needs = "    args: [serve]\n    resources: {requests: {cpu: \"6\"}}\n";
+    let (world, uid) = applied("  priority: 1\n  terminationGracePeriodSeconds: 10\n", needs).await;
+    world.faults.set_runtime_down(true);
+    let critical = String::from_utf8(manifest("  priority: 2000001000\n", needs).to_vec()).expect("text");
+    world.static_manifests.put("critical.yaml", critical.replace("name: web", "name: critical"));
+    secs(14).await;
+    let late = |world: &World| {
+        let pod = shown(world, &uid);
+        pod.events
+            .iter()
+            .filter(|event| event.reason == "ExceededGracePeriod")
+            .map(|event| event.count)
+            .sum::<u32>()
+    };
+    assert!(
+        reasons(&shown(&world, &uid)).contains(&"Preempting".to_owned()),
+        "{:?}",
+        reasons(&shown(&world, &uid))
+    );
+    assert_eq!(late(&world), 0);
+    secs(100).await;
+    assert_eq!(late(&world), 1, "it is told once");
+    world.faults.set_runtime_down(false);
+    secs(60).await;
+    assert_eq!((running(&world).len(), late(&world)), (1, 1), "the critical pod runs in its place");
 }

@@ -21,7 +21,7 @@ use core_runtime::{RuntimeEventText, WaitingReason};
 use core_types::api::{Container, Pod};
 use core_types::downward::PodFacts;
 use core_types::runtime::{ContainerConfig, KeyValue, SandboxConfig};
-use core_types::{ContainerId, ContainerKind, ContainerRef, ObservedPod, PodExt, SandboxId};
+use core_types::{ContainerId, ContainerKind, ContainerRef, EnvFileRefs, ObservedPod, PodExt, SandboxId};
 use ports::pod_files::LogLink;
 
 use super::Executor;
@@ -379,6 +379,7 @@ impl Executor {
             facts,
             allocatable: &self.allocatable,
             files: &files,
+            file_refs: self.settings.resources.gates.env_files,
             services: &services,
             objects: objects.as_api(),
         };
@@ -393,6 +394,9 @@ impl Executor {
     /// The files that variables of a container come from. What is wrong with one is told when its variable is made.
     async fn env_files(&self, op: &Op, setup: &PodSetup<'_>, container: &Container) -> EnvFiles {
         let mut files = EnvFiles::new();
+        if self.settings.resources.gates.env_files == EnvFileRefs::Ignored {
+            return files;
+        }
         for name in env_files::wanted(container) {
             let Some(volume) = setup.volumes.paths.get(&name.volume).filter(|_| !files.contains_key(&name))
             else {

@@ -51,6 +51,13 @@ impl SyncLoop {
         self.recorder.record(&ObjectRef::pod(worker.key(), uid), &happening);
     }
 
+    /// A pod that the node ended still runs, long after its grace.
+    pub(super) fn tell_overdue(&mut self, uid: &PodUid) {
+        let message = "Container runtime did not kill the pod within specified grace period.";
+        self.record_event(uid, Happening::warning("ExceededGracePeriod", message));
+        self.show(uid);
+    }
+
     pub(super) fn take_end(&mut self, uid: PodUid, op: OpId, report: Option<Box<OpReport>>) {
         let record = self.records.entry(uid.clone()).or_default();
         record.activity = None;

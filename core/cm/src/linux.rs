@@ -170,6 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn a_container_has_a_limit_for_every_page_size_of_the_node() {
+        let own = r#"{"limits":{"hugepages-2Mi":"4Mi","hugepages-64Ki":"1Mi","memory":"1Mi","cpu":"1"}}"#;
+        let resources = first(&pod(&[own, "{}"], &[], "{}"), &node());
+        let pages: Vec<(&str, u64)> = resources
+            .hugepage_limits
+            .iter()
+            .map(|limit| (limit.page_size.as_str(), limit.limit_bytes))
+            .collect();
+        assert_eq!(pages, [("1GB", 0), ("2MB", 4 << 20)], "64 KiB pages are not the node's");
+    }
+
+    #[test]
     fn swap_follows_behavior_version_and_class() {
         let request = r#"{"requests":{"memory":"1G"}}"#;
         let of = |swap, cgroup_version| {

@@ -26,8 +26,13 @@ const MEMORY: f64 = 0.8;
 /// The fastest writer that is reckoned with where nothing is measured: what a runtime copies from a pipe to a file.
 const BURST_BYTES_PER_SEC: u64 = 100_000_000;
 
-/// Time from a look to the new file, in which a fast writer goes on: it is rotated that much before its cap.
+/// Time from a look to the new file, in which a fast writer goes on: it is rotated that much before its cap. This is what it is
+/// taken to be before it was measured, and at least.
 const REACTION: Duration = Duration::from_millis(30);
+/// What a measured reaction still counts for at the next rotation, so that one slow moment of the machine is forgotten.
+const REACTION_MEMORY: f64 = 0.9;
+/// A log is never rotated with less in it than this part of its cap, however slow the machine reacts.
+const LEAST_FILL: (u64, u64) = (3, 4);
 
 /// What is known of the growth of one log.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +41,8 @@ pub struct Growth {
     at: MonoTime,
     bytes_per_sec: f64,
     wait: Duration,
+    /// How long a rotation takes from the look that asked for it.
+    reaction: Duration,
     /// Until when writes do not bring the next look forward.
     left_alone_until: MonoTime,
 }
@@ -43,7 +50,14 @@ pub struct Growth {
 impl Growth {
     /// A log of which nothing is known yet: the first look is due soon after `now`.
     pub fn new(now: MonoTime) -> Self {
-        Self { size_bytes: 0, at: now, bytes_per_sec: 0.0, wait: FIRST_WAIT, left_alone_until: now }
+        Self {
+            size_bytes: 0,
+            at: now,
+            bytes_per_sec: 0.0,
+            wait: FIRST_WAIT,
+            reaction: REACTION,
+            left_alone_until: now,
+        }
     }
 
     /// A look has shown this size.
@@ -68,14 +82,23 @@ impl Growth {
         self.wait = due.since(now);
     }
 
-    /// True when the log is at its cap, or will be before it can be rotated; never when it is less than 9/10 full.
+    /// True when the log is at its cap, or will be before it can be rotated; never when it is less than 3/4 full.
     pub fn is_full(&self, policy: &LogPolicy) -> bool {
-        let ahead = (self.bytes_per_sec * REACTION.as_secs_f64()) as u64;
-        self.size_bytes.saturating_add(ahead.min(policy.max_size_bytes / 10)) >= policy.max_size_bytes
+        self.size_bytes >= self.full_at(policy)
     }
 
-    /// The log was moved aside and begins anew; its speed is still known.
+    /// The size at which it must be rotated, so that it is at its cap when that is done.
+    fn full_at(&self, policy: &LogPolicy) -> u64 {
+        let ahead = (self.bytes_per_sec * self.reaction.as_secs_f64()) as u64;
+        let (part, whole) = LEAST_FILL;
+        let least = policy.max_size_bytes - policy.max_size_bytes / whole * (whole - part);
+        policy.max_size_bytes.saturating_sub(ahead).max(least)
+    }
+
+    /// The log was moved aside, and at `now` the runtime wrote into a new file; its speed is still known, and how long that took
+    /// since the last look.
     pub fn rotated(&mut self, now: MonoTime, policy: &LogPolicy) {
+        self.reaction = self.reaction.mul_f64(REACTION_MEMORY).max(now.since(self.at)).max(REACTION);
         (self.size_bytes, self.at) = (0, now);
         self.wait = self.next_wait(policy);
     }
@@ -100,7 +123,7 @@ impl Growth {
         if self.bytes_per_sec < 1.0 {
             return longest;
         }
-        let left = policy.max_size_bytes.saturating_sub(self.size_bytes) as f64;
+        let left = self.full_at(policy).saturating_sub(self.size_bytes) as f64;
         let until_full = left / self.bytes_per_sec * PART_OF_WAY;
         Duration::try_from_secs_f64(until_full).unwrap_or(longest).clamp(MIN_WAIT, longest)
     }
@@ -141,6 +164,52 @@ mod tests {
         let allowed = POLICY.max_size_bytes..=POLICY.max_size_bytes / 10 * 11;
         assert!(allowed.contains(&largest), "{largest}");
         assert!(looks < 10 * 100, "{looks} looks in 10 s");
+    }
+
+    /// The largest file of a writer of 50 MB/s on a machine that takes so long from a look to the new file, once that is known.
+    fn largest_with(reaction: Duration) -> u64 {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        let (mut began, mut largest) = (MonoTime::ZERO, 0);
+        let size_at = |began: MonoTime, now: MonoTime| (now.since(began).as_secs_f64() * 50e6) as u64;
+        for rotation in 0..20 {
+            loop {
+                let now = growth.next_look();
+                growth.looked(size_at(began, now), now, &POLICY);
+                if growth.is_full(&POLICY) {
+                    let done = now + reaction;
+                    if rotation > 0 {
+                        largest = largest.max(size_at(began, done));
+                    }
+                    growth.rotated(done, &POLICY);
+                    began = done;
+                    break;
+                }
+            }
+        }
+        largest
+    }
+
+    #[test]
+    fn a_machine_that_reacts_slowly_is_reckoned_with() {
+        for reaction_ms in [1, 20, 40, 60] {
+            let largest = largest_with(Duration::from_millis(reaction_ms));
+            let allowed = POLICY.max_size_bytes / 4 * 3..=POLICY.max_size_bytes / 10 * 11;
+            assert!(allowed.contains(&largest), "{largest} with {reaction_ms} ms");
+        }
+    }
+
+    #[test]
+    fn one_slow_rotation_is_forgotten() {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        growth.looked(1, MonoTime::from_secs(1), &POLICY);
+        growth.rotated(MonoTime::from_secs(3), &POLICY);
+        let mut now = MonoTime::from_secs(3);
+        for _ in 0..60 {
+            now = now + Duration::from_secs(1);
+            growth.looked(1, now, &POLICY);
+            growth.rotated(now, &POLICY);
+        }
+        assert_eq!(growth.reaction, REACTION);
     }
 
     #[test]

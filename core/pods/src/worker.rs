@@ -220,6 +220,11 @@ pub enum Effect {
         /// To which state.
         to: Lifecycle,
     },
+    /// The node ended the pod, and it still runs long after its grace. Told once.
+    Overdue {
+        /// Which pod.
+        uid: PodUid,
+    },
     /// A rule was broken: our error.
     Broken(Invariant),
 }
@@ -292,7 +297,8 @@ impl PodWorkers {
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let holds = self.holds.values().map(|hold| hold.at_most);
-        self.workers.values().filter_map(PodWorker::due).chain(holds).min()
+        let overdue = self.workers.values().filter_map(PodWorker::overdue_at);
+        self.workers.values().filter_map(PodWorker::due).chain(overdue).chain(holds).min()
     }
 
     /// Takes one event and says what follows from it.
@@ -416,6 +422,7 @@ impl PodWorkers {
         let may_start = self.relisted_at.is_some() && !self.name_is_taken(uid) && !self.is_held(now, uid);
         let Some(worker) = self.workers.get_mut(uid) else { return };
         worker.settle(may_start, effects);
+        worker.tell_overdue(now, effects);
         if worker.lifecycle() == Lifecycle::Finished {
             match worker.take_successor() {
                 Some(successor) => {

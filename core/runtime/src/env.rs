@@ -11,7 +11,7 @@ use core_types::api::{Container, EnvVar};
 use core_types::downward::{DownwardError, PodFacts, field_value, resource_value};
 use core_types::expansion::{Room, TooLong, expand};
 use core_types::runtime::KeyValue;
-use core_types::{ApiObjects, KeyedKind, KeyedObject, KeyedRef, LookupError, Quantity, Secret};
+use core_types::{ApiObjects, EnvFileRefs, KeyedKind, KeyedObject, KeyedRef, LookupError, Quantity, Secret};
 
 use crate::env_files::{EnvFile, EnvFileError, EnvFileName, EnvFiles, value_of};
 
@@ -111,6 +111,8 @@ pub struct EnvSources<'a> {
     pub allocatable: &'a BTreeMap<String, Quantity>,
     /// The files that [`env_files`](crate::env_files::wanted) names.
     pub files: &'a EnvFiles,
+    /// Whether they count.
+    pub file_refs: EnvFileRefs,
     /// Variables of services, from [`crate::service_links`].
     pub services: &'a [KeyValue],
     /// Secrets and ConfigMaps.
@@ -284,7 +286,8 @@ fn source_value(
         sources.key(&sources.config_map(&key.name), &key.key, Need::of(key.optional))
     } else if let Some(key) = &source.secret_key_ref {
         sources.key(&sources.secret(&key.name), &key.key, Need::of(key.optional))
-    } else if let Some(key) = &source.file_key_ref {
+    } else if let Some(key) = source.file_key_ref.as_ref().filter(|_| sources.file_refs == EnvFileRefs::Read)
+    {
         let file: Option<&EnvFile> = sources.files.get(&EnvFileName::of(key));
         Ok(value_of(key, file)?)
     } else {
@@ -303,12 +306,12 @@ mod tests {
         files: &EnvFiles,
         services: &[KeyValue],
     ) -> Result<Vec<(String, String)>, EnvError> {
-        build_from(container, (files, services), ApiObjects::Standalone)
+        build_from(container, (files, EnvFileRefs::Read, services), ApiObjects::Standalone)
     }
 
     fn build_from(
         container: serde_json::Value,
-        (files, services): (&EnvFiles, &[KeyValue]),
+        (files, file_refs, services): (&EnvFiles, EnvFileRefs, &[KeyValue]),
         objects: ApiObjects<'_>,
     ) -> Result<Vec<(String, String)>, EnvError> {
         let pod = pod_with(json!({"nodeName": "n1", "containers": [container]}));
@@ -316,7 +319,8 @@ mod tests {
         let facts = PodFacts { pod: &pod, host_ips: &[], pod_ips: &pod_ips };
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let allocatable = BTreeMap::from([("cpu".to_owned(), Quantity::from_value(4))]);
-        let sources = EnvSources { facts: &facts, allocatable: &allocatable, files, services, objects };
+        let sources =
+            EnvSources { facts: &facts, allocatable: &allocatable, files, file_refs, services, objects };
         let envs = environment(container, &sources)?;
         Ok(envs.into_iter().map(|env| (env.key, env.value)).collect())
     }
@@ -369,6 +373,17 @@ mod tests {
             ("DB_SERVICE_HOST", "10.0.0.9"),
         ];
         assert_eq!(envs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn files_that_do_not_count_give_an_empty_variable() {
+        let var = json!({"name": "X", "valueFrom": {"fileKeyRef":
+            {"volumeName": "v", "path": "env", "key": "A"}}});
+        let container = json!({"name": "c", "env": [var]});
+        let (none, objects) = (EnvFiles::new(), ApiObjects::Standalone);
+        let build = |refs| build_from(container.clone(), (&none, refs, &[]), objects);
+        assert_eq!(build(EnvFileRefs::Ignored), Ok(vec![("X".to_owned(), String::new())]));
+        assert!(build(EnvFileRefs::Read).is_err(), "no such volume");
     }
 
     #[test]
@@ -461,7 +476,8 @@ mod tests {
             (KeyedRef::config_map("shop", "gone"), not_found(KeyedKind::ConfigMap)),
         ]);
         let none = EnvFiles::new();
-        let build = |container| build_from(container, (&none, &[]), ApiObjects::Read(&objects));
+        let build =
+            |container| build_from(container, (&none, EnvFileRefs::Read, &[]), ApiObjects::Read(&objects));
         let envs = build(json!({"name": "c",
             "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}},
                 {"secretRef": {"name": "gone", "optional": true}}],

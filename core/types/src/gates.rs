@@ -22,6 +22,16 @@ pub enum StopSignals {
     OfContainers,
 }
 
+/// Whether variables may come from files of a pod's volumes (`EnvFiles`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EnvFileRefs {
+    /// `fileKeyRef` is refused in manifests; a pod that has one all the same gets an empty variable.
+    Ignored,
+    /// `fileKeyRef` is read.
+    #[default]
+    Read,
+}
+
 /// What pods may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PodGates {
@@ -29,4 +39,6 @@ pub struct PodGates {
     pub restart_rules: RestartRules,
     /// Stop signals.
     pub stop_signals: StopSignals,
+    /// Variables from files.
+    pub env_files: EnvFileRefs,
 }

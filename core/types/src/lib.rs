@@ -41,7 +41,7 @@ pub mod api {
 }
 
 pub use event::{EventRecord, EventType, ObjectKind, ObjectRef};
-pub use gates::{PodGates, RestartRules, StopSignals};
+pub use gates::{EnvFileRefs, PodGates, RestartRules, StopSignals};
 pub use http_get::{HttpGet, HttpScheme};
 pub use ids::{ContainerId, PodKey, PodUid, SandboxId};
 pub use invariant::Invariant;

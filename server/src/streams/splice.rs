@@ -91,6 +91,24 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(110));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_let_go_after_the_limit() {
+        let (_client, client_end) = duplex(64);
+        let (mut runtime, runtime_end) = duplex(64);
+        let began = Instant::now();
+        let activity = Activity::new(Some(Duration::from_secs(60)));
+        let flood = async {
+            let mut written = 0;
+            while let Ok(count) = runtime.write(&[b'x'; 64]).await {
+                written += count;
+            }
+            written
+        };
+        let ((), written) = tokio::join!(splice(client_end, runtime_end, &activity), flood);
+        assert!(written <= BUFFER_BYTES + 2 * 64, "{written} bytes were taken");
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+    }
+
     #[tokio::test]
     async fn the_end_of_either_side_ends_the_stream_after_what_was_sent() {
         for end_of_runtime in [true, false] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ fn lines(dir: &Path) -> Vec<u64> {
     });
     let mut names: Vec<_> = sizes(dir).into_keys().filter(|name| name != "0.log").collect();
     names.push("0.log".to_owned());
-    let mut text = String::new();
+    let (mut all, mut text) = (Vec::new(), String::new());
     for name in names {
         let file = dir.join(&name);
         let content = match name.ends_with(".gz") {
@@ -46,8 +47,12 @@ fn lines(dir: &Path) -> Vec<u64> {
             text.push_str(fields[3]);
             text.push_str(if fields[2] == "F" { "\n" } else { "" });
         }
+        // A line in parts may go on in the next file.
+        let rest = text.split_off(text.rfind('\n').map_or(0, |end| end + 1));
+        all.extend(numbers(&text));
+        text = rest;
     }
-    numbers(&text)
+    all
 }
 
 /// Numbers of the lines `line <number> ...`.
@@ -159,4 +164,47 @@ fn a_log_that_rests_and_then_bursts_is_caught_near_its_cap() {
         watch(&dir, || fs::read_to_string(dir.join("0.log")).is_ok_and(|log| log.ends_with(" done\n")));
     report_overshoot(largest, 10 * MIB);
     assert!(sizes(&dir).len() > 2, "it was rotated on the way: {:?}", sizes(&dir));
+}
+
+/// Issue of the field: logs that grow by 50 MB in a second escape their rotation.
+#[test]
+fn a_writer_of_50_mb_per_second_keeps_to_its_cap_and_its_order() {
+    const LINES: u64 = 600_000;
+    const LINE_BYTES: u64 = 1_000;
+    const CAP: u64 = 10 * MIB;
+    // As many files as it takes: every line is still there at the end.
+    let mut node = node(CAP / MIB, 200);
+    let program = format!(
+        "BEGIN {{ pad = sprintf(\"%{LINE_BYTES}s\", \"\"); gsub(/ /, \"x\", pad); \
+         for (i = 1; i <= {LINES}; i++) print \"line\", i, pad }}"
+    );
+    let script =
+        format!("until test -e /tmp/go; do sleep 0.1; done; awk '{program}'; echo done; {}", manifest::IDLE);
+    node.put(&manifest::script("torrent", &script));
+    let pod = node.ready("torrent");
+    let dir = node.log_dir(&pod).join("main");
+    node.cri.sh("torrent", "main", "touch /tmp/go");
+    let watch_of_time = lab::wait::Stopwatch::start();
+    let (largest, _) = watch(&dir, || ends_with_done(&dir.join("0.log")));
+    let speed = LINES * LINE_BYTES / 1_000 / u64::try_from(watch_of_time.elapsed().as_millis()).unwrap();
+    println!("{speed} MB/s; {} files at the end", sizes(&dir).len());
+    report_overshoot(largest, CAP);
+    // The first rotation shows how fast this machine reacts.
+    let files = sizes(&dir).len();
+    assert!(files >= 55, "{files} files: rotated in time, and not much too early");
+    let kept = lines(&dir);
+    assert_eq!(kept.first(), Some(&1), "nothing was removed");
+    assert_continuous(&kept, LINES);
+}
+
+/// Reads the end only: the file may be large.
+fn ends_with_done(log: &Path) -> bool {
+    const END: &[u8] = b" done\n";
+    let end = fs::File::open(log).and_then(|mut file| {
+        let mut end = [0; END.len()];
+        file.seek(SeekFrom::End(-(END.len() as i64)))?;
+        file.read_exact(&mut end)?;
+        Ok(end)
+    });
+    end.is_ok_and(|end| end == END)
 }

@@ -18,7 +18,7 @@ pub(super) fn validate_all(spec: &PodSpec, gates: PodGates, volumes: &BTreeSet<&
     }
     for (index, container) in spec.containers.iter().enumerate() {
         let path = path.index(index);
-        validate_common(container, spec, volumes, &path, errors);
+        validate_common(container, (spec, gates), volumes, &path, errors);
         probes::validate(container, &path, errors);
         if !seen.insert(container.name.as_str()) {
             errors.duplicate(&path.child("name"), &container.name);
@@ -31,7 +31,7 @@ pub(super) fn validate_all(spec: &PodSpec, gates: PodGates, volumes: &BTreeSet<&
     let path = Path::root("spec").child("initContainers");
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let at = path.index(index);
-        validate_common(container, spec, volumes, &at, errors);
+        validate_common(container, (spec, gates), volumes, &at, errors);
         restart::validate_init(container, gates.restart_rules, &at, errors);
         if !container.name.is_empty() && !seen.insert(container.name.as_str()) {
             errors.duplicate(&at.child("name"), &container.name);
@@ -46,7 +46,7 @@ pub(super) fn validate_all(spec: &PodSpec, gates: PodGates, volumes: &BTreeSet<&
 
 fn validate_common(
     container: &Container,
-    spec: &PodSpec,
+    (spec, gates): (&PodSpec, PodGates),
     volumes: &BTreeSet<&str>,
     path: &Path,
     errors: &mut Errors,
@@ -68,7 +68,8 @@ fn validate_common(
         &["File", "FallbackToLogsOnError"],
     );
     validate_ports(container.ports.as_deref().unwrap_or_default(), &path.child("ports"), errors);
-    env::validate(container, spec.volumes.as_deref().unwrap_or_default(), path, errors);
+    let of_pod = spec.volumes.as_deref().unwrap_or_default();
+    env::validate(container, (of_pod, gates.env_files), path, errors);
     validate_mounts(container, volumes, &path.child("volumeMounts"), errors);
     errors.one_of(
         &path.child("imagePullPolicy"),

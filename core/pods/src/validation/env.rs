@@ -1,7 +1,7 @@
 //! Environment variables and the references to fields of the pod (also used by downward API volumes).
 
-use core_types::Quantity;
 use core_types::api::{Container, EnvVar, Volume};
+use core_types::{EnvFileRefs, Quantity};
 use k8s_openapi::api::core::v1::{FileKeySelector, ObjectFieldSelector, ResourceFieldSelector};
 
 use super::container::validate_no_backsteps;
@@ -57,15 +57,20 @@ pub(super) enum FieldUser {
     Volume,
 }
 
-/// `env` and `envFrom` of a container; `volumes` are the pod's.
-pub(super) fn validate(container: &Container, volumes: &[Volume], path: &Path, errors: &mut Errors) {
+/// `env` and `envFrom` of a container; the volumes are the pod's.
+pub(super) fn validate(
+    container: &Container,
+    (volumes, files): (&[Volume], EnvFileRefs),
+    path: &Path,
+    errors: &mut Errors,
+) {
     for (index, var) in container.env.iter().flatten().enumerate() {
         let path = path.child("env").index(index);
         match var.name.as_str() {
             "" => errors.required(&path.child("name"), ""),
             name => errors.invalid_each(&path.child("name"), name, names::env_var_name(name)),
         }
-        validate_value_from(var, volumes, &path.child("valueFrom"), errors);
+        validate_value_from(var, (volumes, files), &path.child("valueFrom"), errors);
     }
     for (index, source) in container.env_from.iter().flatten().enumerate() {
         let list = path.child("envFrom");
@@ -82,7 +87,12 @@ pub(super) fn validate(container: &Container, volumes: &[Volume], path: &Path, e
     }
 }
 
-fn validate_value_from(var: &EnvVar, volumes: &[Volume], path: &Path, errors: &mut Errors) {
+fn validate_value_from(
+    var: &EnvVar,
+    (volumes, files): (&[Volume], EnvFileRefs),
+    path: &Path,
+    errors: &mut Errors,
+) {
     let Some(source) = &var.value_from else { return };
     if let Some(field) = &source.field_ref {
         validate_field_ref(field, ENV_FIELDS, &path.child("fieldRef"), errors);
@@ -90,8 +100,15 @@ fn validate_value_from(var: &EnvVar, volumes: &[Volume], path: &Path, errors: &m
     if let Some(field) = &source.resource_field_ref {
         validate_resource_field_ref(field, FieldUser::Env, &path.child("resourceFieldRef"), errors);
     }
-    if let Some(key) = &source.file_key_ref {
-        validate_file_key_ref(key, volumes, &path.child("fileKeyRef"), errors);
+    match (&source.file_key_ref, files) {
+        (None, _) => {}
+        (Some(key), EnvFileRefs::Read) => {
+            validate_file_key_ref(key, volumes, &path.child("fileKeyRef"), errors);
+        }
+        (Some(_), EnvFileRefs::Ignored) => {
+            let detail = "may not be set when the feature gate EnvFiles is off";
+            errors.forbidden(&path.child("fileKeyRef"), detail);
+        }
     }
     let sources = [
         source.field_ref.is_some(),

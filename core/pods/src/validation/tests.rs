@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::manifest::apply_api_defaults;
-use core_types::RestartRules;
+use core_types::{EnvFileRefs, RestartRules};
 use serde_json::{Value, json};
 
 fn errors(spec: Value) -> Vec<String> {
@@ -122,6 +122,24 @@ fn containers_are_checked() {
             "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
         ),
     ]);
+}
+
+#[test]
+fn variables_from_files_need_their_gate() {
+    let env =
+        json!([{"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "e", "key": "A"}}}]);
+    let pod = spec(json!({
+        "containers": [{"name": "c", "image": "i", "env": env}], "volumes": [{"name": "v", "emptyDir": {}}],
+    }));
+    let pod = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": pod});
+    let found = |env_files| errors_with(pod.clone(), PodGates { env_files, ..PodGates::default() });
+    assert_eq!(found(EnvFileRefs::Read), Vec::<String>::new());
+    assert_eq!(
+        found(EnvFileRefs::Ignored),
+        [
+            "spec.containers[0].env[0].valueFrom.fileKeyRef: Forbidden: may not be set when the feature gate EnvFiles is off"
+        ]
+    );
 }
 
 #[test]

@@ -14,11 +14,25 @@ const ORPHAN_GRACE_SECS: i64 = 1;
 /// The least grace of any pod, in seconds (CONTRACT 3.6).
 const LEAST_GRACE_SECS: i64 = 1;
 
+/// How long the end of a pod is waited for at least before it is told to be late (CONTRACT 3.6).
+const LEAST_KILL_WAIT: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug)]
 struct Stop {
     reason: StopReason,
     asked_at: MonoTime,
     grace_secs: i64,
+    /// When it is late; `None` when nobody waits for it, or when that was told.
+    overdue_at: Option<MonoTime>,
+}
+
+impl Stop {
+    fn new(now: MonoTime, reason: StopReason, grace_secs: i64) -> Self {
+        let grace = Duration::from_secs(u64::try_from(grace_secs).unwrap_or(0));
+        let is_awaited = reason == StopReason::Evicted;
+        let overdue_at = is_awaited.then(|| now + LEAST_KILL_WAIT.max(grace.mul_f64(1.5)));
+        Self { reason, asked_at: now, grace_secs, overdue_at }
+    }
 }
 
 /// Life of one pod incarnation.
@@ -76,7 +90,7 @@ impl PodWorker {
             source: None,
             lifecycle: Lifecycle::Terminating,
             running_op: None,
-            stop: Some(Stop { reason: StopReason::Orphaned, asked_at: now, grace_secs: ORPHAN_GRACE_SECS }),
+            stop: Some(Stop::new(now, StopReason::Orphaned, ORPHAN_GRACE_SECS)),
             wanted: false,
             successor: None,
             acted_at: MonoTime::ZERO,
@@ -128,6 +142,20 @@ impl PodWorker {
         let waits_for_picture =
             matches!(self.lifecycle, Lifecycle::Syncing | Lifecycle::Terminating) && self.fresh().is_none();
         self.due_at.filter(|_| self.running_op.is_none() && !waits_for_picture)
+    }
+
+    /// When its end is late, while it has not ended.
+    pub(super) fn overdue_at(&self) -> Option<MonoTime> {
+        let stop = self.stop.as_ref().filter(|_| self.lifecycle < Lifecycle::Terminated);
+        stop.and_then(|stop| stop.overdue_at)
+    }
+
+    /// Tells that its end is late.
+    pub(super) fn tell_overdue(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        if self.overdue_at().is_some_and(|at| at <= now) {
+            self.stop.iter_mut().for_each(|stop| stop.overdue_at = None);
+            effects.push(Effect::Overdue { uid: self.uid.clone() });
+        }
     }
 
     /// True when it waits in line for its name.
@@ -192,7 +220,7 @@ impl PodWorker {
                 }
             }
             None => {
-                self.stop = Some(Stop { reason, asked_at: now, grace_secs });
+                self.stop = Some(Stop::new(now, reason, grace_secs));
                 self.interrupt(effects);
             }
         }

@@ -132,6 +132,28 @@ fn a_sync_waits_for_a_picture_newer_than_the_last_act() {
 }
 
 #[test]
+fn a_pod_that_the_node_ended_is_told_to_be_late_once() {
+    for (reason, grace_secs, late_at) in [
+        (StopReason::Evicted, None, Some(1 + 45)),
+        (StopReason::Evicted, Some(1), Some(1 + 10)),
+        (StopReason::Removed, None, None),
+    ] {
+        let mut bench = Bench::new();
+        bench.at(1, relisted(1));
+        bench.at(1, desired("a", "web"));
+        bench.at(1, seen("a", 1, false));
+        bench.at(1, Event::Stop { uid: "a".into(), reason: reason.clone(), grace_secs });
+        let is_late = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Overdue { .. }));
+        let at = late_at.unwrap_or(1000);
+        assert!(!is_late(&bench.at(at - 1, Event::Tick)), "{reason:?}");
+        assert_eq!(bench.workers.next_deadline(), late_at.map(MonoTime::from_secs), "{reason:?}");
+        assert_eq!(is_late(&bench.at(at, Event::Tick)), late_at.is_some(), "{reason:?}");
+        assert!(!is_late(&bench.at(at + 100, Event::Tick)), "it is told once");
+        assert_eq!(bench.workers.next_deadline(), None, "the outcome is waited for, no time helps");
+    }
+}
+
+#[test]
 fn a_pod_that_waits_for_a_picture_has_no_deadline() {
     let mut bench = Bench::new();
     bench.at(1, relisted(1));
@@ -374,7 +396,10 @@ mod random {
                         assert!(!self.running.get(&uid).copied().unwrap_or(false), "PW-4: {uid} still runs");
                     }
                     Effect::Broken(invariant) => panic!("{invariant}"),
-                    Effect::Moved { .. } | Effect::Cancel { .. } | Effect::Look { .. } => {}
+                    Effect::Moved { .. }
+                    | Effect::Cancel { .. }
+                    | Effect::Look { .. }
+                    | Effect::Overdue { .. } => {}
                 }
             }
             workers.check().unwrap();

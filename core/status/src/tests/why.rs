@@ -218,6 +218,23 @@ fn waiting_cases() -> Vec<(&'static str, Case)> {
     ]
 }
 
+/// The runtime has forgotten an init container of a pod that runs.
+fn lost_init() -> Case {
+    let pod = pod(json!({ "initContainers": [{ "name": "fetch" }], "containers": [{ "name": "main" }] }));
+    let mut bench = Bench::new(pod).see(vec![runs("main", 100)]);
+    bench.now_secs = NOW;
+    Case::of(&bench)
+}
+
+fn failed_init() -> Case {
+    let pod = pod(json!({
+        "restartPolicy": "Never", "initContainers": [{ "name": "fetch" }], "containers": [{ "name": "main" }],
+    }));
+    let mut bench = Bench::new(pod).see(vec![ended_ago("fetch", 30, 2)]);
+    bench.now_secs = NOW;
+    Case::of(&bench)
+}
+
 fn terminated_cases() -> Vec<(&'static str, Case)> {
     let killed = |probe: &str| {
         let message = format!("Container main failed {probe} probe, will be restarted");
@@ -241,7 +258,24 @@ fn terminated_cases() -> Vec<(&'static str, Case)> {
                 "Pod was active on the node longer than the specified deadline",
             ),
         ),
+        ("DeadlineExceeded, told by the runtime", ended(137, "DeadlineExceeded", "")),
+        ("Completed, taken from what runs after it", lost_init()),
+        ("Error of an init container that is not restarted", failed_init()),
         ("Evicted", ended_by_node("Evicted", "The node was low on resource: memory.")),
+        (
+            "Evicted, and late",
+            ended_by_node("Evicted", "The node was low on resource: memory.")
+                .lifecycle(Lifecycle::Terminating)
+                .warning(
+                    "ExceededGracePeriod",
+                    "Container runtime did not kill the pod within specified grace period.",
+                ),
+        ),
+        ("Preempting", ended_by_node("Preempting", "Preempted in order to admit critical pod")),
+        (
+            "Terminated",
+            ended_by_node("Terminated", "Pod was terminated in response to imminent node shutdown."),
+        ),
         ("a liveness probe that failed", killed("liveness")),
         ("a startup probe that failed", killed("startup")),
     ]
@@ -351,6 +385,52 @@ fn pod_cases() -> Vec<(&'static str, Case)> {
         ("nobody wants it", orphan),
         ("all is well", Case::of(&bench("Always").see(vec![runs("main", 100)]))),
     ]
+}
+
+/// The reasons that statuses of containers give (CONTRACT 3.13).
+const REASONS: &[&str] = &[
+    "PodInitializing",
+    "ContainerCreating",
+    "RestartingAllContainers",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ImageInspectError",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+    "CreateContainerConfigError",
+    "PreCreateHookError",
+    "CreateContainerError",
+    "PreStartHookError",
+    "RunContainerError",
+    "PostStartHookError",
+    "CrashLoopBackOff",
+    "Completed",
+    "Error",
+    "OOMKilled",
+    "ContainerCannotRun",
+    "StartError",
+    "DeadlineExceeded",
+    "ContainerStatusUnknown",
+];
+
+#[test]
+fn every_reason_of_a_container_has_a_screen_that_says_its_cause_and_since_when() {
+    let all: Vec<_> = waiting_cases().into_iter().chain(terminated_cases()).collect();
+    for reason in REASONS {
+        let state = format!("({reason})");
+        let shown: Vec<String> =
+            all.iter().map(|(_, case)| case.screen()).filter(|screen| screen.contains(&state)).collect();
+        assert!(!shown.is_empty(), "no screen has a container in state {state}");
+        for screen in shown {
+            let line =
+                |name: &str| screen.lines().any(|line| line.starts_with(name) && line.len() > name.len() + 1);
+            assert!(line("Cause: ") && line("Since: "), "{screen}");
+            let is_over = *reason == "Completed";
+            assert!(line("Next: ") || is_over, "{reason}: what happens next is not said\n{screen}");
+        }
+    }
 }
 
 #[test]

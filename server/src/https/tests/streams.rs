@@ -1,6 +1,8 @@
 //! Exec, attach, port-forward and run on 10250, against a fake runtime: what is refused with which text, what passes through,
 //! and WebSocket to SPDY.
 
+mod bounds;
+
 use bytes::Bytes;
 use core_spdy::{Decoder, Encoder, End, Frame, StreamId};
 use futures_util::{SinkExt, StreamExt};
