@@ -169,7 +169,7 @@ fn a_log_that_rests_and_then_bursts_is_caught_near_its_cap() {
 /// Issue of the field: logs that grow by 50 MB in a second escape their rotation.
 #[test]
 fn a_writer_of_50_mb_per_second_keeps_to_its_cap_and_its_order() {
-    const LINES: u64 = 600_000;
+    const LINES: u64 = 200_000;
     const LINE_BYTES: u64 = 1_000;
     const CAP: u64 = 10 * MIB;
     // As many files as it takes: every line is still there at the end.
@@ -191,7 +191,7 @@ fn a_writer_of_50_mb_per_second_keeps_to_its_cap_and_its_order() {
     report_overshoot(largest, CAP);
     // The first rotation shows how fast this machine reacts.
     let files = sizes(&dir).len();
-    assert!(files >= 55, "{files} files: rotated in time, and not much too early");
+    assert!(files >= 18, "{files} files: rotated in time, and not much too early");
     let kept = lines(&dir);
     assert_eq!(kept.first(), Some(&1), "nothing was removed");
     assert_continuous(&kept, LINES);
