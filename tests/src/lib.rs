@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod api_proxy;
 pub mod cgroup;
 pub mod cli;
 pub mod cluster;

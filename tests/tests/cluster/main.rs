@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod adoption;
 mod churn;
+mod faulty_api;
 mod kubectl;
 mod node;
 mod offline;

@@ -66,12 +66,12 @@ fn a_shutdown_waits_until_pods_have_ended_in_order_and_the_cluster_knows() {
     // Were all told to end at once, the critical one would end first.
     let slow = manifest::shell("main", "trap 'sleep 3; exit 0' TERM; sleep 100000 & wait; sleep 5");
     let slow = json!({ "terminationGracePeriodSeconds": 30, "containers": [slow] });
-    member.apply(&bound(NODE, manifest::pod("slow", slow)));
-    let mut critical = manifest::idle("critical");
+    member.apply(&bound(NODE, manifest::pod("down-slow", slow)));
+    let mut critical = manifest::idle("down-critical");
     critical["spec"]["priorityClassName"] = json!("system-node-critical");
     member.apply(&bound(NODE, critical));
     member.node.put(&manifest::idle("fixed"));
-    for pod in ["slow", "critical", "fixed-down-1"] {
+    for pod in ["down-slow", "down-critical", "fixed-down-1"] {
         member.until(pod, "ready", is_ready);
     }
     wait_ready_condition(&member, "True", "kubelet is posting ready status");
@@ -80,7 +80,7 @@ fn a_shutdown_waits_until_pods_have_ended_in_order_and_the_cluster_knows() {
     stand_in.goes_down();
     held(&stand_in, 0);
     // Nothing is waited for here: the machine was let go only when all of this was known.
-    let ends = ["slow", "critical", "fixed-down-1"].map(|name| {
+    let ends = ["down-slow", "down-critical", "fixed-down-1"].map(|name| {
         let pod = member.pod(name).unwrap();
         let status = &pod["status"];
         assert_eq!(
@@ -98,8 +98,8 @@ fn a_shutdown_waits_until_pods_have_ended_in_order_and_the_cluster_knows() {
     });
     assert!(ends[0] <= ends[1], "the critical pod ended at {} and another at {}", ends[1], ends[0]);
     wait_ready_condition(&member, "False", "node is shutting down");
-    member.apply(&bound(NODE, manifest::idle("late")));
-    let late = member.until("late", "rejected", |pod| pod["status"]["phase"] == "Failed");
+    member.apply(&bound(NODE, manifest::idle("down-late")));
+    let late = member.until("down-late", "rejected", |pod| pod["status"]["phase"] == "Failed");
     assert_eq!(late["status"]["reason"], "NodeShutdown");
     let message = late["status"]["message"].as_str().unwrap();
     assert!(message.ends_with("Pod was rejected as the node is shutting down."), "{message}");
@@ -112,8 +112,8 @@ fn a_shutdown_waits_until_pods_have_ended_in_order_and_the_cluster_knows() {
     stand_in.stays_up();
     wait_ready_condition(&member, "True", "kubelet is posting ready status");
     held(&stand_in, 1);
-    member.apply(&bound(NODE, manifest::idle("again")));
-    member.until("again", "ready", is_ready);
+    member.apply(&bound(NODE, manifest::idle("down-again")));
+    member.until("down-again", "ready", is_ready);
     let events =
         member.kubectl(&["get", "events", "--field-selector=reason=Shutdown", "-o=jsonpath={..message}"]);
     for message in
@@ -127,7 +127,7 @@ fn a_shutdown_waits_until_pods_have_ended_in_order_and_the_cluster_knows() {
     stand_in.connect();
     held(&stand_in, 1);
     stand_in.goes_down();
-    member.until("again", "ended", |pod| pod["status"]["reason"] == "Terminated");
+    member.until("down-again", "ended", |pod| pod["status"]["reason"] == "Terminated");
     held(&stand_in, 0);
 }
 
