@@ -13,6 +13,9 @@
 //! another, at most one per pod at a time. Guarantees: ST-3, since each request is made from the newest status and only then; a status
 //! that the server has is not sent; after a restart the first comparison is with what the server has.
 //!
+//! What the server answers without taking it, it keeps for reasons of its own (fields that another version wrote, gates that are off
+//! there): it is asked for the same once more, and then not again.
+//!
 //! A server that cannot be reached holds back all pods together, so that a long outage costs one try now and then.
 
 use std::collections::BTreeMap;
@@ -92,6 +95,10 @@ struct Entry {
     target: Target,
     /// The server's answer to the last patch, until the watch has shown something as new.
     answered: Option<Arc<Pod>>,
+    /// The last patch that was sent.
+    sent: Option<Value>,
+    /// A patch that the server has answered without taking any of it.
+    untaken: Option<Value>,
     /// Something changed since the last comparison.
     is_open: bool,
     is_busy: bool,
@@ -137,6 +144,9 @@ impl StatusManager {
                 entry.is_open = false;
                 continue;
             };
+            if let Work::Patch(patch) = &work {
+                entry.sent = Some(patch.clone());
+            }
             entry.is_busy = true;
             entry.is_open = false;
             return Some(Job { uid: uid.clone(), key: entry.target.server.key(), work });
@@ -166,7 +176,7 @@ impl StatusManager {
             Answer::Patched(pod) => {
                 entry.failures = 0;
                 entry.retry_at = None;
-                entry.answered = Some(Arc::from(pod));
+                entry.take_answered(Arc::from(pod));
                 entry.is_open = true;
             }
             Answer::Gone => entry.is_gone = true,
@@ -192,12 +202,23 @@ impl Entry {
         Self {
             target,
             answered: None,
+            sent: None,
+            untaken: None,
             is_open: true,
             is_busy: false,
             is_gone: false,
             failures: 0,
             retry_at: None,
         }
+    }
+
+    fn take_answered(&mut self, answered: Arc<Pod>) {
+        let sent = self.sent.take();
+        let left = status_patch(&answered, &self.target.status, self.target.containers);
+        if left.is_some() && left == sent {
+            self.untaken = left;
+        }
+        self.answered = Some(answered);
     }
 
     fn renew(&mut self, target: Target) {
@@ -226,7 +247,8 @@ impl Entry {
     /// What the newest knowledge asks for.
     fn work(&self) -> Option<Work> {
         let server = self.answered.as_ref().unwrap_or(&self.target.server);
-        if let Some(patch) = status_patch(server, &self.target.status, self.target.containers) {
+        let patch = status_patch(server, &self.target.status, self.target.containers);
+        if let Some(patch) = patch.filter(|patch| self.untaken.as_ref() != Some(patch)) {
             return Some(Work::Patch(patch));
         }
         let has_ended = server.status.as_ref().is_some_and(is_terminal);

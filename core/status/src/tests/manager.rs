@@ -152,6 +152,37 @@ fn a_deleted_pod_leaves_when_its_end_is_known_there_and_nothing_is_left_here() {
 }
 
 #[test]
+fn what_the_server_keeps_is_not_asked_for_again_and_again() {
+    let resources = || json!({ "limits": { "memory": "1Gi" } });
+    let kept = |version, phase: &str| server(version, json!({ "phase": phase, "resources": resources() }));
+    let mut manager = StatusManager::default();
+    let running = status(json!({ "phase": "Running" }));
+    let mut version = 1;
+    manager.observe([target(&kept(version, "Pending"), &running)]);
+    let mut asked = 0;
+    while let Some(job) = manager.next(at(1)) {
+        asked += 1;
+        version += 1;
+        assert!(matches!(job.work, Work::Patch(_)) && asked < 9, "{job:?}");
+        let answer = Answer::Patched(Box::new(Arc::unwrap_or_clone(kept(version, "Running"))));
+        manager.done(at(1), &"u".into(), answer);
+    }
+    assert_eq!((asked, manager.next_deadline()), (2, None), "with what is new, and once more");
+    // News go on, and so does the end of the pod.
+    let ended = status(json!({ "phase": "Succeeded" }));
+    let over = Target {
+        containers: Containers::Ended,
+        removal: Removal::Due,
+        ..target(&kept(version, "Running"), &ended)
+    };
+    manager.observe([over]);
+    let job = manager.next(at(2)).unwrap();
+    assert!(matches!(job.work, Work::Patch(_)), "{job:?}");
+    manager.done(at(2), &"u".into(), Answer::Patched(Box::new(Arc::unwrap_or_clone(kept(9, "Succeeded")))));
+    assert_eq!(manager.next(at(2)).unwrap().work, Work::Delete("u".into()));
+}
+
+#[test]
 fn an_outage_holds_all_back_and_a_refusal_one() {
     let mut manager = StatusManager::default();
     let base = server(1, json!({ "phase": "Pending" }));
