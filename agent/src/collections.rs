@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::outside::Cluster;
+use crate::task;
 
 /// How long an operation waits for a list that was never read before it says so: longer than a loaded server takes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -109,11 +110,7 @@ impl<B: Book> Known<B> {
         }
         let (begun, stop) = (Arc::clone(&asked), stop.clone());
         tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = follow(collection, begun, sender) => {}
-            }
+            task::until_stopped(&stop, follow(collection, begun, sender)).await;
         });
         Self { book, asked }
     }

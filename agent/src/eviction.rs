@@ -31,7 +31,7 @@ use crate::events::{Happening, Recorder};
 use crate::metrics::ReclaimMetrics;
 use crate::outside::Outside;
 use crate::reclaimer::Reclaimer;
-use crate::timer;
+use crate::{task, timer};
 
 use sense::Care;
 
@@ -139,11 +139,7 @@ impl EvictionTask {
 
     /// Runs until it is stopped.
     pub(crate) async fn run(mut self, view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = self.live(view) => {}
-        }
+        task::until_stopped(&stop, self.live(view)).await;
     }
 
     async fn live(&mut self, mut view: watch::Receiver<Arc<NodeView>>) {

@@ -26,7 +26,7 @@ use crate::images::Pulls;
 use crate::metrics::ReclaimMetrics;
 use crate::outside::Outside;
 use crate::reclaimer::Requests;
-use crate::timer;
+use crate::{task, timer};
 
 /// Time between two looks; upstream's.
 const PERIOD: Duration = Duration::from_secs(5 * 60);
@@ -132,11 +132,7 @@ impl ImageGc {
                 }
             }
         };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = work => {}
-        }
+        task::until_stopped(&stop, work).await;
     }
 
     async fn restore(&mut self) {

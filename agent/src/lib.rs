@@ -72,6 +72,7 @@ mod sources;
 mod status;
 mod status_task;
 mod sync_loop;
+mod task;
 mod timer;
 
 use std::sync::Arc;

@@ -38,7 +38,7 @@ use crate::events::{Happening, Recorder};
 use crate::outside::{Cluster, Outside};
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::{Registration, Settings};
-use crate::timer;
+use crate::{task, timer};
 
 use images::Images;
 use lease::LeaseTask;
@@ -145,11 +145,7 @@ impl NodeTask {
     }
 
     async fn run(mut self, mut view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = self.live(&mut view) => {}
-        }
+        task::until_stopped(&stop, self.live(&mut view)).await;
     }
 
     async fn live(&mut self, view: &mut watch::Receiver<Arc<NodeView>>) {

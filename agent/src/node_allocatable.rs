@@ -19,7 +19,7 @@ use crate::events::{Happening, Recorder};
 use crate::outside::{CgroupBase, Outside};
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
-use crate::timer;
+use crate::{task, timer};
 
 /// Wait before another try; upstream's.
 const RETRY: Duration = Duration::from_secs(60);
@@ -73,13 +73,7 @@ pub(crate) async fn enforce(
             }
         }
     };
-    // A task that ends by itself would end the agent.
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => return,
-        () = work => {}
-    }
-    stop.cancelled().await;
+    task::until_stopped(&stop, work).await;
 }
 
 /// What is to be held to limits. A driver that cannot be used is told by the executor.

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
 use crate::settings::{ShutdownRecord, ShutdownSettings};
-use crate::{status, timer};
+use crate::{status, task, timer};
 
 use line::{Line, LineEnds, Wish};
 
@@ -77,11 +77,7 @@ struct ShutdownTask {
 
 impl ShutdownTask {
     async fn run(mut self, view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = self.live(view) => {}
-        }
+        task::until_stopped(&stop, self.live(view)).await;
     }
 
     async fn live(&mut self, mut view: watch::Receiver<Arc<NodeView>>) {

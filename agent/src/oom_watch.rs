@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
-use crate::timer;
+use crate::{task, timer};
 
 /// The file with the place in the log.
 const PLACE: &str = "oom_watch";
@@ -63,11 +63,7 @@ impl OomWatch {
                 timer::until(self.outside.clock.as_ref(), Some(due)).await;
             }
         };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = work => {}
-        }
+        task::until_stopped(&stop, work).await;
     }
 
     /// Follows the log until it cannot be read any more.

@@ -4,7 +4,7 @@
 //! missing. The ticker's reason: nobody tells when somebody clears the tables, as `firewall-cmd --reload` does. One look a minute and
 //! family at an empty chain finds that out; then everything is made anew.
 //!
-//! A host without iptables has nothing to keep: that is said once, and no task stays.
+//! A host without iptables has nothing to keep: that is said once, and the task rests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ports::packet_filter::PacketFilterError;
 use ports::{Clock, PacketFilter};
 use tokio_util::sync::CancellationToken;
 
-use crate::timer;
+use crate::{task, timer};
 
 /// Time between two looks; upstream's.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -45,11 +45,7 @@ pub(crate) async fn keep(filter: Arc<dyn PacketFilter>, clock: Arc<dyn Clock>, s
             }
         }
     };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = work => {}
-    }
+    task::until_stopped(&stop, work).await;
 }
 
 impl Kept {
@@ -100,6 +96,7 @@ mod tests {
     struct Filter {
         there: Mutex<BTreeSet<(Family, Wanted)>>,
         is_broken: Mutex<bool>,
+        is_missing: bool,
     }
 
     impl Filter {
@@ -123,7 +120,7 @@ mod tests {
     #[async_trait]
     impl PacketFilter for Filter {
         async fn families(&self) -> Vec<Family> {
-            vec![Family::V4, Family::V6]
+            if self.is_missing { Vec::new() } else { vec![Family::V4, Family::V6] }
         }
 
         async fn ensure(&self, family: Family, wanted: &Wanted) -> Result<(), PacketFilterError> {
@@ -148,6 +145,16 @@ mod tests {
         fn wall(&self) -> WallTime {
             WallTime::from_unix_secs(0)
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_without_iptables_ends_no_task() {
+        let (filter, stop) = (Filter { is_missing: true, ..Filter::default() }, CancellationToken::new());
+        let task = tokio::spawn(keep(Arc::new(filter), Arc::new(Paused), stop.clone()));
+        tokio::time::sleep(2 * PERIOD).await;
+        assert!(!task.is_finished(), "the agent would end with it");
+        stop.cancel();
+        task.await.expect("it ends");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
-use crate::timer;
+use crate::{task, timer};
 
 use super::{NodeParts, SeenNode};
 
@@ -44,11 +44,7 @@ impl LeaseTask {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = self.live() => {}
-        }
+        task::until_stopped(&stop, self.live()).await;
     }
 
     async fn live(&mut self) {

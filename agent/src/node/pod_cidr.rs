@@ -14,22 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::SeenNode;
 use crate::runtime_watch::RuntimeUp;
+use crate::task;
 
 /// Pause before the runtime is told again after it failed.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Runs until it is stopped, or until the runtime says that it does not want to know.
+/// Runs until it is stopped. A runtime that does not want to know is not told again.
 pub(super) async fn run(
     runtime: Arc<dyn ContainerRuntime>,
     seen: watch::Receiver<SeenNode>,
     up: watch::Receiver<RuntimeUp>,
     stop: CancellationToken,
 ) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = tell(runtime.as_ref(), seen, up) => {}
-    }
+    task::until_stopped(&stop, tell(runtime.as_ref(), seen, up)).await;
 }
 
 async fn tell(

@@ -16,7 +16,7 @@ use ports::{Clock, MachineShutdown, ShutdownError, ShutdownWatch};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::timer;
+use crate::{task, timer};
 
 /// First wait after a line that broke; upstream's only one. A machine without logind is asked ever less often.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -83,11 +83,7 @@ impl Line {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = self.live() => {}
-        }
+        task::until_stopped(&stop, self.live()).await;
     }
 
     async fn live(&mut self) {
