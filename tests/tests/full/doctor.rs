@@ -12,7 +12,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 use tests::{
-    Node, cgroup,
+    LATER, Node, cgroup, eventually_true,
     manifest::{IDLE, pod, shell, with},
     status,
 };
@@ -189,7 +189,11 @@ fn what_is_broken_is_named_and_only_what_is_safe_is_removed() {
     node.agent.stop(Duration::from_secs(10)).unwrap();
     node.agent.config["tlsCertFile"] = json!(certificate);
     node.agent.config["tlsPrivateKeyFile"] = json!(key);
+    // An agent that starts takes away what it finds of nobody: it must have looked before there is something for the doctor.
+    let early = node.agent.root_dir().join("pods/ghost-early");
+    fs::create_dir(&early).unwrap();
     node.start();
+    eventually_true("what was there before the start to be removed", LATER, || !early.exists());
     node.ready("web");
     let mut breakage = Breakage::default();
     let mut expected = break_it(&node, &mut breakage);

@@ -96,11 +96,14 @@ fn chains_are_made_kept_and_never_doubled() {
     assert!(!of_ipv6.contains(&":KUBE-FIREWALL -".to_owned()), "{of_ipv6:?}");
 
     node.agent.stop(SOON).unwrap();
+    // What is made last shows when a start has made everything.
+    namespace.run(&["iptables", "-t", "filter", "-X", "KUBE-KUBELET-CANARY"]);
     node.start();
     node.logged(0, &["Effective KubeletConfiguration"]);
     complete(&namespace);
 
-    for table in ["mangle", "nat", "filter"] {
+    // The agent looks at a chain of the last of these tables, and makes nothing before that one is gone.
+    for table in ["nat", "filter", "mangle"] {
         namespace.run(&["iptables", "-t", table, "-F"]);
         namespace.run(&["iptables", "-t", table, "-X"]);
     }
