@@ -1,6 +1,7 @@
 //! What lies on the machine, as who looked found it. Nothing here is judged.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use core_cm::cgroup::CgroupPath;
 use core_types::local::CertificateRenewal;
@@ -27,6 +28,14 @@ pub struct Inventory {
     pub state_files: Vec<StateFile>,
     /// Where nobody could look.
     pub blind_spots: Vec<BlindSpot>,
+}
+
+impl Inventory {
+    /// Notes a place where nobody could look, and why.
+    pub fn not_looked(&mut self, place: impl Display, problem: impl Display) {
+        let (place, problem) = (place.to_string(), problem.to_string());
+        self.blind_spots.push(BlindSpot { place, problem });
+    }
 }
 
 /// A directory of a pod.

@@ -64,37 +64,23 @@ fn counters(disks: &str) -> BTreeMap<String, DiskCounters> {
         let (Some(major), Some(minor), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        let numbers: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
-        let &[
-            reads,
-            reads_merged,
-            sectors_read,
-            read_ms,
-            writes,
-            writes_merged,
-            sectors_written,
-            write_ms,
-            in_progress,
-            busy_ms,
-            weighted_ms,
-            ..,
-        ] = numbers.as_slice()
-        else {
-            continue;
+        let mut next = || fields.next()?.parse().ok();
+        let mut read = || {
+            Some(DiskCounters {
+                reads: next()?,
+                reads_merged: next()?,
+                sectors_read: next()?,
+                read_ms: next()?,
+                writes: next()?,
+                writes_merged: next()?,
+                sectors_written: next()?,
+                write_ms: next()?,
+                in_progress: next()?,
+                busy_ms: next()?,
+                weighted_ms: next()?,
+            })
         };
-        let disk = DiskCounters {
-            reads,
-            reads_merged,
-            sectors_read,
-            read_ms,
-            writes,
-            writes_merged,
-            sectors_written,
-            write_ms,
-            in_progress,
-            busy_ms,
-            weighted_ms,
-        };
+        let Some(disk) = read() else { continue };
         found.insert(format!("/dev/{name}"), disk);
         found.insert(format!("{major}:{minor}"), disk);
     }

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
+use core_doctor::Inventory;
 use core_doctor::inventory::{DeadLink, LogDir, PodDir, PodMount, StateFile, StateFileKind};
 use core_types::PodUid;
 use ports::FileError;
 use rustix::fs::FileType;
 
-use super::{InspectionPlaces, Look};
+use super::InspectionPlaces;
 use crate::beneath::Dir;
 use crate::mountinfo::{self, Mount};
-use crate::pod_files::logs::log_dir_owner;
+use crate::pod_files::logs::{is_dead_log, log_dir_owner};
 
 /// Largest state file that is read; the agent reads no larger ones.
 const MAX_STATE_BYTES: usize = 64 << 20;
@@ -29,14 +30,14 @@ const ASIDE_END: &str = ".corrupt";
 const ASIDE_BEGIN: &str = "corrupt-";
 
 /// Directories of pods, with what is mounted below them.
-pub(super) fn pods(places: &InspectionPlaces, look: &mut Look) {
+pub(super) fn pods(places: &InspectionPlaces, inventory: &mut Inventory) {
     let root = &places.files.root_dir;
-    if let Err(error) = pod_dirs(root, look) {
-        look.blind(root, &error);
+    if let Err(error) = pod_dirs(root, inventory) {
+        inventory.not_looked(root.display(), error);
     }
 }
 
-fn pod_dirs(root: &Path, look: &mut Look) -> Result<(), FileError> {
+fn pod_dirs(root: &Path, inventory: &mut Inventory) -> Result<(), FileError> {
     let root = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
     let Some(pods) = Dir::open(&root)?.find("pods")? else { return Ok(()) };
     let mounts = mountinfo::read()?;
@@ -44,11 +45,11 @@ fn pod_dirs(root: &Path, look: &mut Look) -> Result<(), FileError> {
         let is_dir = matches!(file_type, FileType::Directory | FileType::Unknown);
         let Some(uid) = name.to_str().filter(|_| is_dir) else { continue };
         match pod_dir(&pods, uid, &mounts) {
-            Ok(dir) => look.inventory.pod_dirs.extend(dir),
-            Err(error) => look.blind(&pods.path().join(uid), &error),
+            Ok(dir) => inventory.pod_dirs.extend(dir),
+            Err(error) => inventory.not_looked(pods.path().join(uid).display(), error),
         }
     }
-    look.inventory.pod_dirs.sort_by(|a, b| a.uid.cmp(&b.uid));
+    inventory.pod_dirs.sort_by(|a, b| a.uid.cmp(&b.uid));
     Ok(())
 }
 
@@ -69,41 +70,39 @@ fn pod_dir(pods: &Dir, uid: &str, mounts: &[Mount]) -> Result<Option<PodDir>, Fi
 }
 
 /// Directories of logs, and links to logs that are gone. Without these directories there are none.
-pub(super) fn logs(places: &InspectionPlaces, look: &mut Look) {
+pub(super) fn logs(places: &InspectionPlaces, inventory: &mut Inventory) {
     let logs = &places.files.pod_logs_dir;
     if logs.exists()
-        && let Err(error) = log_dirs(logs, look)
+        && let Err(error) = log_dirs(logs, inventory)
     {
-        look.blind(logs, &error);
+        inventory.not_looked(logs.display(), error);
     }
     if let Some(links) = places.files.container_log_links_dir.as_ref().filter(|links| links.exists())
-        && let Err(error) = dead_links(links, logs, look)
+        && let Err(error) = dead_links(links, logs, inventory)
     {
-        look.blind(links, &error);
+        inventory.not_looked(links.display(), error);
     }
 }
 
-fn log_dirs(logs: &Path, look: &mut Look) -> Result<(), FileError> {
+fn log_dirs(logs: &Path, inventory: &mut Inventory) -> Result<(), FileError> {
     let mut names: BTreeSet<_> = Dir::open(logs)?.entries()?.into_iter().map(|(name, _)| name).collect();
     names.retain(|name| log_dir_owner(name).is_some_and(|uid| !uid.is_empty()));
     for name in names {
         let uid = PodUid::from(log_dir_owner(&name).unwrap_or_default());
         let path = logs.join(&name).display().to_string();
-        look.inventory.log_dirs.push(LogDir { uid, path });
+        inventory.log_dirs.push(LogDir { uid, path });
     }
     Ok(())
 }
 
-fn dead_links(links: &Path, logs: &Path, look: &mut Look) -> Result<(), FileError> {
+fn dead_links(links: &Path, logs: &Path, inventory: &mut Inventory) -> Result<(), FileError> {
     let dir = Dir::open(links)?;
     for (name, _) in dir.entries()? {
         let Some(target) = dir.read_link(&name)? else { continue };
         let target = Path::new(&target);
-        // A link whose log alone is missing stays: that log may be under rotation.
-        let is_dead = target.starts_with(logs) && target.parent().is_some_and(|parent| !parent.exists());
-        if is_dead {
+        if is_dead_log(target, logs) {
             let (path, target) = (links.join(&name).display().to_string(), target.display().to_string());
-            look.inventory.dead_links.push(DeadLink { path, target });
+            inventory.dead_links.push(DeadLink { path, target });
         }
     }
     Ok(())
@@ -125,16 +124,21 @@ fn of_pull(name: &str, kind: StateFileKind) -> Option<StateFileKind> {
 }
 
 /// Checkpoints, records of pulls, the journal of events, and what of them was set aside.
-pub(super) fn state(places: &InspectionPlaces, look: &mut Look) {
+pub(super) fn state(places: &InspectionPlaces, inventory: &mut Inventory) {
     let root = &places.files.root_dir;
     for (relative, kind_of) in STATE_DIRS {
-        if let Err(error) = state_dir(root, relative, kind_of, look) {
-            look.blind(&root.join(relative), &error);
+        if let Err(error) = state_dir(root, relative, kind_of, inventory) {
+            inventory.not_looked(root.join(relative).display(), error);
         }
     }
 }
 
-fn state_dir(root: &Path, relative: &str, kind_of: KindOf, look: &mut Look) -> Result<(), FileError> {
+fn state_dir(
+    root: &Path,
+    relative: &str,
+    kind_of: KindOf,
+    inventory: &mut Inventory,
+) -> Result<(), FileError> {
     let root = Dir::open(root)?;
     let dir = match relative {
         "" => Some(root),
@@ -157,7 +161,7 @@ fn state_dir(root: &Path, relative: &str, kind_of: KindOf, look: &mut Look) -> R
                 None => continue,
             },
         };
-        look.inventory.state_files.push(StateFile { path, kind, content });
+        inventory.state_files.push(StateFile { path, kind, content });
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use core_doctor::inventory::{BlindSpot, PodCgroup};
+use core_doctor::inventory::PodCgroup;
 use core_doctor::{Inventory, Remedy};
 use core_types::PodKey;
 use core_types::runtime::CgroupDriver;
@@ -45,20 +45,6 @@ pub struct HostInspection {
     blocking: Blocking,
 }
 
-/// What one part of a look finds.
-pub(crate) struct Look {
-    pub(crate) inventory: Inventory,
-}
-
-impl Look {
-    /// Notes what could not be read.
-    pub(crate) fn blind(&mut self, place: &Path, error: &FileError) {
-        self.inventory
-            .blind_spots
-            .push(BlindSpot { place: place.display().to_string(), problem: error.to_string() });
-    }
-}
-
 impl HostInspection {
     /// Looks at these places. Nothing is read yet, and never is anything made.
     pub fn new(places: InspectionPlaces) -> Self {
@@ -71,11 +57,10 @@ impl HostInspection {
     }
 
     async fn look_at_cgroups(&self, inventory: &mut Inventory) {
-        let blind = |problem: String| BlindSpot { place: "cgroups".to_owned(), problem };
         match self.cgroups() {
-            Err(error) => inventory.blind_spots.push(blind(error.to_string())),
+            Err(error) => inventory.not_looked("cgroups", error),
             Ok(cgroups) => match cgroups.pods_with_processes().await {
-                Err(error) => inventory.blind_spots.push(blind(error.to_string())),
+                Err(error) => inventory.not_looked("cgroups", error),
                 Ok(found) => {
                     inventory.cgroups.extend(found.into_iter().map(|(uid, path, processes)| PodCgroup {
                         uid,
@@ -91,22 +76,19 @@ impl HostInspection {
     async fn part(
         &self,
         name: &'static str,
-        inventory: Inventory,
-        work: impl FnOnce(&InspectionPlaces, &mut Look) + Send + 'static,
+        mut inventory: Inventory,
+        work: impl FnOnce(&InspectionPlaces, &mut Inventory) + Send + 'static,
     ) -> Inventory {
-        let places = Arc::clone(&self.places);
-        let mut look = Look { inventory: inventory.clone() };
+        let (places, mut found) = (Arc::clone(&self.places), inventory.clone());
         let done = self.blocking.run(name, move || {
-            work(&places, &mut look);
-            look.inventory
+            work(&places, &mut found);
+            found
         });
         match done.await {
             Ok(found) => found,
             Err(error) => {
-                let mut look = Look { inventory };
-                let root = self.places.files.root_dir.clone();
-                look.blind(Path::new(name), &no_result(error, "look at", root));
-                look.inventory
+                inventory.not_looked(name, no_result(error, "look at", self.places.files.root_dir.clone()));
+                inventory
             }
         }
     }
@@ -137,7 +119,7 @@ impl Inspection for HostInspection {
         let mut inventory = self.part("pods", Inventory::default(), files::pods).await;
         inventory = self.part("logs", inventory, files::logs).await;
         inventory = self.part("state files", inventory, files::state).await;
-        inventory = self.part("network namespaces", inventory, |_, look| network::look(look)).await;
+        inventory = self.part("network namespaces", inventory, |_, inventory| network::look(inventory)).await;
         self.look_at_cgroups(&mut inventory).await;
         inventory
     }

@@ -8,7 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Look;
+use core_doctor::Inventory;
+
 use crate::error::AtPath;
 use crate::mountinfo;
 
@@ -19,10 +20,9 @@ const PREFIX: &str = "cni-";
 /// Type of the file system of namespaces.
 const NSFS: &str = "nsfs";
 
-pub(super) fn look(look: &mut Look) {
-    let place = Path::new(PLACE);
+pub(super) fn look(inventory: &mut Inventory) {
     match mountinfo::read() {
-        Err(error) => look.blind(place, &error),
+        Err(error) => inventory.not_looked(PLACE, error),
         Ok(mounts) => {
             let of_pods: BTreeSet<_> = mounts
                 .into_iter()
@@ -35,12 +35,12 @@ pub(super) fn look(look: &mut Look) {
             }
             let used = match in_use() {
                 Ok(used) => used,
-                Err(error) => return look.blind(Path::new("/proc"), &error),
+                Err(error) => return inventory.not_looked("/proc", error),
             };
             let idle = of_pods
                 .into_iter()
                 .filter(|path| fs::metadata(path).is_ok_and(|metadata| !used.contains(&metadata.ino())));
-            look.inventory.idle_namespaces.extend(idle.map(|path| path.display().to_string()));
+            inventory.idle_namespaces.extend(idle.map(|path| path.display().to_string()));
         }
     }
 }

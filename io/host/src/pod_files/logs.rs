@@ -96,11 +96,9 @@ impl Layout {
         Ok(owners.filter(|uid| !uid.is_empty()).map(PodUid::from).collect())
     }
 
-    /// See [`ports::PodFiles::remove_dead_log_links`]. A link whose log alone is missing stays: that log may be under rotation.
+    /// See [`ports::PodFiles::remove_dead_log_links`].
     pub(super) fn remove_dead_log_links(&self) -> Result<(), FileError> {
-        self.remove_links(|target| {
-            target.starts_with(&self.pod_logs_dir) && target.parent().is_some_and(|dir| !dir.exists())
-        })
+        self.remove_links(|target| is_dead_log(target, &self.pod_logs_dir))
     }
 
     /// See [`ports::PodFiles::link_container_log`]; an empty target removes the link.
@@ -151,6 +149,11 @@ impl Layout {
             file.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound)).at("open", log_path)?;
         log_tail::read(&file, tail).at("read", log_path)
     }
+}
+
+/// Whether the directory of this log, below the directory of pod logs, is gone. A log that alone is missing may be under rotation.
+pub(crate) fn is_dead_log(target: &Path, pod_logs_dir: &Path) -> bool {
+    target.starts_with(pod_logs_dir) && target.parent().is_some_and(|dir| !dir.exists())
 }
 
 /// The restart count in the name of a log file: `3` of `3.log` and of `3.log.20260101-000000.gz`.
