@@ -2,11 +2,12 @@
 //! away.
 
 use std::path::Path;
-use std::{fs, io};
 
 use core_certificates::Purpose;
 use core_config::Config;
-use core_types::local::{CertificatePlace, CertificateRenewal, NodePlaces, PLACES_FILE};
+use core_types::local::{CertificatePlace, CertificateRenewal, NodePlaces, OWN_DIR, PLACES_FILE};
+use io_host::HostCheckpoints;
+use ports::Checkpoints as _;
 
 use crate::run::CONTAINER_LOG_LINKS;
 
@@ -54,14 +55,13 @@ fn certificates(config: &Config) -> Vec<CertificatePlace> {
 }
 
 /// Leaves them in their file. Without it only the doctor has to be told where to look.
-pub(crate) fn leave(places: &NodePlaces) {
-    let path = Path::new(&places.root_dir).join(PLACES_FILE);
-    let write = || -> io::Result<()> {
-        let temporary = path.with_extension("new");
-        fs::write(&temporary, serde_json::to_vec_pretty(places)?)?;
-        fs::rename(&temporary, &path)
+pub(crate) async fn leave(places: &NodePlaces) {
+    let content = match serde_json::to_vec_pretty(places) {
+        Ok(content) => content,
+        Err(error) => return tracing::error!(%error, "the places of this agent have no JSON form"),
     };
-    if let Err(error) = write() {
-        tracing::warn!(%error, path = %path.display(), "cannot note where this agent keeps things");
+    let files = HostCheckpoints::new(&Path::new(&places.root_dir).join(OWN_DIR));
+    if let Err(error) = files.store(PLACES_FILE, &content).await {
+        tracing::warn!(%error, "cannot note where this agent keeps things");
     }
 }

@@ -227,7 +227,7 @@ impl Node {
             usage,
             facts: Arc::new(served_facts(&config, node_name, machine_info, &directories.root)),
         };
-        places::leave(&context.facts.places);
+        places::leave(&context.facts.places).await;
         match Listeners::start(&config, &context, (&directories, cluster.as_ref())).await {
             Ok(listeners) => Ok(Self { agent, listeners, context, cluster }),
             Err(error) => {

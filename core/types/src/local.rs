@@ -85,8 +85,11 @@ pub struct NodeReport {
     pub places: NodePlaces,
 }
 
-/// Below the root directory: the [`NodePlaces`] of the agent that ran last, for a look at a node whose agent is away.
-pub const PLACES_FILE: &str = "podwright/places.json";
+/// Below the root directory: what upstream's kubelet knows nothing of.
+pub const OWN_DIR: &str = "podwright";
+
+/// In [`OWN_DIR`]: the [`NodePlaces`] of the agent that ran last, for a look at a node whose agent is away.
+pub const PLACES_FILE: &str = "places.json";
 
 /// Where the agent keeps things on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

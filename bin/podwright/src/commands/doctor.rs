@@ -10,7 +10,7 @@ use std::time::Duration;
 use core_doctor::inventory::{Certificate, Sandbox};
 use core_doctor::{AgentReport, Finding, Inventory, Remedy, RuntimeInventory, Sources, examine};
 use core_metrics::Registry;
-use core_types::local::{NodePlaces, NodeReport, PLACES_FILE};
+use core_types::local::{NodePlaces, NodeReport, OWN_DIR, PLACES_FILE};
 use core_types::{PodExt, PodKey, PodUid, keys};
 use io_cri::{CriClient, CriOptions};
 use io_host::{HostClock, HostInspection, InspectionPlaces, PodFilesOptions};
@@ -89,7 +89,7 @@ async fn places(agent: &Agent, root_dir: &Path) -> Result<NodePlaces, CliError> 
         Err(error @ (CliError::NoAgent { .. } | CliError::Connection { .. })) => error,
         Err(error) => return Err(error),
     };
-    let path = root_dir.join(PLACES_FILE);
+    let path = root_dir.join(OWN_DIR).join(PLACES_FILE);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
