@@ -15,11 +15,13 @@ mod release;
 mod resize;
 mod sync;
 mod terminate;
+mod turns;
 mod user_namespaces;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use core_certificates::pod::{PodCertificate, PodCertificateAsk};
 use core_cm::PodResources;
@@ -45,6 +47,7 @@ use crate::settings::Settings;
 
 use context::Op;
 use references::KnownToken;
+use turns::Turns;
 use user_namespaces::UserIds;
 
 /// What is remembered of a pod between its operations: its back-offs. It travels with the operation, so it has one owner.
@@ -133,6 +136,9 @@ pub(crate) struct Executor {
     driver: CgroupDriver,
     images: Images,
     user_ids: UserIds,
+    turns: Turns,
+    /// Whether the QoS cgroups were given their sizes in this life of the agent.
+    has_sized_classes: AtomicBool,
     /// Secrets and ConfigMaps; `None` without an API server.
     objects: Option<Objects>,
     /// Services and runtime classes; `None` without an API server.
@@ -159,7 +165,20 @@ impl Executor {
         };
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);
         let user_ids = UserIds::new(settings.runtime.user_ids);
-        Ok(Self { outside, settings, cgroups, driver, images, user_ids, objects, collections, allocatable })
+        let turns = Turns::new(usize::try_from(settings.host.machine.cpu_count).unwrap_or(1));
+        Ok(Self {
+            outside,
+            settings,
+            cgroups,
+            driver,
+            images,
+            user_ids,
+            turns,
+            has_sized_classes: AtomicBool::new(false),
+            objects,
+            collections,
+            allocatable,
+        })
     }
 
     /// The cgroup tree; `None` when `cgroupsPerQOS` is off.

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use core_logs::Growth;
+use core_logs::{Growth, LogPolicy};
 use core_types::runtime::ContainerState;
 use core_types::view::NodeView;
 use core_types::{ContainerId, MonoTime};
@@ -43,6 +43,7 @@ struct Watched {
     log: String,
     growth: Growth,
     is_in_work: bool,
+    has_ended: bool,
 }
 
 /// A file in the directory of a log.
@@ -95,11 +96,7 @@ impl LogTask {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(done) = self.jobs.join_next() => {
-                    self.finish(done);
-                    // A container may have ended meanwhile.
-                    self.follow(&Arc::clone(&view.borrow()));
-                }
+                Some(done) = self.jobs.join_next() => self.finish(done),
                 Ok(()) = view.changed() => {
                     let node = Arc::clone(&view.borrow_and_update());
                     self.follow(&node);
@@ -136,18 +133,24 @@ impl LogTask {
             .map(|container| (container.id(), container.status.log_path.as_str()))
             .filter(|(_, log)| !log.is_empty())
             .collect();
-        self.watched.retain(|id, watched| watched.is_in_work || running.contains_key(id));
+        self.watched.retain(|id, watched| {
+            watched.has_ended = !running.contains_key(id);
+            watched.is_in_work || !watched.has_ended
+        });
         for (id, log) in running {
-            if !self.watched.contains_key(id) {
-                let watched = Watched { log: log.to_owned(), growth: Growth::new(now), is_in_work: false };
-                self.watched.insert(id.clone(), watched);
-            }
+            self.watched.entry(id.clone()).or_insert_with(|| Watched {
+                log: log.to_owned(),
+                growth: Growth::new(now),
+                is_in_work: false,
+                has_ended: false,
+            });
         }
     }
 
     fn take_writes(&mut self, logs: &[String]) {
         let now = self.outside.clock.now();
-        for watched in self.watched.values_mut().filter(|watched| logs.contains(&watched.log)) {
+        let logs: BTreeSet<&str> = logs.iter().map(String::as_str).collect();
+        for watched in self.watched.values_mut().filter(|watched| logs.contains(watched.log.as_str())) {
             watched.growth.written(now, &self.rotation.policy);
         }
     }
@@ -218,10 +221,7 @@ impl LogTask {
         match done {
             Ok(Done::Rotated { id, log, result: Ok(rotated) }) => {
                 tracing::debug!(container = %id, log, "rotated a log");
-                if let Some(watched) = self.watched.get_mut(&id) {
-                    watched.is_in_work = false;
-                    watched.growth.rotated(rotated.at, &self.rotation.policy);
-                }
+                self.end_work(&id, |growth, policy| growth.rotated(rotated.at, policy));
                 let files = rotated.compress.into_iter().map(|name| OldFile { log: log.clone(), name });
                 files.for_each(|file| self.compress(file));
             }
@@ -250,10 +250,18 @@ impl LogTask {
 
     fn leave_alone(&mut self, id: &ContainerId) {
         let now = self.outside.clock.now();
-        if let Some(watched) = self.watched.get_mut(id) {
-            watched.is_in_work = false;
-            watched.growth.failed(now, &self.rotation.policy);
+        self.end_work(id, |growth, policy| growth.failed(now, policy));
+    }
+
+    /// A log that is in no work any more goes on as `then` says, or is let go when its container has ended meanwhile.
+    fn end_work(&mut self, id: &ContainerId, then: impl FnOnce(&mut Growth, &LogPolicy)) {
+        let Some(watched) = self.watched.get_mut(id) else { return };
+        if watched.has_ended {
+            self.watched.remove(id);
+            return;
         }
+        watched.is_in_work = false;
+        then(&mut watched.growth, &self.rotation.policy);
     }
 
     fn compress(&mut self, file: OldFile) {

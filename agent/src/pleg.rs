@@ -199,9 +199,7 @@ impl PlegTask {
     fn take_news(&mut self, news: News, feed: &mut Feed) {
         let now = self.outside.clock.now();
         match news {
-            News::Event(event) => {
-                self.asked.insert(self.pleg.on_event(&event));
-            }
+            News::Event(event) => self.asked.extend(self.pleg.on_event(now, &event)),
             News::Connected(Ok(stream)) => {
                 feed.state = FeedState::Streaming(stream);
                 self.pleg.on_feed(now, EventFeed::Streaming);

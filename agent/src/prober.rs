@@ -153,7 +153,7 @@ impl Prober {
             self.forget_counts(&uid);
             self.forget(&uid);
         }
-        for (uid, view) in &node.pods {
+        for (uid, view) in node.pods.iter() {
             let observed = node.observed.get(uid);
             match self.pods.get_mut(uid) {
                 Some(probed) if probed.is_of(view, observed) => continue,

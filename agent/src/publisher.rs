@@ -1,10 +1,11 @@
 //! The node view: what the sync loop shows of the node. It owns the view, knows when it changed, and publishes it whole.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_types::MonoTime;
-use core_types::view::NodeView;
+use core_types::view::{NodeView, PodView};
+use core_types::{MonoTime, ObservedPod, PodUid};
 use tokio::sync::watch;
 
 /// The node view and where it is published.
@@ -28,6 +29,16 @@ impl Publisher {
     pub(crate) fn change(&mut self) -> &mut NodeView {
         self.is_changed = true;
         &mut self.node
+    }
+
+    /// The pods of the view, to be changed.
+    pub(crate) fn change_pods(&mut self) -> &mut BTreeMap<PodUid, Arc<PodView>> {
+        Arc::make_mut(&mut self.change().pods)
+    }
+
+    /// What the runtime showed, to be changed.
+    pub(crate) fn change_observed(&mut self) -> &mut BTreeMap<PodUid, Arc<ObservedPod>> {
+        Arc::make_mut(&mut self.change().observed)
     }
 
     /// When the loop must prove again that it turns.

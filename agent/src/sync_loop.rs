@@ -4,7 +4,7 @@
 //! Publishes: the node view. Starts operations, at most one per pod, and cancels them. It never waits for anything
 //! outside: whatever can block runs in an operation or in another task.
 //!
-//! One turn: take one wake, step the machine, carry out its effects, renew the status of the pods concerned, publish.
+//! One turn: take what there is; for each, step the machine, carry out its effects and renew the status of the pods concerned; publish.
 
 mod pictures;
 mod protection;
@@ -14,6 +14,7 @@ mod wanted;
 mod work;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use core_references::trust::TrustBook;
 use core_types::api::Pod;
 use core_types::view::{Lifecycle, PodSource, SourceProblem};
 use core_types::{Invariant, MonoTime, ObservedPod, PodExt, PodUid};
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,9 @@ use crate::{resolv_conf, timer};
 
 /// Time between two reads of the runtime's conditions while it is well (CONTRACT 1.7: upstream reads them every 5 s).
 const RUNTIME_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Wakes at most that go into one view.
+const MAX_TOGETHER: usize = 64;
 
 /// Everything that wakes the loop.
 enum Wake {
@@ -162,24 +167,36 @@ impl SyncLoop {
         resolv_conf::check_limits(&self.outside, &self.settings, &self.recorder).await;
         loop {
             self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
-            match self.next_wake(&stop).await {
-                Wake::Source(set) => self.take_source(set),
-                Wake::Pleg(report) => self.take_pleg(report),
-                Wake::Operation(OpNews::Note(note)) => self.take_note(note),
-                Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
-                Wake::Objects(uids) => uids.into_iter().for_each(|uid| self.step(Event::Nudge { uid })),
-                Wake::TrustBundles => self.show_trust_bundles(),
-                Wake::Leftovers(uids) => self.take_leftovers(uids),
-                Wake::Eviction(news) => self.take_eviction(news),
-                Wake::OomKill(news) => self.take_oom_kill(news),
-                Wake::Shutdown(news) => self.take_shutdown(news),
-                Wake::RuntimeChanged => self.take_runtime(),
-                Wake::Probe(news) => self.take_probe(news),
-                Wake::Deadline => self.take_deadline(),
-                Wake::Stopped => break,
+            let (mut wake, mut taken) = (Some(self.next_wake(&stop).await), 0);
+            while let Some(one) = wake {
+                if self.take(one).is_break() {
+                    return self.operations.cancel_all();
+                }
+                taken += 1;
+                // Whatever is there by now goes into the same view: each view costs all its readers a look.
+                wake = (taken < MAX_TOGETHER).then(|| self.next_wake(&stop).now_or_never()).flatten();
             }
         }
-        self.operations.cancel_all();
+    }
+
+    fn take(&mut self, wake: Wake) -> ControlFlow<()> {
+        match wake {
+            Wake::Source(set) => self.take_source(set),
+            Wake::Pleg(report) => self.take_pleg(report),
+            Wake::Operation(OpNews::Note(note)) => self.take_note(note),
+            Wake::Operation(OpNews::Ended(uid, op, report)) => self.take_end(uid, op, report),
+            Wake::Objects(uids) => uids.into_iter().for_each(|uid| self.step(Event::Nudge { uid })),
+            Wake::TrustBundles => self.show_trust_bundles(),
+            Wake::Leftovers(uids) => self.take_leftovers(uids),
+            Wake::Eviction(news) => self.take_eviction(news),
+            Wake::OomKill(news) => self.take_oom_kill(news),
+            Wake::Shutdown(news) => self.take_shutdown(news),
+            Wake::RuntimeChanged => self.take_runtime(),
+            Wake::Probe(news) => self.take_probe(news),
+            Wake::Deadline => self.take_deadline(),
+            Wake::Stopped => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
     }
 
     async fn next_wake(&mut self, stop: &CancellationToken) -> Wake {
@@ -254,7 +271,7 @@ impl SyncLoop {
                     self.end_resizes(&uid, to);
                     match to {
                         // The last picture is older than the removal: it must not make an orphan of the pod again.
-                        Lifecycle::Finished => drop(self.publisher.change().observed.remove(&uid)),
+                        Lifecycle::Finished => drop(self.publisher.change_observed().remove(&uid)),
                         // The next incarnation under this UID begins with nothing remembered.
                         Lifecycle::Waiting => {
                             self.records.remove(&uid);

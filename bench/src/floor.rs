@@ -1,6 +1,6 @@
 //! The floor: the runtime calls that start a pod, without any kubelet.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use core_metrics::Registry;
 use core_types::SandboxId;
 use core_types::runtime::{ContainerConfig, ImageSpec, SandboxConfig, SandboxLinux};
@@ -10,8 +10,10 @@ use ports::ContainerRuntime as _;
 use ports::runtime::RuntimeResult;
 
 use crate::clock::now;
+use crate::measure::{REST, SETTLE};
 use crate::report::{Figure, median};
 use crate::session::Rig;
+use crate::usage;
 
 /// Pods that are started one after another.
 const SEQUENCE: usize = 10;
@@ -31,26 +33,49 @@ pub(crate) fn measure(rig: &Rig, pods: usize) -> Result<Vec<Figure>> {
             alone.push(began_at.elapsed().as_secs_f64());
             remove(&cri, &sandbox).await?;
         }
+        let calls = "RunPodSandbox, CreateContainer, StartContainer";
+        let mut figures = vec![Figure::new("one pod, created to Ready", "s", median(&alone), calls)];
         let mut best = f64::INFINITY;
         for at_once in AT_ONCE {
             let began_at = now();
-            let started = stream::iter(0..pods)
-                .map(|number| start(&cri, &parent, number))
-                .buffer_unordered(at_once)
-                .try_collect::<Vec<_>>()
-                .await?;
-            best = best.min(began_at.elapsed().as_secs_f64());
-            stream::iter(&started)
-                .map(Ok)
-                .try_for_each_concurrent(at_once, |sandbox| remove(&cri, sandbox))
-                .await?;
+            let started = start_all(&cri, &parent, pods, at_once).await?;
+            let took = began_at.elapsed().as_secs_f64();
+            best = best.min(took);
+            figures.push(Figure::new(format!("{pods} pods, {at_once} at a time, all"), "s", took, calls));
+            remove_all(&cri, &started, at_once).await?;
         }
-        let calls = "RunPodSandbox, CreateContainer, StartContainer";
-        Ok(vec![
-            Figure::new("one pod, created to Ready", "s", median(&alone), calls),
-            Figure::new(format!("{pods} pods at once, created to Ready, all"), "s", best, calls),
-        ])
+        figures.push(Figure::new(format!("{pods} pods at once, created to Ready, all"), "s", best, calls));
+        let started = start_all(&cri, &parent, pods, AT_ONCE[1]).await?;
+        figures.push(at_rest(rig, pods).await?);
+        remove_all(&cri, &started, AT_ONCE[1]).await?;
+        Ok(figures)
     })
+}
+
+/// What containerd spends on pods that nobody asks for.
+async fn at_rest(rig: &Rig, pods: usize) -> Result<Figure> {
+    let containerd = rig.cluster.instance().containerd().pid().context("containerd does not run")?;
+    tokio::time::sleep(SETTLE).await;
+    let before = usage::cpu(containerd)?;
+    tokio::time::sleep(REST).await;
+    let load = (usage::cpu(containerd)? - before).as_secs_f64() / REST.as_secs_f64() * 1000.0;
+    let stat = "utime + stime of /proc/<pid>/stat over 30 s, 10 s after the last work";
+    Ok(Figure::new(format!("CPU of containerd, {pods} quiet pods"), "m", load, stat))
+}
+
+async fn start_all(
+    cri: &CriClient,
+    parent: &str,
+    pods: usize,
+    at_once: usize,
+) -> RuntimeResult<Vec<SandboxId>> {
+    let starts = stream::iter(0..pods).map(|number| start(cri, parent, number));
+    starts.buffer_unordered(at_once).try_collect().await
+}
+
+async fn remove_all(cri: &CriClient, sandboxes: &[SandboxId], at_once: usize) -> RuntimeResult<()> {
+    let removals = stream::iter(sandboxes).map(Ok);
+    removals.try_for_each_concurrent(at_once, |sandbox| remove(cri, sandbox)).await
 }
 
 async fn start(cri: &CriClient, cgroup_parent: &str, number: usize) -> RuntimeResult<SandboxId> {

@@ -8,6 +8,8 @@
 mod life;
 mod rest;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -17,6 +19,10 @@ use crate::usage;
 
 /// Pods that are started one after another.
 const SEQUENCE: usize = 30;
+/// How long all are left alone before a figure at rest is taken.
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
+/// The span over which work at rest is counted.
+pub(crate) const REST: Duration = Duration::from_secs(30);
 /// Pods of a small burst.
 const FEW: usize = 10;
 

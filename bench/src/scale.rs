@@ -137,7 +137,7 @@ fn pod(name: &str) -> Pod {
         "spec": {
             "nodeName": NODE_NAME, "restartPolicy": "Always", "terminationGracePeriodSeconds": 1,
             "enableServiceLinks": false,
-            "containers": [{ "name": "main", "image": "sim/app:1", "args": ["serve"] }],
+            "containers": [{ "name": "main", "image": "sim/app:1", "args": ["quiet"] }],
         },
         "status": { "phase": "Pending", "qosClass": "BestEffort" },
     });

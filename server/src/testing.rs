@@ -329,13 +329,19 @@ impl ContainerLogs for FakeAgent {
 
 /// A view of these pods.
 pub(crate) fn view_of(pods: Vec<(PodView, ObservedPod)>) -> NodeView {
-    let mut view = NodeView { sync_loop_alive: MonoTime::from_secs(1_000), ..NodeView::default() };
-    for (pod, observed) in pods {
-        let uid = observed.uid.clone();
-        view.pods.insert(uid.clone(), Arc::new(pod));
-        view.observed.insert(uid, Arc::new(observed));
+    let (pods, observed): (BTreeMap<_, _>, BTreeMap<_, _>) = pods
+        .into_iter()
+        .map(|(pod, observed)| {
+            let uid = observed.uid.clone();
+            ((uid.clone(), Arc::new(pod)), (uid, Arc::new(observed)))
+        })
+        .unzip();
+    NodeView {
+        pods: Arc::new(pods),
+        observed: Arc::new(observed),
+        sync_loop_alive: MonoTime::from_secs(1_000),
+        ..NodeView::default()
     }
-    view
 }
 
 /// A running pod with one container `main` (instance `c1`, log `/logs/c1.log`) whose last instance was `c0`.

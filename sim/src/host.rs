@@ -28,7 +28,7 @@ mod usage;
 
 pub use journal::{FakeJournal, FakeSink};
 pub use kernel::FakeKernel;
-pub use log_files::FakeLogFiles;
+pub use log_files::{FakeLogFiles, WRITTEN_BYTES};
 pub use pod_files::{FakeFiles, UnmountWatcher};
 pub use pull_records::{FakePullRecords, NoPlugins};
 pub use usage::FakeUsage;

@@ -2,7 +2,7 @@
 //! (names are reserved, a container needs a ready sandbox and a present image) and with faults.
 //!
 //! What a container does is told by its arguments: `exit CODE SECS` ends by itself, `once CODE SECS` does so the first time,
-//! `stubborn` ignores the stop signal, anything else runs until it is stopped. `after NAME` says that the container may
+//! `stubborn` ignores the stop signal, `quiet` writes no log, anything else runs until it is stopped. `after NAME` says that the container may
 //! start only when that one has ended well (`exit`) or runs, and `outlives NAME` that it may be stopped only when that one
 //! does not run. A command that is executed in it ends with CODE after SECS when the arguments
 //! hold `exec CODE SECS`, else at once and well. The runtime outlives the agent, as a real one does.

@@ -39,7 +39,7 @@ async fn fake_pod_files_keep_the_contract() {
 async fn fake_log_files_keep_the_contract() {
     let files = FakeLogFiles::new(Arc::new(SimClock::new()));
     let log = "/var/log/pods/ns_pod_uid/main/0.log";
-    files.start(log);
+    files.start(log, sim::host::WRITTEN_BYTES);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     ports::contract::container_log_files(&files, log).await;
 }

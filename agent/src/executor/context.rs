@@ -13,6 +13,7 @@ use core_types::view::Problem;
 use core_types::{EventType, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
 use tokio_util::sync::CancellationToken;
 
+use super::turns::Turn;
 use super::{OpInput, OpReport, PodMemory, ProbeFacts};
 use crate::events::{Happening, Tally};
 use crate::note::Notes;
@@ -69,6 +70,8 @@ pub(crate) struct Op {
     pub(crate) problem: Option<Problem>,
     /// Whether anything that the runtime shows was changed.
     pub(crate) touched: Touched,
+    /// Its turn to bring the pod up, while it has one.
+    pub(crate) turn: Option<Turn>,
     /// The earliest time at which something is due by itself.
     pub(crate) again_at: Option<MonoTime>,
 }
@@ -106,6 +109,7 @@ impl Op {
             waiting: BTreeMap::new(),
             problem: None,
             touched: Touched::Nothing,
+            turn: None,
             again_at: None,
         };
         (op, operation)

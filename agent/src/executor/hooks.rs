@@ -38,6 +38,7 @@ impl Executor {
     ) -> StepResult<()> {
         let Some(hook) = post_start(container.spec) else { return Ok(()) };
         let name = &container.spec.name;
+        op.turn = None;
         op.notes.doing(name, "running the postStart hook").await;
         let field_path = container.field_path();
         let place = Place { container: id, field_path: &field_path, pod_ip: self.pod_ip(pod, ips) };

@@ -130,6 +130,7 @@ impl Executor {
             (PullDecision::Present | PullDecision::Pull, _) => {}
         }
         findings.need = Some(PullNeed::Required);
+        op.turn = None;
         match wish.policy {
             // That the image is there is none of the pod's business as long as it may not use it.
             PullPolicy::Never => self.never_pull(op, wish).await,

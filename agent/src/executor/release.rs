@@ -16,6 +16,7 @@ impl Executor {
             .await
             .map_err(|error| StepError::failed("FailedUnmount", error))?;
         self.destroy_cgroup(op).await?;
+        self.size_classes(op).await.map_err(|error| StepError::failed("FailedRemove", error))?;
         self.release_user_namespace(op).await
     }
 

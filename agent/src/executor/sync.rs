@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use core_cm::PodResources;
@@ -15,6 +16,7 @@ use core_runtime::text::pod_text;
 use core_runtime::{RuntimeEventText, plan};
 use core_types::api::Pod;
 use core_types::{ContainerKind, PodExt, QosClass, SandboxId};
+use ports::CgroupError;
 
 use super::Executor;
 use super::containers::PodSetup;
@@ -51,11 +53,33 @@ impl Executor {
         if let Some(at) = plan.next_deadline {
             op.again_at(at);
         }
+        self.take_turn(op, &plan).await?;
         let result = self.carry_out(op, pod, (&plan, &needs), volumes).await;
+        op.turn = None;
         if let Err(StepError::Failed { message, .. }) = &result {
             op.happened(Happening::warning("FailedSync", format!("error syncing pod: {message}"))).await;
         }
         result
+    }
+
+    /// Waits for a turn, if the plan starts something.
+    async fn take_turn(&self, op: &mut Op, plan: &PodPlan) -> StepResult<()> {
+        let starts =
+            |action: &Action| matches!(action, Action::CreateSandbox { .. } | Action::StartContainer { .. });
+        if !plan.actions.iter().any(starts) {
+            return Ok(());
+        }
+        op.turn = self.turns.try_take();
+        if op.turn.is_none() {
+            op.notes.doing("", "waiting while other pods are started").await;
+            let cancel = op.cancel.clone();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                turn = self.turns.take() => op.turn = turn,
+            }
+        }
+        op.check_cancelled()
     }
 
     async fn check_network(&self, op: &Op, pod: &Pod) -> StepResult<()> {
@@ -70,26 +94,32 @@ impl Executor {
 
     async fn ensure_cgroups(&self, op: &Op, pod: &Pod, needs: &ResizeNeeds) -> StepResult<()> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        let node = &self.settings.node_facts;
-        let class = core_cm::qos_class(pod);
-        let active = || op.active.iter().map(|pod| pod.as_ref());
-        for qos in QosClass::ALL {
-            let values = core_cm::qos_values(qos, active(), node);
-            if values == CgroupValues::default() {
-                continue;
-            }
-            let path = CgroupPath::qos(qos);
-            cgroups
-                .ensure(&path, &values)
+        let path = CgroupPath::pod(core_cm::qos_class(pod), &op.uid);
+        let is_there = cgroups.exists(&path).await.unwrap_or(false);
+        if !is_there || !needs.is_empty() || !self.has_sized_classes.load(Ordering::Relaxed) {
+            self.size_classes(op)
                 .await
                 .map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
+            self.has_sized_classes.store(true, Ordering::Relaxed);
         }
-        let path = CgroupPath::pod(class, &op.uid);
         // The order of a resize is its plan's.
-        if !needs.is_empty() && cgroups.exists(&path).await.unwrap_or(false) {
+        if is_there && !needs.is_empty() {
             return Ok(());
         }
         self.ensure_pod_cgroup(op, pod, &path).await
+    }
+
+    /// Gives the QoS classes what their pods ask for together: when a pod comes, is resized or goes, and once in the agent's life.
+    pub(super) async fn size_classes(&self, op: &Op) -> Result<(), CgroupError> {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        for qos in QosClass::ALL {
+            let active = op.active.iter().map(|pod| pod.as_ref());
+            let values = core_cm::qos_values(qos, active, &self.settings.node_facts);
+            if values != CgroupValues::default() {
+                cgroups.ensure(&CgroupPath::qos(qos), &values).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn ensure_pod_cgroup(&self, op: &Op, pod: &Pod, path: &CgroupPath) -> StepResult<()> {

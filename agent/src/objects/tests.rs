@@ -77,7 +77,7 @@ fn view_with(uids: &[&str]) -> Arc<NodeView> {
     };
     let pod = Arc::new(pod);
     let pods = uids.iter().map(|&uid| (PodUid::from(uid), Arc::clone(&pod))).collect();
-    Arc::new(NodeView { pods, ..NodeView::default() })
+    Arc::new(NodeView { pods: Arc::new(pods), ..NodeView::default() })
 }
 
 async fn until(what: &str, done: impl Fn() -> bool) {

@@ -25,14 +25,17 @@ impl SyncLoop {
                 if let Some(observed) = observed.as_ref().filter(|_| !sighting.stopped) {
                     self.step(Event::Found { uid: uid.clone(), key: observed.key.clone() });
                 }
-                let shown = &mut self.publisher.change().observed;
+                let shown = self.publisher.change_observed();
                 match observed {
                     Some(observed) => shown.insert(uid.clone(), observed),
                     None => shown.remove(&uid),
                 };
                 self.step(Event::Seen { uid: uid.clone(), sighting });
                 self.refresh(&uid);
-                self.look_for_orphans();
+                if self.knows_all() {
+                    self.judge_orphan(&uid);
+                    self.ask_for_leftovers();
+                }
             }
             PlegReport::Relisted { observed_at, confirmed, unknown } => {
                 let is_first = self.seen.relisted_at.replace(observed_at).is_none();
@@ -75,26 +78,36 @@ impl SyncLoop {
         }
     }
 
-    /// Pods that nobody wants are stopped and erased, once every source and the runtime have been heard.
+    /// Whether every source and the runtime have been heard: what nobody wants now is unwanted.
+    fn knows_all(&self) -> bool {
+        self.seen.relisted_at.is_some() && self.sources.all_ready()
+    }
+
+    /// Pods that nobody wants are stopped and erased.
     pub(super) fn look_for_orphans(&mut self) {
-        if self.seen.relisted_at.is_none() || !self.sources.all_ready() {
+        if !self.knows_all() {
             return;
         }
-        let unwanted: Vec<(PodUid, PodKey)> = self
-            .publisher
-            .node()
-            .observed
-            .iter()
-            .filter(|(uid, _)| self.workers.get(uid).is_none())
-            .map(|(uid, observed)| (uid.clone(), observed.key.clone()))
-            .collect();
-        for (uid, key) in unwanted {
-            tracing::info!(pod_uid = %uid, pod = %key, "no source wants this pod: it is stopped and removed");
-            self.recorder.work().orphan();
-            self.step(Event::Orphan { uid: uid.clone(), key });
-            self.show_last_picture(&uid);
-            self.refresh(&uid);
+        let observed = Arc::clone(&self.publisher.node().observed);
+        observed.keys().for_each(|uid| self.judge_orphan(uid));
+        self.ask_for_leftovers();
+    }
+
+    /// Stops and erases a pod that the runtime has and nobody wants.
+    fn judge_orphan(&mut self, uid: &PodUid) {
+        if self.workers.get(uid).is_some() {
+            return;
         }
+        let Some(observed) = self.publisher.node().observed.get(uid) else { return };
+        let key = observed.key.clone();
+        tracing::info!(pod_uid = %uid, pod = %key, "no source wants this pod: it is stopped and removed");
+        self.recorder.work().orphan();
+        self.step(Event::Orphan { uid: uid.clone(), key });
+        self.show_last_picture(uid);
+        self.refresh(uid);
+    }
+
+    fn ask_for_leftovers(&mut self) {
         if !self.leftovers.is_asked
             && self.seen.awaited.is_empty()
             && let Some(executor) = self.executor.get()

@@ -24,7 +24,7 @@ impl SyncLoop {
     pub(super) fn refresh(&mut self, uid: &PodUid) {
         let Some(worker) = self.workers.get(uid) else {
             self.records.remove(uid);
-            self.publisher.change().pods.remove(uid);
+            self.publisher.change_pods().remove(uid);
             return;
         };
         // A pod is shown from the start, also while the runtime is down and nothing can be said of its status.
@@ -94,7 +94,7 @@ impl SyncLoop {
             is_wanted: worker.is_wanted(),
             pod,
         };
-        self.publisher.change().pods.insert(uid.clone(), Arc::new(view));
+        self.publisher.change_pods().insert(uid.clone(), Arc::new(view));
     }
 }
 

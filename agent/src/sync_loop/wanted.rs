@@ -49,7 +49,7 @@ impl SyncLoop {
     fn part_with_mirrors(&mut self, pods: Vec<Arc<Pod>>) -> Vec<Arc<Pod>> {
         let (mirrors, pods): (Vec<_>, Vec<_>) = pods.into_iter().partition(|pod| is_mirror(pod));
         let mirrors = mirrors.into_iter().map(|pod| (pod.key(), pod)).collect();
-        self.publisher.change().mirrors = Some(mirrors);
+        self.publisher.change().mirrors = Some(Arc::new(mirrors));
         pods
     }
 

@@ -6,15 +6,11 @@ use anyhow::Result;
 use lab::wait::let_pass;
 use serde_json::{Value, json};
 
-use super::{idle, numbered};
+use super::{REST, SETTLE, idle, numbered};
 use crate::report::Figure;
 use crate::session::Session;
 use crate::usage::{self, Memory};
 
-/// How long a kubelet is left alone before a figure at rest is taken.
-const SETTLE: Duration = Duration::from_secs(10);
-/// The span over which work at rest is counted.
-const REST: Duration = Duration::from_secs(30);
 /// What a monitoring system reads.
 const PAGES: [&str; 5] =
     ["/metrics", "/metrics/cadvisor", "/metrics/resource", "/metrics/probes", "/stats/summary"];

@@ -27,6 +27,7 @@ mod lock;
 mod logging;
 mod notify;
 mod places;
+mod rest;
 mod run;
 mod serve;
 

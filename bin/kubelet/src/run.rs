@@ -41,7 +41,7 @@ use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
 use crate::serve::{self, Listeners};
-use crate::{VERSION, api, causes, credential_providers, places};
+use crate::{VERSION, api, causes, credential_providers, places, rest};
 
 /// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
 /// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
@@ -125,6 +125,7 @@ async fn until_stopped(config: Config, facts: NodeFacts, cgroups: CgroupVersion)
         }
     };
     let checks = HealthChecks::node(&node.context);
+    let control = node.agent.control();
     let result = tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, "stopping; containers keep running");
@@ -137,6 +138,7 @@ async fn until_stopped(config: Config, facts: NodeFacts, cgroups: CgroupVersion)
         error = cluster_failed(&mut node.cluster) => Err(error),
         () = node.agent.failed() => Err(anyhow!("a task of the agent ended although nobody stopped it")),
         () = supervisor.keep_alive(|| checks.problem()) => Ok(()),
+        () = rest::give_memory_back(&*control) => Ok(()),
     };
     node.listeners.stop().await;
     node.agent.stop().await;

@@ -6,7 +6,8 @@
 //!   ^         └───── failed ─> on_failed     five tries in a row, then a pause
 //!   └── next_deadline, or something was seen that differs
 //! ```
-//! Guarantees: no report without a reason; changes that follow each other at once share one report. Events are told once their
+//! Guarantees: no report without a reason; changes that follow each other at once share one report, and when they go on and on, or the
+//! API server never takes one, reports come more and more seldom, down to `nodeStatusUpdateFrequency`. Events are told once their
 //! report has arrived, so that nobody hears of a state that the object does not show.
 
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::status::{self, Updated};
 /// Tries in a row before a pause (CONTRACT 1.14).
 const TRIES: u32 = 5;
 
-/// Shortest time between two reports: pods that start together change the list of images many times.
+/// Shortest time between two reports, doubled while each is sent as soon as it may: pods that start together change the list of images many times.
 const SPACING: Duration = Duration::from_secs(1);
 
 /// How often the status is sent.
@@ -34,7 +35,7 @@ const SPACING: Duration = Duration::from_secs(1);
 pub struct Cadence {
     /// `nodeStatusReportFrequency`: between reports that nothing has changed.
     pub report_every: Duration,
-    /// `nodeStatusUpdateFrequency`: the pause after five failed tries.
+    /// `nodeStatusUpdateFrequency`: the pause after five failed tries, and the longest between changes.
     pub retry_every: Duration,
 }
 
@@ -69,6 +70,7 @@ pub struct Reporter {
     due_at: MonoTime,
     failures: u32,
     not_before: MonoTime,
+    spacing: Duration,
     is_cordoned: bool,
     address_error: Option<AddressError>,
     address_news: Option<AddressError>,
@@ -86,6 +88,7 @@ impl Reporter {
             due_at: MonoTime::ZERO,
             failures: 0,
             not_before: MonoTime::ZERO,
+            spacing: SPACING,
             is_cordoned: false,
             address_error: None,
             address_news: None,
@@ -138,9 +141,14 @@ impl Reporter {
             Cause::Change => 0.5 + self.spread.next_number(),
             Cause::Routine => 1.0,
         };
-        self.reported_at = Some(now);
         self.due_at = now + self.cadence.report_every.mul_f64(share);
-        self.not_before = now + SPACING;
+        let is_one_of_many = self.reported_at.is_some() && now.since(self.not_before) < SPACING;
+        self.spacing = match is_one_of_many {
+            true => self.spacing.saturating_mul(2).min(self.cadence.retry_every).max(SPACING),
+            false => SPACING,
+        };
+        self.reported_at = Some(now);
+        self.not_before = now + self.spacing;
         self.failures = 0;
     }
 

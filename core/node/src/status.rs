@@ -172,7 +172,8 @@ fn set_runtime(status: &mut NodeStatus, runtime: &RuntimeFacts) {
 
 fn runtime_handler(handler: &RuntimeHandler) -> NodeRuntimeHandler {
     NodeRuntimeHandler {
-        name: Some(handler.name.clone()).filter(|name| !name.is_empty()),
+        // The default handler has no name, and the API server says so: a field left out would differ from its answer for ever.
+        name: Some(handler.name.clone()),
         features: Some(NodeRuntimeHandlerFeatures {
             recursive_read_only_mounts: Some(handler.recursive_read_only_mounts),
             user_namespaces: Some(handler.user_namespaces),
@@ -268,7 +269,7 @@ mod tests {
                 "operatingSystem": "linux", "osImage": "Debian", "swap": { "capacity": 77 }, "systemUUID": "s",
             },
             "runtimeHandlers": [
-                { "features": { "recursiveReadOnlyMounts": false, "userNamespaces": false } },
+                { "name": "", "features": { "recursiveReadOnlyMounts": false, "userNamespaces": false } },
                 { "name": "runc", "features": { "recursiveReadOnlyMounts": false, "userNamespaces": true } },
             ],
         });

@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use core_types::runtime::{ContainerSummary, RuntimeEvent, SandboxSummary};
+use core_types::runtime::{ContainerSummary, RuntimeEvent, RuntimeEventKind, SandboxSummary};
 use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
 
 use crate::health::{Health, Unhealthy};
 use crate::picture::{self, Pending, Reuse, Rows};
 use crate::{EventFeed, InspectedPod, Listed, PlegOutcome, Policy, Relist, Scope, diff};
+
+/// How long a look waits that is made because something was created or started: a pod's sandbox and containers come one soon after
+/// the other, mostly by our own hand, and whoever starts them asks for a look at the end.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// A further try after a failure.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ pub struct Pleg {
     reinspect: BTreeSet<PodUid>,
     /// Pods that could not be listed or inspected.
     retries: BTreeMap<PodUid, Retry>,
+    /// Pods of which something was created or started, and when they are looked at for that.
+    gathered: BTreeMap<PodUid, MonoTime>,
     next_full: MonoTime,
     full_delay: Option<Duration>,
     last_success: Option<MonoTime>,
@@ -50,6 +56,7 @@ impl Pleg {
             pending: BTreeMap::new(),
             reinspect: BTreeSet::new(),
             retries: BTreeMap::new(),
+            gathered: BTreeMap::new(),
             next_full: MonoTime::ZERO,
             full_delay: None,
             last_success: None,
@@ -70,20 +77,37 @@ impl Pleg {
 
     /// When to look next and at what, if nothing asks for it earlier.
     pub fn next_look(&self) -> (MonoTime, Scope) {
-        let retry = self.retries.iter().map(|(uid, retry)| (retry.at, Scope::One(uid.clone()))).min();
         let full = (self.next_full, Scope::All);
-        retry.into_iter().fold(full, |first, other| first.min(other))
+        self.single_looks().fold(full, |first, other| first.min(other))
     }
 
     /// As [`Pleg::next_look`], without what is being looked at now: a look that hangs must not make itself due again,
     /// nor hide the others.
     pub fn next_look_besides(&self, is_under_way: impl Fn(&Scope) -> bool) -> Option<(MonoTime, Scope)> {
-        let retries = self.retries.iter().map(|(uid, retry)| (retry.at, Scope::One(uid.clone())));
-        retries.chain([(self.next_full, Scope::All)]).filter(|(_, scope)| !is_under_way(scope)).min()
+        let full = (self.next_full, Scope::All);
+        self.single_looks().chain([full]).filter(|(_, scope)| !is_under_way(scope)).min()
     }
 
-    /// Where a runtime event asks to look: at its pod, or at everything when the pod is not known.
-    pub fn on_event(&self, event: &RuntimeEvent) -> Scope {
+    fn single_looks(&self) -> impl Iterator<Item = (MonoTime, Scope)> {
+        let retries = self.retries.iter().map(|(uid, retry)| (retry.at, uid));
+        let gathered = self.gathered.iter().map(|(uid, at)| (*at, uid));
+        retries.chain(gathered).map(|(at, uid)| (at, Scope::One(uid.clone())))
+    }
+
+    /// Where a runtime event asks to look at once: at its pod, or at everything when the pod is not known. `None` when it tells of
+    /// something created or started: then a look at the pod is due soon.
+    pub fn on_event(&mut self, now: MonoTime, event: &RuntimeEvent) -> Option<Scope> {
+        let scope = self.scope_of(event);
+        match (&scope, event.kind) {
+            (Scope::One(uid), RuntimeEventKind::Created | RuntimeEventKind::Started) => {
+                self.gathered.entry(uid.clone()).or_insert(now + GATHER);
+                None
+            }
+            _ => Some(scope),
+        }
+    }
+
+    fn scope_of(&self, event: &RuntimeEvent) -> Scope {
         if let Some(uid) = event.pod_uid.as_ref().filter(|uid| !uid.as_str().is_empty()) {
             return Scope::One(uid.clone());
         }
@@ -104,8 +128,12 @@ impl Pleg {
     /// Begins a look. Ask the runtime for its lists only after this call: `now` becomes the time of the picture.
     pub fn begin_relist(&mut self, now: MonoTime, scope: Scope) -> Relist {
         match &scope {
-            Scope::All => self.next_full = now + self.period(),
+            Scope::All => {
+                self.next_full = now + self.period();
+                self.gathered.clear();
+            }
             Scope::One(uid) => {
+                self.gathered.remove(uid);
                 if let Some(retry) = self.retries.get_mut(uid) {
                     retry.at = now + retry.delay;
                 }

@@ -447,16 +447,38 @@ fn foreign_rows_are_left_aside() {
 
 #[test]
 fn events_point_at_their_pod_or_at_everything() {
-    let (_, pleg, _, _) = running_pod();
+    let (_, mut pleg, _, _) = running_pod();
     let event = |id: &str, pod: Option<&str>| RuntimeEvent {
         kind: RuntimeEventKind::Stopped,
         container_id: ContainerId::from(id),
         pod_uid: pod.map(PodUid::from),
     };
-    assert_eq!(pleg.on_event(&event("zz", Some("uid-7"))), Scope::One(uid(7)));
-    assert_eq!(pleg.on_event(&event("c0002", None)), Scope::One(uid(0)));
-    assert_eq!(pleg.on_event(&event("s0001", Some(""))), Scope::One(uid(0)));
-    assert_eq!(pleg.on_event(&event("zz", None)), Scope::All);
+    let mut scope = |id: &str, pod: Option<&str>| pleg.on_event(at(9), &event(id, pod));
+    assert_eq!(scope("zz", Some("uid-7")), Some(Scope::One(uid(7))));
+    assert_eq!(scope("c0002", None), Some(Scope::One(uid(0))));
+    assert_eq!(scope("s0001", Some("")), Some(Scope::One(uid(0))));
+    assert_eq!(scope("zz", None), Some(Scope::All));
+}
+
+#[test]
+fn what_is_created_and_started_together_is_looked_at_once() {
+    let (_, mut pleg, _, _) = running_pod();
+    let event = |kind: RuntimeEventKind| RuntimeEvent {
+        kind,
+        container_id: ContainerId::from("zz"),
+        pod_uid: Some(uid(7)),
+    };
+    let rest = pleg.next_look();
+    for (secs, kind) in [(9, RuntimeEventKind::Created), (9, RuntimeEventKind::Started)] {
+        assert_eq!(pleg.on_event(at(secs), &event(kind)), None);
+    }
+    let (due, scope) = pleg.next_look();
+    assert!(at(9) < due && due < at(10), "{due:?}");
+    assert_eq!(scope, Scope::One(uid(7)));
+    // A look at the pod for another reason is as good.
+    pleg.begin_relist(due, Scope::One(uid(7)));
+    assert_eq!(pleg.next_look(), rest);
+    assert_eq!(pleg.on_event(at(11), &event(RuntimeEventKind::Stopped)), Some(Scope::One(uid(7))));
 }
 
 #[test]

@@ -64,13 +64,26 @@ impl PodSetChange {
     }
 }
 
+/// A desired pod, and the one that was offered: an offer that is still the same needs no comparison.
+#[derive(Debug)]
+struct Desired {
+    pod: SourcedPod,
+    offered: Arc<Pod>,
+}
+
 /// The last set of every source and the desired set they make.
 #[derive(Debug)]
 pub struct PodSources {
     /// `None`: has not delivered yet.
     offered: BTreeMap<PodSource, Option<Vec<Arc<Pod>>>>,
-    desired: BTreeMap<PodUid, SourcedPod>,
+    desired: BTreeMap<PodUid, Desired>,
     refused: BTreeMap<(PodSource, PodUid, PodKey), (RefusedPod, WallTime)>,
+}
+
+impl Desired {
+    fn is_of(&self, offer: &SourcedPod) -> bool {
+        Arc::ptr_eq(&self.offered, &offer.pod) && self.pod.source == offer.source
+    }
 }
 
 impl PodSources {
@@ -87,20 +100,21 @@ impl PodSources {
         let mut change = PodSetChange::default();
         let mut old = std::mem::take(&mut self.desired);
         for offer in winners {
-            let uid = offer.pod.uid();
-            let desired = match old.remove(&uid) {
-                Some(known) if is_same_pod(&known, &offer) => update(known, offer, &mut change),
+            let (uid, offered) = (offer.pod.uid(), Arc::clone(&offer.pod));
+            let pod = match old.remove(&uid) {
+                Some(known) if known.is_of(&offer) => known.pod,
+                Some(known) if is_same_pod(&known.pod, &offer) => update(known.pod, offer, &mut change),
                 other => {
                     // The same UID with another name or source is another pod: the old one goes first.
-                    change.removed.extend(other);
+                    change.removed.extend(other.map(|other| other.pod));
                     let added = first_seen(offer, now);
                     change.added.push(added.clone());
                     added
                 }
             };
-            self.desired.insert(uid, desired);
+            self.desired.insert(uid, Desired { pod, offered });
         }
-        change.removed.extend(old.into_values());
+        change.removed.extend(old.into_values().map(|known| known.pod));
         change.refused = self.note_refused(losers, now);
         change
     }
@@ -117,12 +131,12 @@ impl PodSources {
 
     /// The desired pods, by UID.
     pub fn pods(&self) -> impl Iterator<Item = &SourcedPod> {
-        self.desired.values()
+        self.desired.values().map(|desired| &desired.pod)
     }
 
     /// The desired pod with a UID.
     pub fn get(&self, uid: &PodUid) -> Option<&SourcedPod> {
-        self.desired.get(uid)
+        self.desired.get(uid).map(|desired| &desired.pod)
     }
 
     /// The pods that are refused now.

@@ -301,6 +301,16 @@ impl PodWorkers {
         self.workers.values().filter_map(PodWorker::due).chain(overdue).chain(holds).min()
     }
 
+    fn due(&self, now: MonoTime) -> Vec<PodUid> {
+        let has_come = |at: Option<MonoTime>| at.is_some_and(|at| at <= now);
+        let is_due = |uid: &PodUid, worker: &PodWorker| {
+            has_come(worker.due())
+                || has_come(worker.overdue_at())
+                || has_come(self.holds.get(uid).map(|hold| hold.at_most))
+        };
+        self.workers.iter().filter(|(uid, worker)| is_due(uid, worker)).map(|(uid, _)| uid.clone()).collect()
+    }
+
     /// Takes one event and says what follows from it.
     pub fn step(&mut self, now: MonoTime, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -318,6 +328,7 @@ impl PodWorkers {
                     .map(|(uid, _)| uid.clone())
                     .collect()
             }
+            Affected::Due => self.due(now),
             Affected::All => self.workers.keys().cloned().collect(),
         };
         // One pod's move may free its name for another: go round until nothing moves.
@@ -395,7 +406,7 @@ impl PodWorkers {
                 }
                 Affected::One(uid)
             }
-            Event::Tick => Affected::All,
+            Event::Tick => Affected::Due,
         }
     }
 
@@ -494,5 +505,7 @@ impl PodWorkers {
 
 enum Affected {
     One(PodUid),
+    /// Those for whom time has come.
+    Due,
     All,
 }

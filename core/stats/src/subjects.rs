@@ -108,7 +108,7 @@ pub fn groups(view: &NodeView, layout: &CgroupLayout) -> Vec<Group> {
     let mut groups = vec![node(layout)];
     let runtime = view.runtime.version.as_ref().map(|version| version.name.as_str()).unwrap_or_default();
     let places = Places { layout, scope_prefix: if runtime == "cri-o" { "crio" } else { "cri-containerd" } };
-    for (uid, observed) in &view.observed {
+    for (uid, observed) in view.observed.iter() {
         let paths = cgroups_of(view, uid);
         let subjects = paths.iter().flat_map(|path| places.pod(path, uid, observed)).collect();
         groups.push(Group { name: format!("{} (uid {uid})", observed.key), subjects });

@@ -132,13 +132,13 @@ pub struct RuntimeView {
     pub pleg_problem: Option<String>,
 }
 
-/// Everything published of the node.
+/// Everything published of the node. One view shares with the next what did not change, so that a reader can tell by the pointer.
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
     /// Pods by UID.
-    pub pods: BTreeMap<PodUid, Arc<PodView>>,
+    pub pods: Arc<BTreeMap<PodUid, Arc<PodView>>>,
     /// What the runtime showed last, by UID.
-    pub observed: BTreeMap<PodUid, Arc<ObservedPod>>,
+    pub observed: Arc<BTreeMap<PodUid, Arc<ObservedPod>>>,
     /// Container runtime.
     pub runtime: RuntimeView,
     /// Manifests and sources that cannot be used.
@@ -146,7 +146,7 @@ pub struct NodeView {
     /// Every source was heard: no other pods are wanted than those in the view.
     pub sources_heard: bool,
     /// What stands for static pods at the API server, by the name of the static pod; `None` until the server has told.
-    pub mirrors: Option<BTreeMap<PodKey, Arc<Pod>>>,
+    pub mirrors: Option<Arc<BTreeMap<PodKey, Arc<Pod>>>>,
     /// What the node is short of; `None` before it was measured.
     pub pressures: Option<Pressures>,
     /// Whether the machine goes down.

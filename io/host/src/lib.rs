@@ -44,6 +44,7 @@ pub mod lock;
 mod log_files;
 pub mod machine;
 pub mod manifests;
+pub mod memory;
 mod memory_alarm;
 pub mod mountinfo;
 pub mod mounts;

@@ -153,7 +153,7 @@ impl Api {
         let watcher = Watcher {
             context: self.context.clone(),
             stop: self.tasks.stop.clone(),
-            sent: BTreeMap::new(),
+            sent: Arc::default(),
             is_first: true,
         };
         let lines = futures_util::stream::unfold(watcher, |mut watcher| async {
@@ -278,7 +278,7 @@ fn refused(error: &ControlError) -> Response<Body> {
 struct Watcher {
     context: ServerContext,
     stop: CancellationToken,
-    sent: BTreeMap<PodUid, Arc<PodView>>,
+    sent: Arc<BTreeMap<PodUid, Arc<PodView>>>,
     is_first: bool,
 }
 
@@ -321,7 +321,7 @@ impl Watcher {
             return None;
         }
         self.is_first = false;
-        self.sent = view.pods.clone();
+        self.sent = Arc::clone(&view.pods);
         let mut line = serde_json::to_vec(&WatchLine { pods, removed }).ok()?;
         line.push(b'\n');
         Some(line.into())

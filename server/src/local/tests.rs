@@ -1,5 +1,6 @@
 //! The local socket over real connections: who may, what is answered, streams passed through.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use core_status::Explanation;
@@ -166,7 +167,7 @@ async fn a_watch_sends_everything_first_and_then_what_changes() {
 
     let mut view = NodeView::clone(&running.agent.view.borrow());
     let added = view_of(vec![pod_view("default", "second")]);
-    view.pods.extend(added.pods);
+    Arc::make_mut(&mut view.pods).extend(BTreeMap::clone(&added.pods));
     running.agent.view.send_replace(Arc::new(view));
     let line = next().await;
     assert_eq!(line.pods[0].pod.metadata.name.as_deref(), Some("second"));

@@ -17,8 +17,8 @@ use crate::host::lock;
 
 /// How fast a container writes.
 const BYTES_PER_SEC: u64 = 2 << 20;
-/// How much a container writes: seven times the default cap.
-const BYTES: u64 = 70 << 20;
+/// How much a container writes that is not quiet: seven times the default cap.
+pub const WRITTEN_BYTES: u64 = 70 << 20;
 
 /// How long a write may go unnoticed.
 const NOTICE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -54,12 +54,12 @@ impl FakeLogFiles {
         Self { clock, logs: Mutex::default() }
     }
 
-    /// A container starts to write.
-    pub fn start(&self, log: &str) {
+    /// A container starts to write so much.
+    pub fn start(&self, log: &str, bytes: u64) {
         let now = self.clock.now();
         let mut logs = self.written();
         logs.files.insert(log.to_owned(), 0);
-        logs.writers.insert(log.to_owned(), Writer { file: log.to_owned(), wrote_at: now, left: BYTES });
+        logs.writers.insert(log.to_owned(), Writer { file: log.to_owned(), wrote_at: now, left: bytes });
     }
 
     /// The highest number of a container's logs. `dir` is their directory.

@@ -15,6 +15,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::FakeRuntime;
+use crate::host::WRITTEN_BYTES;
 
 fn unimplemented<T>(call: &'static str) -> RuntimeResult<T> {
     Err(RuntimeError::Unimplemented { call })
@@ -22,7 +23,11 @@ fn unimplemented<T>(call: &'static str) -> RuntimeResult<T> {
 
 impl FakeRuntime {
     fn is_stubborn(&self, id: &ContainerId) -> bool {
-        self.store().containers.get(id).is_some_and(|c| c.config.args.iter().any(|arg| arg == "stubborn"))
+        self.is_told(id, "stubborn")
+    }
+
+    fn is_told(&self, id: &ContainerId, word: &str) -> bool {
+        self.store().containers.get(id).is_some_and(|c| c.config.args.iter().any(|arg| arg == word))
     }
 
     fn exit_plan(&self, id: &ContainerId) -> Option<(i32, u64)> {
@@ -148,7 +153,7 @@ impl ContainerRuntime for FakeRuntime {
             let now = self.wall();
             self.store().start_container(id, now)?;
             if let Some(log) = self.store().log_path(id) {
-                self.log_files.start(&log);
+                self.log_files.start(&log, if self.is_told(id, "quiet") { 0 } else { WRITTEN_BYTES });
             }
             if let Some(uid) = self.store().uid_of(id) {
                 self.tell(RuntimeEventKind::Started, id, uid);

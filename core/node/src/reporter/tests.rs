@@ -71,6 +71,29 @@ fn a_change_is_reported_at_once_but_not_twice_in_a_second() {
 }
 
 #[test]
+fn what_the_server_never_takes_is_sent_more_and_more_seldom() {
+    let (mut reporter, mut now) = (reporter(), MonoTime::from_secs(1000));
+    let known = reporter.new_node(&picture(), wall(now)).node;
+    let pressed = Picture { pressures: Pressures { memory: true, ..Pressures::default() }, ..picture() };
+    let mut sent = Vec::new();
+    while now < MonoTime::from_secs(1600) {
+        if let Some(report) = reporter.plan(&known, &pressed, now, wall(now)) {
+            reporter.on_reported(report.cause, now);
+            sent.push(now);
+        }
+        now = now + Duration::from_millis(100);
+    }
+    let pauses: Vec<u64> = sent.windows(2).map(|pair| pair[1].since(pair[0]).as_secs()).collect();
+    assert_eq!(pauses[..6], [1, 2, 4, 8, 10, 10], "{pauses:?}");
+    assert!(sent.len() < 66, "{} reports in ten minutes", sent.len());
+
+    // After a rest a change is sent at once, and the next one a second later.
+    let rested = now + Duration::from_secs(60);
+    reporter.on_reported(Cause::Change, rested);
+    assert_eq!(reporter.not_before(), rested + SPACING);
+}
+
+#[test]
 fn five_tries_follow_each_other_then_there_is_a_pause() {
     let (mut reporter, now) = (reporter(), MonoTime::from_secs(1000));
     let known = reporter.new_node(&picture(), wall(now)).node;

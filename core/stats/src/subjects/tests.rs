@@ -83,8 +83,8 @@ fn view(source: Option<PodSource>) -> NodeView {
         is_wanted: true,
     };
     NodeView {
-        pods: BTreeMap::from([("u1".into(), Arc::new(pod))]),
-        observed: BTreeMap::from([("u1".into(), Arc::new(observed()))]),
+        pods: Arc::new(BTreeMap::from([("u1".into(), Arc::new(pod))])),
+        observed: Arc::new(BTreeMap::from([("u1".into(), Arc::new(observed()))])),
         ..NodeView::default()
     }
 }

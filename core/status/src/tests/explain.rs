@@ -185,8 +185,8 @@ fn causes_outside_of_the_pod_come_first() {
     other.lifecycle = Lifecycle::Terminating;
     pod_view.lifecycle = Lifecycle::Waiting;
     let mut node = NodeView::default();
-    node.pods.insert(PodUid::from("u0"), Arc::new(other));
-    node.pods.insert(PodUid::from("u1"), Arc::new(pod_view.clone()));
+    Arc::make_mut(&mut node.pods).insert(PodUid::from("u0"), Arc::new(other));
+    Arc::make_mut(&mut node.pods).insert(PodUid::from("u1"), Arc::new(pod_view.clone()));
     let told = text(&pod_view, &node);
     assert_eq!(told, "another pod of the same name (UID u0) must be gone first");
 }

@@ -318,7 +318,7 @@ fn pod_cases() -> Vec<(&'static str, Case)> {
     let mut first = second.view.clone();
     Arc::make_mut(&mut first.pod).metadata.uid = Some("u0".to_owned());
     first.lifecycle = Lifecycle::Terminating;
-    second.node.pods.insert(PodUid::from("u0"), Arc::new(first));
+    Arc::make_mut(&mut second.node.pods).insert(PodUid::from("u0"), Arc::new(first));
     let mut orphan = Case::of(&bench("Always").see(vec![runs("main", 100)]));
     orphan.view.source = None;
     vec![
