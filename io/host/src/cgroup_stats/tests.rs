@@ -233,6 +233,13 @@ impl Busy {
         text.split(' ').next().unwrap().parse().unwrap()
     }
 
+    /// Memory of the child, in bytes.
+    fn resident_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size() as u64
+    }
+
     /// CPU time of the whole cgroup as the kernel's own file tells it, in nanoseconds.
     fn kernel_nanos(&self) -> u64 {
         let v1 = self.dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join("cpuacct.usage")).ok());
@@ -293,6 +300,7 @@ async fn a_busy_process_is_seen_with_its_cpu_time_and_memory() {
     let before = busy.cpu_nanos();
     let begun = busy.child.stdin.take().unwrap().write_all(b"go\n");
     begun.unwrap();
+    busy.wait("the child has its memory", || busy.resident_bytes() > 8_500_000);
     busy.wait("a second of CPU time", || busy.cpu_nanos() > before + 1_000_000_000);
     busy.pause();
 
