@@ -1,7 +1,7 @@
 //! A guest machine: Debian's kernel under qemu, with the cgroup version 2 and the privileges that the machine may lack.
 //!
 //! ```text
-//! initramfs (busybox, a few modules) -> a tmpfs as root, with folders of this machine over 9p -> the jobs -> off
+//! initramfs (busybox, a few modules) -> a tmpfs as root, with folders of this machine over 9p -> systemd, if installed -> the jobs -> off
 //! ttyS0 console.log   ttyS1 what the jobs say   ttyS2 "<job> <exit code>" of each   ttyS3 notes of skipped tests
 //! ```
 //!
@@ -220,6 +220,7 @@ impl Guest {
     fn write_initramfs(&self, jobs: &[Job], to: &Path) -> Result<()> {
         let init = include_str!("../assets/guest/init");
         let start = include_str!("../assets/guest/start");
+        let run = include_str!("../assets/guest/run");
         let shares: String =
             self.tagged().map(|(tag, share)| format!("{tag} {}\n", share.at.display())).collect();
         let busybox = self.parts.busybox();
@@ -228,6 +229,7 @@ impl Guest {
             ("bin/busybox".to_owned(), busybox),
             ("init".to_owned(), init.into()),
             ("guest/start".to_owned(), start.into()),
+            ("guest/run".to_owned(), run.into()),
             ("guest/shares.list".to_owned(), shares.into()),
         ];
         for (index, job) in jobs.iter().enumerate() {

@@ -37,7 +37,7 @@ pub use agent::Agent;
 pub use bus::Bus;
 pub use claim::sweep_stale;
 pub use cluster::Cluster;
-pub use containerd::{Containerd, ContainerdVersion};
+pub use containerd::{CgroupDriver, Containerd, ContainerdVersion};
 pub use control_plane::ControlPlane;
 pub use guest::Guest;
 pub use instance::Instance;

@@ -1,6 +1,6 @@
 //! A pod's whole life on cgroup version 2, as the kernel's own files show it.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use core_types::runtime::ContainerState;
 use serde_json::{Value, json};
@@ -10,20 +10,11 @@ use tests::{
     status,
 };
 
+use crate::{is_version_2, read};
+
 /// Uses more memory than the container has when it is told to, and says so when only the process that did was killed.
 const HOG: &str = "until test -e /tmp/go; do sleep 0.1; done; \
     head -c 200m /dev/zero | tail -c 200m >/dev/null; echo survived; sleep 100000";
-
-/// Whether the machine counts everything in one hierarchy.
-fn is_version_2() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
-fn read(dir: &Path, file: &str) -> String {
-    let path = dir.join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.trim().to_owned()
-}
 
 /// The number of `name` in a file of names and numbers.
 fn count(dir: &Path, file: &str, name: &str) -> u64 {
