@@ -24,6 +24,7 @@ pub mod guest;
 pub mod http;
 pub mod images;
 pub mod instance;
+pub mod metrics_server;
 pub mod network;
 mod oci;
 pub mod parts;

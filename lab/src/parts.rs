@@ -24,6 +24,7 @@ mod guest;
 mod kubernetes;
 
 pub use guest::GuestParts;
+pub(crate) use kubernetes::metrics_server;
 pub use kubernetes::{ControlPlaneParts, upstream_kubelet};
 
 const CONTAINERD_VERSION: &str = "2.4.2";
