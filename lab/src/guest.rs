@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use cpio::{NewcBuilder, newc::ModeFileType, write_cpio};
 
 use crate::{
-    claim::{Claim, GUESTS},
+    claim::{Claim, GUESTS, sweep_stale},
     parts::GuestParts,
     process::{Program, Running, log_tail},
     wait,
@@ -144,8 +144,9 @@ impl Guest {
     }
 
     /// Starts the machine and runs the jobs one after another; `tell` hears what they say and how they end, in that order. It is an error
-    /// when not all have ended after `limit`. Returns the notes of skipped tests.
+    /// when not all have ended after `limit`. Returns the notes of skipped tests. Leftovers of killed runs are removed first.
     pub fn run(&self, jobs: &[Job], limit: Duration, mut tell: impl FnMut(Seen<'_>)) -> Result<Vec<String>> {
+        sweep_stale()?;
         let mut claim = Claim::take(&GUESTS, |_number| Ok(true))?;
         let dir = claim.dir().to_owned();
         let initramfs = dir.join("initramfs");
@@ -192,7 +193,7 @@ impl Guest {
         let mut args: Vec<String> = words.split(' ').map(str::to_owned).collect();
         args.push(MEMORY_MIB.to_string());
         args.extend(self.accelerator.args().map(str::to_owned));
-        // What guards one guest's user from another costs much where there is one.
+        // Guards against other users of the machine, which has none, cost much under emulation.
         let line = "console=ttyS0 panic=-1 psi=1 mitigations=off";
         let kernel = self.parts.kernel_image()?.display().to_string();
         for (option, value) in
