@@ -97,7 +97,7 @@ fn wanted(outside: &Outside, settings: &Settings, driver: CgroupDriver) -> Vec<E
         let title = if name == "system" { "System" } else { "Kube" };
         Enforced {
             cgroups: Arc::clone(&of_machine),
-            path: CgroupPath::from_cgroupfs(path),
+            path: CgroupPath::from_path(path, driver),
             values: reserved_values(&reserved.limits, &settings.node_facts),
             presence: Presence::Awaited,
             done: format!("Updated limits on {name} reserved cgroup {path}"),

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{process, wait};
+use crate::{CgroupDriver, process, wait};
 
 /// How long the kernel may take to let go of a cgroup whose last process has just died.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
@@ -36,15 +36,24 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub struct CgroupRoot {
     name: String,
+    driver: CgroupDriver,
 }
 
 impl CgroupRoot {
-    /// Makes `/<name>` in every controller.
-    pub fn create(name: &str) -> Result<Self> {
+    /// Makes `/<name>` in every controller; for systemd that of the slice of this name.
+    pub fn create(name: &str, driver: CgroupDriver) -> Result<Self> {
+        let root = Self { name: name.to_owned(), driver };
         for hierarchy in hierarchies()? {
-            create_in(&hierarchy, name)?;
+            create_in(&hierarchy, &root.folder())?;
         }
-        Ok(Self { name: name.to_owned() })
+        Ok(root)
+    }
+
+    fn folder(&self) -> String {
+        match self.driver {
+            CgroupDriver::Cgroupfs => self.name.clone(),
+            CgroupDriver::Systemd => slice(&self.name),
+        }
     }
 
     /// The path as the kubelet's `cgroupRoot` wants it: `/<name>`.
@@ -64,19 +73,25 @@ impl CgroupRoot {
             Kind::V2Bare => false,
         });
         let found = found.with_context(|| format!("no cgroup hierarchy carries {controller}"))?;
-        Ok(found.mount.join(&self.name))
+        Ok(found.mount.join(self.folder()))
     }
 }
 
-/// Kills what is left inside `/<name>` in every hierarchy and removes the folders.
+/// Kills what is left inside `/<name>`, and inside the slice of this name, in every hierarchy and removes the folders.
 pub fn remove(name: &str) -> Result<()> {
     for hierarchy in hierarchies()? {
-        let root = hierarchy.mount.join(name);
-        if root.is_dir() {
-            remove_tree(&root)?;
+        for root in [name, &slice(name)].map(|folder| hierarchy.mount.join(folder)) {
+            if root.is_dir() {
+                remove_tree(&root)?;
+            }
         }
     }
     Ok(())
+}
+
+/// The folder of the slice that systemd makes of a name.
+fn slice(name: &str) -> String {
+    format!("{}.slice", name.replace('-', "_"))
 }
 
 fn remove_tree(root: &Path) -> Result<()> {

@@ -37,6 +37,10 @@ pub(crate) const INSTANCES: Kind = Kind { prefix: "", sweep: sweep::instance };
 pub(crate) const CONTROL_PLANES: Kind =
     Kind { prefix: "cluster-", sweep: |_number, dir| sweep::programs_and_files(dir) };
 
+/// Guest machines.
+pub(crate) const GUESTS: Kind =
+    Kind { prefix: "guest-", sweep: |_number, dir| sweep::programs_and_files(dir) };
+
 impl Kind {
     fn name(&self, number: u8) -> String {
         format!("{}{number}", self.prefix)
@@ -115,7 +119,7 @@ impl Drop for Claim {
 /// Removes what killed runs left behind; what is in use stays. Returns the folders removed.
 pub fn sweep_stale() -> Result<Vec<PathBuf>> {
     let mut swept = Vec::new();
-    for kind in [&INSTANCES, &CONTROL_PLANES] {
+    for kind in [&INSTANCES, &CONTROL_PLANES, &GUESTS] {
         for number in NUMBERS {
             let dir = kind.dir(number);
             if !dir.exists() {

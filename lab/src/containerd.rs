@@ -54,6 +54,15 @@ impl ContainerdVersion {
     }
 }
 
+/// Who makes the cgroups of containers and pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// runc and the kubelet.
+    Cgroupfs,
+    /// systemd, which has to run the machine.
+    Systemd,
+}
+
 /// A containerd of our own.
 #[derive(Debug)]
 pub struct Containerd {
@@ -66,10 +75,16 @@ pub struct Containerd {
 
 impl Containerd {
     /// Writes the configuration below `dir`; [`Self::start`] starts it.
-    pub(crate) fn configure(parts: &Parts, version: ContainerdVersion, dir: &Path) -> Result<Self> {
+    pub(crate) fn configure(
+        parts: &Parts,
+        version: ContainerdVersion,
+        driver: CgroupDriver,
+        dir: &Path,
+    ) -> Result<Self> {
         let runc = parts.runc(version);
         let config = config(&ConfigInput {
             version,
+            driver,
             dir,
             runc: &runc,
             plugins: &parts.cni_plugins(),
@@ -189,6 +204,7 @@ fn snapshotter(dir: &Path) -> Result<&'static str> {
 
 struct ConfigInput<'a> {
     version: ContainerdVersion,
+    driver: CgroupDriver,
     dir: &'a Path,
     runc: &'a Path,
     plugins: &'a Path,
@@ -211,7 +227,8 @@ address = '{dir}/containerd.sock.ttrpc'
 path = '{dir}/opt'
 "
     );
-    let runtime_options = format!("BinaryName = '{runc}'\nRoot = '{dir}/runc'\nSystemdCgroup = false\n");
+    let systemd = input.driver == CgroupDriver::Systemd;
+    let runtime_options = format!("BinaryName = '{runc}'\nRoot = '{dir}/runc'\nSystemdCgroup = {systemd}\n");
     match input.version {
         ContainerdVersion::V2_4 => format!(
             "\
@@ -274,6 +291,7 @@ mod tests {
         for version in [ContainerdVersion::V2_4, ContainerdVersion::V1_6] {
             let text = config(&ConfigInput {
                 version,
+                driver: CgroupDriver::Cgroupfs,
                 dir: Path::new("/lab/1"),
                 runc: Path::new("/parts/runc"),
                 plugins: Path::new("/parts/cni"),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
-    Agent, Containerd, ContainerdVersion, Parts,
+    Agent, CgroupDriver, Containerd, ContainerdVersion, Parts,
     agent::{Make, Ports, own_program},
     cgroups::CgroupRoot,
     claim::{Claim, INSTANCES, sweep_stale},
@@ -32,13 +32,18 @@ pub struct Instance {
 impl Instance {
     /// Starts a containerd with the images of [`images`] imported. Leftovers of killed runs are removed first.
     pub fn new(parts: &Parts, version: ContainerdVersion) -> Result<Self> {
+        Self::with_driver(parts, version, CgroupDriver::Cgroupfs)
+    }
+
+    /// Like [`Self::new`], with cgroups made by `driver`.
+    pub fn with_driver(parts: &Parts, version: ContainerdVersion, driver: CgroupDriver) -> Result<Self> {
         sweep_stale()?;
         let claim = Claim::take(&INSTANCES, |number| Ok(!Network::new(number).is_taken()?))?;
         let dir = claim.dir().to_owned();
         let network = Network::new(claim.number());
         network.create(&dir.join("cni"), &dir.join("ipam"))?;
-        let cgroups = CgroupRoot::create(&cgroup_name(claim.number()))?;
-        let mut containerd = Containerd::configure(parts, version, &dir)?;
+        let cgroups = CgroupRoot::create(&cgroup_name(claim.number()), driver)?;
+        let mut containerd = Containerd::configure(parts, version, driver, &dir)?;
         containerd.start()?;
         for archive in images::build_all(parts, &dir.join("images"))? {
             containerd.import(&archive)?;
@@ -121,6 +126,7 @@ impl Instance {
             "healthzPort": ports.healthz,
             "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false } },
             "authorization": { "mode": "AlwaysAllow" },
+            // What the runtime has counts.
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": self.cgroups.path(),
             "failCgroupV1": false,

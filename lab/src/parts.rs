@@ -3,7 +3,8 @@
 //! Debian's runtime packages are unpacked into the cache and not installed: installing them would replace or start a runtime
 //! that the machine already has (`runc` conflicts with other vendors' containerd, `containerd` starts a service). Only what
 //! builds and runs need from the system itself is installed. containerd 2.4 and runc 1.5 are built from their Go modules.
-//! The programs of a cluster's control plane are in [`kubernetes`]: they take minutes to build, so only who asks gets them.
+//! The programs of a cluster's control plane are in [`kubernetes`]: they take minutes to build, so only who asks gets them. What a
+//! guest machine is made of is in [`guest`].
 //!
 //! Writes: the cache folder (`PODWRIGHT_CACHE`, else `$XDG_CACHE_HOME/podwright`, else `~/.cache/podwright`), keyed by version;
 //! a lock file there keeps builders apart, and a part appears by rename, so it is whole or absent.
@@ -19,8 +20,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{ContainerdVersion, command};
 
+mod guest;
 mod kubernetes;
 
+pub use guest::GuestParts;
 pub(crate) use kubernetes::metrics_server;
 pub use kubernetes::{ControlPlaneParts, upstream_kubelet};
 
@@ -196,13 +199,7 @@ fn unpack_packages(into: &Path, packages: &[(&str, &str)]) -> Result<()> {
 
 fn unpack(into: &Path, package: &str, file: &str) -> Result<()> {
     replace_whole(&into.join(package), |fresh| {
-        let download =
-            || command::output(Command::new("apt-get").args(["download", package]).current_dir(fresh));
-        if download().is_err() {
-            command::output(Command::new("apt-get").args(["-q", "update"]))?;
-            download()?;
-        }
-        let deb = only_file(fresh)?;
+        let deb = download(package, fresh)?;
         command::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(fresh))?;
         fs::remove_file(&deb)?;
         if !fresh.join(file).is_file() {
@@ -212,11 +209,22 @@ fn unpack(into: &Path, package: &str, file: &str) -> Result<()> {
     })
 }
 
+/// Downloads a Debian package into the empty folder `into`.
+fn download(package: &str, into: &Path) -> Result<PathBuf> {
+    let download = || command::output(Command::new("apt-get").args(["download", package]).current_dir(into));
+    if download().is_err() {
+        command::output(Command::new("apt-get").args(["-q", "update"]))?;
+        download()?;
+    }
+    only_file(into)
+}
+
 fn say(what: &str) {
     println!("set-up: {what}");
 }
 
-fn cache_dir() -> Result<PathBuf> {
+/// The folder that the parts are kept in.
+pub fn cache_dir() -> Result<PathBuf> {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     from("PODWRIGHT_CACHE")
         .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("podwright")))

@@ -16,7 +16,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use crate::{cgroups, network::Network, process};
 
 /// The programs that run with our folder on their command line.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "kubelet",
     "containerd",
     "containerd-shim-runc-v2",
@@ -26,6 +26,7 @@ const PROGRAMS: [&str; 9] = [
     "kube-apiserver",
     "kube-scheduler",
     "kube-controller-manager",
+    "qemu-system-x86_64",
 ];
 
 /// Where kubelets put links to container logs, whatever their root folder is.

@@ -2,6 +2,7 @@
 //!
 //! Guarantees: a wait ends with a value, with an error that says what was waited for and what was seen last, or at once
 //! when the flag of [`interrupt`] is set (Ctrl-C).
+//! Reads: `PODWRIGHT_PATIENCE`, by which every deadline is multiplied on a machine that is much slower than others.
 
 use std::{
     sync::{
@@ -61,7 +62,7 @@ pub(crate) fn until_even_if_interrupted<T>(
     limit: Duration,
     mut look: impl FnMut() -> Result<Look<T>>,
 ) -> Result<T> {
-    let clock = Stopwatch::start();
+    let (clock, limit) = (Stopwatch::start(), limit.saturating_mul(patience()));
     loop {
         let seen = match look()? {
             Look::Done(value) => return Ok(value),
@@ -72,6 +73,15 @@ pub(crate) fn until_even_if_interrupted<T>(
         }
         pause();
     }
+}
+
+/// How many times longer than usual things may take here.
+fn patience() -> u32 {
+    static TIMES: OnceLock<u32> = OnceLock::new();
+    *TIMES.get_or_init(|| {
+        let times = std::env::var("PODWRIGHT_PATIENCE").ok().and_then(|times| times.parse().ok());
+        times.unwrap_or(1).max(1)
+    })
 }
 
 /// Like [`until`] for a plain yes-or-no condition.

@@ -37,6 +37,16 @@ pub enum CgroupError {
         /// How many.
         count: usize,
     },
+    /// systemd, which makes and stops the cgroups, did not do it.
+    #[error("cgroup {cgroup}: {doing}: {problem}; it is tried again")]
+    Systemd {
+        /// The cgroup.
+        cgroup: String,
+        /// What was tried, with the unit.
+        doing: String,
+        /// Why it failed.
+        problem: String,
+    },
     /// No answer within the deadline (a process in the kernel's hands can block a cgroup).
     #[error("cgroup {cgroup}: no answer from the kernel within {after:?}; it is tried again")]
     Timeout {

@@ -21,6 +21,7 @@ pub mod prometheus;
 pub mod runtime;
 pub mod status;
 pub mod streams;
+pub mod systemd;
 
 pub use cli::{Podwright, Said};
 pub use logind::StandIn;

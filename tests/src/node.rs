@@ -2,7 +2,7 @@
 
 use std::{os::unix::net::UnixStream, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
-use lab::{Agent, ContainerdVersion, Instance, Parts, http};
+use lab::{Agent, CgroupDriver, ContainerdVersion, Instance, Parts, http};
 use serde_json::Value;
 
 use crate::{Cri, Podwright, SOON, eventually, status};
@@ -25,9 +25,15 @@ impl Node {
     /// A runtime, and a kubelet that does not run yet.
     #[track_caller]
     pub fn prepared() -> Self {
+        Self::prepared_with(CgroupDriver::Cgroupfs)
+    }
+
+    /// Like [`Self::prepared`], with cgroups made by `driver`.
+    #[track_caller]
+    pub fn prepared_with(driver: CgroupDriver) -> Self {
         build_programs();
         let version = ContainerdVersion::from_env().unwrap();
-        let instance = Instance::new(&Parts::ready().unwrap(), version).unwrap();
+        let instance = Instance::with_driver(&Parts::ready().unwrap(), version, driver).unwrap();
         let agent = instance.agent().unwrap();
         let cri = Cri::connect(instance.containerd());
         Self { agent, cri, instance }

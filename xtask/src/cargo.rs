@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use cargo_metadata::Message;
 
 /// How many checks passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +29,12 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
-    /// Counts `count` tests as skipped that the runner counted as passed.
-    pub(crate) fn move_to_skipped(&mut self, count: u64) {
-        let count = count.min(self.passed);
+    /// Shows the notes of tests that the runner counted as passed, and counts them as skipped.
+    pub(crate) fn note_skipped(&mut self, notes: &[String]) {
+        for note in notes {
+            println!("skipped {note}");
+        }
+        let count = (notes.len() as u64).min(self.passed);
         self.passed -= count;
         self.skipped += count;
     }
@@ -52,6 +56,33 @@ pub(crate) fn must(root: &Path, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Adds up what test runners print.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    /// All runs so far.
+    pub(crate) total: Tally,
+    failed_before_run: u64,
+}
+
+impl Counter {
+    /// Takes the next line of a run's output, and shows it.
+    pub(crate) fn line(&mut self, line: &str) {
+        println!("{line}");
+        if let Some(result) = parse_result(line) {
+            self.total.add(result);
+        }
+    }
+
+    /// A run has ended; one that failed without telling of a failed test counts as one failure.
+    pub(crate) fn ended(&mut self, run: &str, succeeded: bool) {
+        if !succeeded && self.total.failed == self.failed_before_run {
+            println!("{run} failed without reporting a failed test: counted as one failure");
+            self.total.failed += 1;
+        }
+        self.failed_before_run = self.total.failed;
+    }
+}
+
 /// Runs `cargo test` with `args` and `env` and counts the tests; a run that breaks before its tests counts as one failure.
 pub(crate) fn count_tests(root: &Path, args: &[String], env: &[(&str, &str)]) -> Result<Tally> {
     println!("+ cargo test {}", args.join(" "));
@@ -63,20 +94,49 @@ pub(crate) fn count_tests(root: &Path, args: &[String], env: &[(&str, &str)]) ->
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo")?;
-    let mut tally = Tally::default();
+    let mut counter = Counter::default();
     for line in BufReader::new(child.stdout.take().context("cargo's standard output")?).lines() {
-        let line = line?;
-        println!("{line}");
-        if let Some(result) = parse_result(&line) {
-            tally.add(result);
+        counter.line(&line?);
+    }
+    let status = child.wait()?;
+    counter.ended(&format!("cargo test ({status})"), status.success());
+    Ok(counter.total)
+}
+
+/// A program of tests that cargo built.
+#[derive(Debug)]
+pub(crate) struct TestProgram {
+    /// Name of the library or test target that the tests belong to.
+    pub(crate) target: String,
+    /// The executable.
+    pub(crate) file: PathBuf,
+}
+
+/// Builds the tests that `args` of `cargo test` select and tells where they are.
+pub(crate) fn build_tests(root: &Path, args: &[&str]) -> Result<Vec<TestProgram>> {
+    println!("+ cargo test --no-run {}", args.join(" "));
+    let mut child = Command::new(program())
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .args(args)
+        .current_dir(root)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let messages =
+        Message::parse_stream(BufReader::new(child.stdout.take().context("cargo's standard output")?));
+    let mut built = Vec::new();
+    for message in messages {
+        if let Message::CompilerArtifact(artifact) = message.context("what cargo tells")?
+            && let Some(file) = artifact.executable.filter(|_| artifact.profile.test)
+        {
+            built.push(TestProgram { target: artifact.target.name, file: file.into() });
         }
     }
     let status = child.wait()?;
-    if !status.success() && tally.failed == 0 {
-        println!("cargo test ended with {status} without reporting a failed test: counted as one failure");
-        tally.failed = 1;
+    if !status.success() {
+        bail!("the tests cannot be built: cargo ended with {status}");
     }
-    Ok(tally)
+    Ok(built)
 }
 
 /// Runs the simulation; whether every seed passed.
@@ -129,9 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_breaks_before_its_tests_is_one_failure() {
+        let mut counter = Counter::default();
+        counter.line("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured");
+        counter.ended("a", false);
+        counter.ended("b", false);
+        counter.ended("c", true);
+        assert_eq!(counter.total, Tally { passed: 1, failed: 3, skipped: 0 });
+    }
+
+    #[test]
     fn skipped_tests_are_not_passed_ones() {
         let mut tally = Tally { passed: 3, failed: 0, skipped: 1 };
-        tally.move_to_skipped(2);
+        tally.note_skipped(&["a: why".to_owned(), "b: why".to_owned()]);
         assert_eq!(tally, Tally { passed: 1, failed: 0, skipped: 3 });
     }
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod cargo;
 mod cluster;
+mod guest;
 mod run;
 mod test;
 mod tidy;

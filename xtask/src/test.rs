@@ -16,6 +16,7 @@ use lab::{ContainerdVersion, ControlPlaneParts, Parts, parts::upstream_kubelet, 
 
 use crate::{
     cargo::{Tally, count_tests, must, passes, sim, target_dir},
+    guest::guest,
     tidy,
 };
 
@@ -27,6 +28,9 @@ const REAL_RUNTIME: [&str; 2] = ["lab", "tests"];
 
 /// Test targets of these crates that are for the newest runtime only, or need none; the others run on each.
 const ONCE: [&str; 3] = ["full", "cluster", "control_plane"];
+
+/// A test target that runs in a guest machine only.
+const IN_GUEST: &str = "cgroup_v2";
 
 /// A test target of another crate that needs a runtime; a test of `tests` starts one and runs it.
 const RUN_BY_TESTS: &str = "real_containerd";
@@ -51,6 +55,8 @@ pub(crate) enum Level {
     Runtime,
     /// The same on Debian's containerd 1.6
     Compat,
+    /// Cgroup version 2, in a guest machine
+    Guest,
 }
 
 /// Runs the levels in `only`, or all of them.
@@ -87,6 +93,7 @@ fn run_level(root: &Path, level: Level, seeds: u64) -> Result<Tally> {
         Level::Sim => sim(root, seeds, None).map(Tally::one),
         Level::Runtime => real(root, ContainerdVersion::V2_4),
         Level::Compat => real(root, ContainerdVersion::V1_6),
+        Level::Guest => guest(root),
     }
 }
 
@@ -110,17 +117,15 @@ fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
     let notes = skip_notes()?;
     let mut args = words("--workspace --no-fail-fast");
     args.extend(test_targets(root, |package, target| {
-        REAL_RUNTIME.contains(&package) && (!ONCE.contains(&target) || version == ContainerdVersion::V2_4)
+        REAL_RUNTIME.contains(&package)
+            && target != IN_GUEST
+            && (!ONCE.contains(&target) || version == ContainerdVersion::V2_4)
     })?);
     args.extend(words(&format!("-- --test-threads={REAL_THREADS}")));
     let notes_path = notes.display().to_string();
     let env = [("PODWRIGHT_LAB_CONTAINERD", version.name()), ("PODWRIGHT_SKIPS", notes_path.as_str())];
     let mut tally = count_tests(root, &args, &env)?;
-    let skipped = lab::skipped(&notes);
-    for line in &skipped {
-        println!("skipped {line}");
-    }
-    tally.move_to_skipped(skipped.len() as u64);
+    tally.note_skipped(&lab::skipped(&notes));
     Ok(tally)
 }
 

@@ -30,6 +30,7 @@ use io_host::{
 use io_http::{HttpHooks, HttpManifests};
 use io_logind::{Bus, Logind};
 use io_probes::NetworkProbes;
+use io_systemd::SystemdCgroups;
 use ports::{Cgroups, Clock, ManifestFetcher, ManifestFiles, PacketFilter};
 use server::health::HealthChecks;
 use server::usage::{SummaryFacts, UsagePages, VersionFacts};
@@ -59,6 +60,10 @@ pub(crate) const CONTAINER_LOG_LINKS: &str = "/var/log/containers";
 
 /// Where logind is told that pods need time.
 const LOGIND_CONF_DIR: &str = "/etc/systemd/logind.conf.d";
+
+/// Why slices cannot be made.
+const NO_SYSTEMD: &str = "the cgroup driver is systemd, and systemd does not run this machine: set cgroupDriver to cgroupfs here and \
+    SystemdCgroup to false in the container runtime";
 
 /// Runs the kubelet until it is told to stop.
 pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
@@ -347,11 +352,22 @@ fn cgroups_maker(root: String) -> CgroupsMaker {
             CgroupBase::Pods => root.clone(),
             CgroupBase::Machine => "/".to_owned(),
         };
-        let options = CgroupOptions { root, driver };
-        match HostCgroups::new(&options) {
-            Ok(cgroups) => Ok(Arc::new(cgroups) as Arc<dyn Cgroups>),
-            Err(error) => Err(causes::text(&error)),
+        if driver == CgroupDriver::Systemd && !io_systemd::is_running() {
+            return Err(NO_SYSTEMD.to_owned());
         }
+        let options = CgroupOptions { root, driver };
+        let files = HostCgroups::new(&options).map_err(|error| causes::text(&error))?;
+        let version = match files.version() {
+            io_host::CgroupVersion::V1 => core_cm::CgroupVersion::V1,
+            io_host::CgroupVersion::V2 => core_cm::CgroupVersion::V2,
+        };
+        let files: Arc<dyn Cgroups> = Arc::new(files);
+        Ok(match driver {
+            CgroupDriver::Cgroupfs => files,
+            CgroupDriver::Systemd => {
+                Arc::new(SystemdCgroups::new(io_systemd::Bus::System, &options.root, version, files))
+            }
+        })
     })
 }
 

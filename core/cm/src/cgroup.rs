@@ -131,6 +131,12 @@ impl CgroupPath {
         Some(Self(unit.split('-').map(|part| part.replace('_', "-")).collect()))
     }
 
+    /// Reads the name of a cgroup that a user wrote in the driver's way: `/system/daemons`, or `/system.slice`.
+    pub fn from_path(path: &str, driver: CgroupDriver) -> Self {
+        let slice = Self::from_systemd(path).filter(|_| driver == CgroupDriver::Systemd);
+        slice.unwrap_or_else(|| Self::from_cgroupfs(path))
+    }
+
     /// Reads a `cgroupfs` path back.
     pub fn from_cgroupfs(path: &str) -> Self {
         Self(path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect())
@@ -195,6 +201,16 @@ mod tests {
         );
         assert_eq!(CgroupPath(Vec::new()).systemd(), "/");
         assert_eq!(CgroupPath(Vec::new()).systemd_unit(), "-.slice");
+    }
+
+    #[test]
+    fn a_users_name_is_read_in_the_drivers_way() {
+        let read = |path, driver| CgroupPath::from_path(path, driver).path(driver);
+        for path in ["/system.slice", "/a.slice/a-b.slice"] {
+            assert_eq!(read(path, CgroupDriver::Systemd), path);
+            assert_eq!(read(path, CgroupDriver::Cgroupfs), path);
+        }
+        assert_eq!(read("/system", CgroupDriver::Systemd), "/system.slice");
     }
 
     proptest! {

@@ -18,6 +18,7 @@ pub mod pod_resources;
 pub mod qos;
 pub mod resize;
 pub mod resources;
+pub mod systemd;
 pub mod values;
 
 pub use cgroup::{CgroupLimits, CgroupPath, CgroupValues};

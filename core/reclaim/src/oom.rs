@@ -82,6 +82,8 @@ fn amount(bytes: u64) -> String {
 pub struct OomParser {
     usage: Option<(u64, u64)>,
     begun: Option<OomKill>,
+    /// The process that the kill begins with was told.
+    told: bool,
 }
 
 impl OomParser {
@@ -92,7 +94,7 @@ impl OomParser {
         } else if line.contains(" invoked oom-killer: ") {
             (self.usage, self.begun) = (None, None);
         } else if let Some(rest) = line.strip_prefix("oom-kill:") {
-            self.begun = begun(rest);
+            (self.begun, self.told) = (begun(rest), false);
         } else if line.contains("emory: Killed process ") {
             return self.complete(line);
         }
@@ -102,9 +104,13 @@ impl OomParser {
     fn complete(&mut self, line: &str) -> Option<OomKill> {
         let (_, rest) = line.split_once("emory: Killed process ")?;
         let pid: u32 = rest.split(' ').next()?.parse().ok()?;
-        // Every process of a group is killed, the first one with a line of its own before.
+        // Every process of a group is killed: the first one has a line of its own before, and may have another among the rest.
         let mut kill = self.begun.clone()?;
-        if kill.pid != pid {
+        if kill.pid == pid {
+            if std::mem::replace(&mut self.told, true) {
+                return None;
+            }
+        } else {
             kill.pid = pid;
             kill.process = rest.split_once(" (")?.1.rsplit_once(") total-vm:")?.0.to_owned();
         }
@@ -190,8 +196,11 @@ mod tests {
     fn all_processes_of_a_group_are_told() {
         let second = "Memory cgroup out of memory: Killed process 78 (a (b) c) total-vm:9kB, anon-rss:4kB, file-rss:0kB, \
                       shmem-rss:0kB, UID:0 pgtables:9kB oom_score_adj:1000";
-        let lines: Vec<&str> = OF_CONTAINER.into_iter().chain([second]).collect();
+        let group =
+            "Tasks in /kubepods/besteffort/pod1/c0ffee are going to be killed due to memory.oom.group set";
+        let lines: Vec<&str> = OF_CONTAINER.into_iter().chain([group, second, OF_CONTAINER[3]]).collect();
         let kills = kills(&lines);
+        assert_eq!(kills.len(), 2, "the first one is told once");
         assert_eq!(
             (kills[1].pid, kills[1].process.as_str(), kills[1].container_id()),
             (78, "a (b) c", "c0ffee")

@@ -37,6 +37,7 @@ mod security;
 mod stats;
 mod streams;
 mod streams_cli;
+mod systemd;
 mod url_source;
 mod user_namespaces;
 mod volumes;

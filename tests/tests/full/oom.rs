@@ -29,7 +29,10 @@ fn told(node: &Node, name: &str, count: u64) -> Value {
 
 #[test]
 fn kills_are_told_with_container_use_and_limit_also_of_children_and_of_earlier() {
-    let mut node = Node::started();
+    let mut node = Node::prepared();
+    // As it is on version 1, which knows no kill of a whole container.
+    node.agent.config["singleProcessOOMKill"] = json!(true);
+    node.start();
     node.put(&limited("victim", IDLE));
     node.put(&limited("dies", &format!("sleep 1; {HOG}")));
     node.ready("victim");

@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `layout` | which directory a cgroup is, with either driver |
 //! | `mounts` | which version the node has and where its hierarchies are |
 //! | `files` | reading, and writing only what differs |
 //! | `v1`, `v2` | making a cgroup, setting its values, looking whether it is there |
@@ -9,9 +10,11 @@
 //!
 //! Both versions work below given root directories, so the tests run them on directories that stand for a tree.
 //! Nothing outside of the named cgroup is changed; making one also makes its missing parents, and on v2 switches the
-//! controllers of its parents on. Hybrid hierarchies count as v1 (CONTRACT 1.11). The systemd driver is not here yet.
+//! controllers of its parents on. Hybrid hierarchies count as v1 (CONTRACT 1.11). With the systemd driver the
+//! directories are those of slices; telling systemd of them is another adapter's matter.
 
 mod files;
+mod layout;
 mod mounts;
 mod remove;
 mod v1;
@@ -29,6 +32,7 @@ use core_types::{PodUid, QosClass};
 use ports::{CgroupError, Cgroups, FileError};
 
 use crate::blocking::{Blocking, BlockingError};
+use layout::Layout;
 
 pub(crate) use mounts::has_swap_controller;
 pub(crate) use mounts::v1_hierarchies;
@@ -58,11 +62,6 @@ pub struct CgroupOptions {
 /// Why cgroups cannot be managed on this node.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupSetupError {
-    /// The systemd driver.
-    #[error(
-        "cgroupDriver systemd is not supported yet: set cgroupDriver to cgroupfs here and in the container runtime"
-    )]
-    SystemdDriver,
     /// A controller without which pods cannot be isolated.
     #[error("cgroup controllers {missing} are not mounted below {MOUNT_POINT}; mount them and start again")]
     MissingControllers {
@@ -92,6 +91,7 @@ pub enum CgroupSetupError {
 #[derive(Debug)]
 pub struct HostCgroups {
     tree: Arc<Tree>,
+    layout: Layout,
     blocking: Blocking,
 }
 
@@ -106,12 +106,10 @@ impl HostCgroups {
     /// Finds the hierarchies of this node.
     ///
     /// # Errors
-    /// When a needed controller or the configured root is missing, or the driver is not supported.
+    /// When a needed controller or the configured root is missing.
     pub fn new(options: &CgroupOptions) -> Result<Self, CgroupSetupError> {
-        if options.driver == CgroupDriver::Systemd {
-            return Err(CgroupSetupError::SystemdDriver);
-        }
-        let root = root_path(&options.root)?;
+        let layout = Layout::new(options.driver, root_path(&options.root)?);
+        let root = layout.root();
         let tree = match cgroup_version(Path::new(MOUNT_POINT)).map_err(CgroupSetupError::Mounts)? {
             CgroupVersion::V1 => {
                 Tree::V1(v1::V1::new(mounts::v1_hierarchies().map_err(CgroupSetupError::Mounts)?, &root)?)
@@ -123,11 +121,11 @@ impl HostCgroups {
                 return Err(CgroupSetupError::MissingRoot { root: options.root.clone(), path: dir.clone() });
             }
         }
-        Ok(Self::on(tree))
+        Ok(Self::on(tree, layout))
     }
 
-    fn on(tree: Tree) -> Self {
-        Self { tree: Arc::new(tree), blocking: Blocking::new(CGROUP_DEADLINE) }
+    fn on(tree: Tree, layout: Layout) -> Self {
+        Self { tree: Arc::new(tree), layout, blocking: Blocking::new(CGROUP_DEADLINE) }
     }
 
     /// Version of the hierarchies in use.
@@ -169,7 +167,7 @@ impl HostCgroups {
         path: &CgroupPath,
         work: impl FnOnce(&Tree, &Named) -> Result<T, CgroupError> + Send + 'static,
     ) -> Result<T, CgroupError> {
-        let named = Named::new(path)?;
+        let named = Named::new(path, &self.layout)?;
         let cgroup = named.shown.clone();
         let tree = Arc::clone(&self.tree);
         let result = self.blocking.run(&cgroup, move || work(&tree, &named)).await;
@@ -232,7 +230,8 @@ impl Cgroups for HostCgroups {
     }
 
     async fn list_pods(&self) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
-        self.on_pool(&CgroupPath::kubepods(), |tree, _| list_pods(tree.hierarchies())).await
+        let layout = self.layout.clone();
+        self.on_pool(&CgroupPath::kubepods(), move |tree, _| list_pods(tree.hierarchies(), &layout)).await
     }
 }
 
@@ -251,12 +250,12 @@ impl Tree {
 struct Named {
     /// For messages: `/kubepods/burstable/pod1`.
     shown: String,
-    /// Names below the root.
+    /// Names of directories below the root.
     names: Vec<String>,
 }
 
 impl Named {
-    fn new(path: &CgroupPath) -> Result<Self, CgroupError> {
+    fn new(path: &CgroupPath, layout: &Layout) -> Result<Self, CgroupError> {
         let shown = path.cgroupfs();
         if path.0.is_empty() || !path.0.iter().all(|name| is_plain_name(name)) {
             let problem = "its names must be file names, and it must not be the root";
@@ -267,7 +266,7 @@ impl Named {
                 source: std::io::Error::new(std::io::ErrorKind::InvalidInput, problem),
             });
         }
-        Ok(Self { shown, names: path.0.clone() })
+        Ok(Self { shown, names: layout.names(path) })
     }
 
     /// Its directory in a hierarchy.
@@ -320,16 +319,20 @@ fn no_result(error: BlockingError, cgroup: String) -> CgroupError {
     }
 }
 
-fn list_pods(hierarchies: &BTreeMap<String, PathBuf>) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
+fn list_pods(
+    hierarchies: &BTreeMap<String, PathBuf>,
+    layout: &Layout,
+) -> Result<Vec<(PodUid, CgroupPath)>, CgroupError> {
     let mut found = BTreeMap::new();
     for hierarchy in hierarchies.values() {
         for class in QosClass::ALL {
             let parent = CgroupPath::qos(class);
-            let named = Named::new(&parent)?;
+            let named = Named::new(&parent, layout)?;
             let dir = named.dir(hierarchy);
             for name in files::child_dirs(&dir).map_err(|error| named.error("list", &dir, error))? {
-                let path = parent.clone().child(name);
-                if let Some(uid) = path.pod_uid() {
+                if let Some(path) = layout.child(&parent, &name)
+                    && let Some(uid) = path.pod_uid()
+                {
                     found.insert(path, uid);
                 }
             }

@@ -17,6 +17,10 @@ fn get(dir: &Path, file: &str) -> String {
     std::fs::read_to_string(dir.join(file)).unwrap()
 }
 
+fn plain() -> Layout {
+    Layout::new(CgroupDriver::Cgroupfs, Vec::new())
+}
+
 /// A directory that stands for a version 2 tree, with the files the kernel would show.
 fn v2_tree(controllers: &str) -> (tempfile::TempDir, PathBuf, HostCgroups) {
     let temp = tempfile::tempdir().unwrap();
@@ -35,7 +39,7 @@ fn v2_tree(controllers: &str) -> (tempfile::TempDir, PathBuf, HostCgroups) {
     ] {
         put(&pod, file, content);
     }
-    let cgroups = HostCgroups::on(Tree::V2(v2::V2::new(temp.path(), &[])));
+    let cgroups = HostCgroups::on(Tree::V2(v2::V2::new(temp.path(), &[])), plain());
     (temp, pod, cgroups)
 }
 
@@ -86,6 +90,35 @@ async fn v2_holds_daemons_to_what_is_reserved_for_them_and_leaves_the_rest() {
     assert_eq!((get(&dir, "memory.max"), get(&dir, "pids.max")), ("67108864".to_owned(), "500".to_owned()));
     assert_eq!(get(&dir, "memory.min"), "67108864", "with memory QoS it is protected");
     assert_eq!(get(&dir, "hugetlb.2MB.max"), "max\n", "nothing is said of huge pages");
+}
+
+#[tokio::test]
+async fn v2_slices_are_made_found_and_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let uid = PodUid::from("a-1");
+    let pod = CgroupPath::pod(QosClass::BestEffort, &uid);
+    let mut dir = temp.path().to_path_buf();
+    for name in ["", "kubepods.slice", "kubepods-besteffort.slice", "kubepods-besteffort-poda_1.slice"] {
+        dir.push(name);
+        put(&dir, "cgroup.controllers", "cpu memory");
+        put(&dir, "cgroup.subtree_control", "");
+    }
+    for (file, content) in [("cpu.weight", "100"), ("cpu.max", "max 100000"), ("memory.max", "max")] {
+        put(&dir, file, content);
+    }
+    std::fs::create_dir(dir.with_file_name("cri-containerd-c0ffee.scope")).unwrap();
+    let layout = Layout::new(CgroupDriver::Systemd, Vec::new());
+    let cgroups = HostCgroups::on(Tree::V2(v2::V2::new(temp.path(), &[])), layout);
+    let values = CgroupValues { cpu_shares: Some(2), ..CgroupValues::default() };
+    cgroups.ensure(&pod, &values).await.unwrap();
+    assert_eq!(get(&dir, "cpu.weight"), "1");
+    assert!(cgroups.exists(&pod).await.unwrap());
+    assert_eq!(cgroups.list_pods().await.unwrap(), [(uid, pod.clone())]);
+    for file in std::fs::read_dir(&dir).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    cgroups.destroy(&pod).await.unwrap();
+    assert!(!dir.exists());
 }
 
 #[tokio::test]
@@ -228,12 +261,17 @@ async fn names_that_lead_elsewhere_are_refused() {
 }
 
 #[test]
-fn the_root_is_checked_and_systemd_is_refused() {
+fn the_root_is_checked() {
     assert_eq!(root_path("/").unwrap(), Vec::<String>::new());
     assert_eq!(root_path("/a/b/").unwrap(), ["a", "b"]);
     assert!(root_path("/a/../b").is_err());
-    let options = CgroupOptions { root: "/".to_owned(), driver: CgroupDriver::Systemd };
-    assert!(matches!(HostCgroups::new(&options), Err(CgroupSetupError::SystemdDriver)));
+    let options = CgroupOptions { root: "/podwright-none".to_owned(), driver: CgroupDriver::Systemd };
+    match HostCgroups::new(&options) {
+        Err(CgroupSetupError::MissingRoot { path, .. }) => {
+            assert!(path.ends_with("podwright_none.slice"), "{path:?}")
+        }
+        other => panic!("{other:?}"),
+    }
     assert!(matches!(v1::V1::new(BTreeMap::new(), &[]), Err(CgroupSetupError::MissingControllers { .. })));
 }
 
@@ -247,7 +285,7 @@ fn v1_tree() -> (tempfile::TempDir, HostCgroups) {
         std::fs::create_dir_all(dir).unwrap();
     }
     let v1 = v1::V1::new(BTreeMap::from(mounts), &[]).unwrap();
-    (temp, HostCgroups::on(Tree::V1(v1)))
+    (temp, HostCgroups::on(Tree::V1(v1), plain()))
 }
 
 #[tokio::test]
@@ -345,7 +383,7 @@ impl Drop for RealCgroup {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let named = Named::new(&path(&[&self.name])).unwrap();
+        let named = Named::new(&path(&[&self.name]), &plain()).unwrap();
         for _ in 0..REMOVE_ROUNDS {
             if matches!(remove::kill_and_remove(&self.hierarchies, &named), Ok(remove::Left::Nothing)) {
                 break;
@@ -395,9 +433,20 @@ async fn on_this_node_a_cgroup_is_made_limited_emptied_and_removed() {
     cgroups.ensure(&pod, &values).await.unwrap();
     cgroups.ensure(&pod, &values).await.unwrap();
     assert!(cgroups.exists(&pod).await.unwrap());
-    let named = Named::new(&pod).unwrap();
+    let named = Named::new(&pod, &plain()).unwrap();
     if let Some(memory) = real.hierarchies.get("memory") {
         assert_eq!(files::read(&named.dir(memory), "memory.limit_in_bytes").unwrap(), (64 << 20).to_string());
+    }
+    if cgroups.version() == CgroupVersion::V2 {
+        let dir = named.dir(&real.hierarchies["unified"]);
+        for (file, want) in [
+            ("memory.max", "67108864"),
+            ("cpu.max", "50000 100000"),
+            ("cpu.weight", "20"),
+            ("pids.max", "50"),
+        ] {
+            assert_eq!(files::read(&dir, file).unwrap(), want, "{file}");
+        }
     }
     // A container's cgroup with a process that ignores everything but SIGKILL, in every hierarchy.
     let child = Command::new("sh").args(["-c", "trap '' TERM; exec sleep 1000"]).spawn().unwrap();
@@ -407,7 +456,10 @@ async fn on_this_node_a_cgroup_is_made_limited_emptied_and_removed() {
         let container = named.dir(hierarchy).join("ctr");
         std::fs::create_dir_all(&container).unwrap();
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            if let Ok(inherited) = files::read(container.parent().unwrap(), file) {
+            // Of version 2 only who was given the controller has the files.
+            if let Ok(inherited) = files::read(container.parent().unwrap(), file)
+                && container.join(file).exists()
+            {
                 files::write(&container, file, &inherited).unwrap();
             }
         }
@@ -442,12 +494,12 @@ async fn on_this_nodes_unified_hierarchy_a_cgroup_is_removed() {
         return;
     };
     real.name.push_str("-v2");
-    let cgroups = HostCgroups::on(Tree::V2(v2::V2::new(&unified, &[])));
+    let cgroups = HostCgroups::on(Tree::V2(v2::V2::new(&unified, &[])), plain());
     let pod = path(&[&real.name, "pod1"]);
     cgroups.ensure(&pod, &CgroupValues::default()).await.unwrap();
     assert!(cgroups.exists(&pod).await.unwrap());
     let child = Command::new("sleep").arg("1000").spawn().unwrap();
-    let dir = Named::new(&pod).unwrap().dir(&unified);
+    let dir = Named::new(&pod, &plain()).unwrap().dir(&unified);
     files::write(&dir, "cgroup.procs", &child.id().to_string()).unwrap();
     real.children.push(child);
     cgroups.destroy(&path(&[&real.name])).await.unwrap();

@@ -51,24 +51,35 @@ impl HostInspection {
         Self { places: Arc::new(places), blocking: Blocking::new(FILE_DEADLINE) }
     }
 
-    fn cgroups(&self) -> Result<HostCgroups, CgroupSetupError> {
-        let options = CgroupOptions { root: self.places.cgroup_root.clone(), driver: CgroupDriver::Cgroupfs };
-        HostCgroups::new(&options)
+    /// The cgroups of either driver: an agent may have changed its own, and what another left is to be found. A root that is there with
+    /// one of them is enough.
+    fn cgroups(&self) -> Result<Vec<HostCgroups>, CgroupSetupError> {
+        let made = [CgroupDriver::Cgroupfs, CgroupDriver::Systemd]
+            .map(|driver| HostCgroups::new(&CgroupOptions { root: self.places.cgroup_root.clone(), driver }));
+        let (found, missing): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+        match missing.into_iter().find_map(Result::err) {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found.into_iter().flatten().collect()),
+        }
     }
 
     async fn look_at_cgroups(&self, inventory: &mut Inventory) {
         match self.cgroups() {
             Err(error) => inventory.not_looked("cgroups", error),
-            Ok(cgroups) => match cgroups.pods_with_processes().await {
-                Err(error) => inventory.not_looked("cgroups", error),
-                Ok(found) => {
-                    inventory.cgroups.extend(found.into_iter().map(|(uid, path, processes)| PodCgroup {
-                        uid,
-                        path,
-                        processes,
-                    }))
+            Ok(layouts) => {
+                for cgroups in layouts {
+                    match cgroups.pods_with_processes().await {
+                        Err(error) => inventory.not_looked("cgroups", error),
+                        Ok(found) => inventory.cgroups.extend(
+                            found.into_iter().map(|(uid, path, processes)| PodCgroup {
+                                uid,
+                                path,
+                                processes,
+                            }),
+                        ),
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -138,8 +149,10 @@ impl Inspection for HostInspection {
             }
             Remedy::RemoveDeadLinks => Ok(self.pod_files()?.remove_dead_log_links().await?),
             Remedy::RemoveCgroup { path } => {
-                let cgroups = self.cgroups().map_err(|error| RemedyError::Places(error.to_string()))?;
-                Ok(cgroups.remove_empty(&path).await?)
+                for cgroups in self.cgroups().map_err(|error| RemedyError::Places(error.to_string()))? {
+                    cgroups.remove_empty(&path).await?;
+                }
+                Ok(())
             }
         }
     }
