@@ -29,6 +29,7 @@ struct Store {
     version: u64,
     pods: BTreeMap<PodKey, Pod>,
     is_away: bool,
+    is_refusing: bool,
     patches: u64,
 }
 
@@ -104,6 +105,38 @@ impl FakePodApi {
         self.change(|store| store.is_away = away);
     }
 
+    /// Whether it is away.
+    pub(crate) fn is_away(&self) -> bool {
+        lock(&self.store).is_away
+    }
+
+    /// Changes of anything that it has.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Something beside pods has changed.
+    pub(crate) fn tell_followers(&self) {
+        self.change(|_| ());
+    }
+
+    /// A user changes the labels of a pod.
+    pub fn user_labels(&self, key: &PodKey, name: &str, value: &str) {
+        self.change(|store| {
+            let version = store.version;
+            if let Some(pod) = store.pods.get_mut(key) {
+                let labels = pod.metadata.labels.get_or_insert_default();
+                labels.insert(name.to_owned(), value.to_owned());
+                pod.metadata.resource_version = Some(version.to_string());
+            }
+        });
+    }
+
+    /// Has the server refuse to tell its pods to this node, or tell them again.
+    pub fn set_refusing(&self, refuses: bool) {
+        self.change(|store| store.is_refusing = refuses);
+    }
+
     /// All pods.
     pub fn pods(&self) -> BTreeMap<PodKey, Pod> {
         lock(&self.store).pods.clone()
@@ -140,7 +173,7 @@ impl FakePodApi {
     }
 }
 
-fn refused(code: u16, reason: &str) -> ApiError {
+pub(crate) fn refused(code: u16, reason: &str) -> ApiError {
     let status = ApiStatus { code, reason: reason.to_owned(), message: reason.to_owned(), retry_after: None };
     ApiError::Refused { request: "sim".to_owned(), status: Box::new(status) }
 }
@@ -148,12 +181,16 @@ fn refused(code: u16, reason: &str) -> ApiError {
 impl Told {
     async fn next(&mut self) -> ObjectEvent<Pod> {
         loop {
-            let (away, pods) = {
+            let (away, refuses, pods) = {
                 let store = lock(&self.store);
                 let pods: BTreeMap<PodUid, Pod> =
                     store.pods.values().map(|pod| (pod.uid(), pod.clone())).collect();
-                (store.is_away, pods)
+                (store.is_away, store.is_refusing, pods)
             };
+            if refuses && !away {
+                tokio::time::sleep(RETRY).await;
+                return ObjectEvent::Interrupted(refused(403, "Forbidden"));
+            }
             if away || (self.is_listed && self.faults.loses_event()) {
                 // A broken watch goes on from its version or, when that is too old, with a new list.
                 self.is_listed = self.is_listed && self.faults.pick(2) == 0;
