@@ -186,10 +186,7 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let (looks, poke) = (LookRequests::default(), RuntimePoke::default());
 
     let (known_node, node) = watch::channel(SeenNode::default());
-    let offline = outside.api.offline.is_some().then(|| Offline::new(known_node.clone()));
-    if let Some(offline) = &offline {
-        outside.cluster = outside.cluster.map(|cluster| offline::with_memory(cluster, offline));
-    }
+    let offline = with_memory(&mut outside, &known_node);
     spawn_sources(&mut tasks, &outside, &settings, (&set_sender, &node, &offline), &stop);
     tasks.spawn(runtime_watch::run(outside.clone(), poke.clone(), up_sender, stop.clone()));
     let readings = Reader::new(outside.clone(), Arc::clone(&settings), view.clone(), up.clone());
@@ -199,9 +196,8 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
-    let cluster = outside.cluster.as_ref();
-    let collections = cluster.map(|cluster| Collections::spawn(&mut tasks, cluster, offline.as_ref(), &stop));
-    spawn_keeper(&mut tasks, &outside, &settings, (offline, &collections, &node), &stop);
+    let collections = spawn_collections(&mut tasks, &outside, offline.as_ref(), &stop);
+    spawn_keeper(&mut tasks, &outside, &settings, (offline, &collections, &node, &view), &stop);
     let for_pulls = (objects.objects.clone(), metrics);
     let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
     let probe_registry = Registry::new();
@@ -300,12 +296,34 @@ fn spawn_objects(
     ObjectLine { objects, changed }
 }
 
+/// Has what the API server tells go through a memory; `None` when none is kept.
+fn with_memory(outside: &mut Outside, node: &watch::Sender<SeenNode>) -> Option<Offline> {
+    outside.api.offline.as_ref()?;
+    let offline = Offline::new(node.clone());
+    outside.cluster = outside.cluster.take().map(|cluster| offline::with_memory(cluster, &offline));
+    Some(offline)
+}
+
+fn spawn_collections(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    offline: Option<&Offline>,
+    stop: &CancellationToken,
+) -> Option<Collections> {
+    Some(Collections::spawn(tasks, outside.cluster.as_ref()?, offline, stop))
+}
+
 /// What is kept for a start without the API server; nothing when that is off.
 fn spawn_keeper(
     tasks: &mut JoinSet<()>,
     outside: &Outside,
     settings: &Settings,
-    (offline, collections, node): (Option<Offline>, &Option<Collections>, &watch::Receiver<SeenNode>),
+    (offline, collections, node, view): (
+        Option<Offline>,
+        &Option<Collections>,
+        &watch::Receiver<SeenNode>,
+        &watch::Receiver<Arc<NodeView>>,
+    ),
     stop: &CancellationToken,
 ) {
     let (Some(offline), Some(parts)) = (offline, outside.api.offline.clone()) else { return };
@@ -320,6 +338,7 @@ fn spawn_keeper(
         clock: Arc::clone(&outside.clock),
         collections: collections.clone(),
         node: node.clone(),
+        view: view.clone(),
     };
     tasks.spawn(keeper.run(stop.clone()));
 }

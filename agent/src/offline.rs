@@ -21,11 +21,13 @@ use std::sync::Arc;
 use core_offline::{Kept, Memory};
 use core_pods::mirror::is_mirror;
 use core_references::{IssuedToken, TokenAsk};
-use core_types::api::Pod;
-use core_types::{KeyedObject, KeyedRef, WallTime};
+use core_types::api::{Pod, PodStatus};
+use core_types::view::NodeView;
+use core_types::{KeyedObject, KeyedRef, PodExt, PodUid, Shutdown, WallTime};
 use tokio::sync::watch;
 
 use crate::node::SeenNode;
+use crate::status::is_terminal;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use ports::with_memory;
@@ -165,3 +167,16 @@ impl Offline {
         }
     }
 }
+
+/// The status of a pod that has ended here. While the machine goes down pods end because of it: who was told so by the API server
+/// has ended for good, and the others start again with the machine.
+fn end_of(view: &NodeView, uid: &PodUid) -> Option<PodStatus> {
+    if view.shutdown == Shutdown::InProgress {
+        return None;
+    }
+    let shown = view.pods.get(uid).filter(|shown| shown.is_observed && is_terminal(&shown.status))?;
+    Some((*shown.status).clone())
+}
+
+#[cfg(test)]
+mod tests;

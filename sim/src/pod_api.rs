@@ -30,6 +30,7 @@ struct Store {
     pods: BTreeMap<PodKey, Pod>,
     is_away: bool,
     is_refusing: bool,
+    is_silent: bool,
     patches: u64,
 }
 
@@ -137,6 +138,11 @@ impl FakePodApi {
         self.change(|store| store.is_refusing = refuses);
     }
 
+    /// Has the server say nothing of its pods, as one that hangs, or speak again.
+    pub fn set_silent(&self, silent: bool) {
+        self.change(|store| store.is_silent = silent);
+    }
+
     /// All pods.
     pub fn pods(&self) -> BTreeMap<PodKey, Pod> {
         lock(&self.store).pods.clone()
@@ -181,6 +187,9 @@ pub(crate) fn refused(code: u16, reason: &str) -> ApiError {
 impl Told {
     async fn next(&mut self) -> ObjectEvent<Pod> {
         loop {
+            if self.changed.wait_for(|_| !lock(&self.store).is_silent).await.is_err() {
+                return std::future::pending().await;
+            }
             let (away, refuses, pods) = {
                 let store = lock(&self.store);
                 let pods: BTreeMap<PodUid, Pod> =

@@ -13,8 +13,8 @@ use core_config::HostFacts;
 use core_logs::LogPolicy;
 use core_metrics::Registry;
 use core_node::{ExtendedResources, GroupPeriods, Machine};
-use core_types::PodUid;
 use core_types::view::{NodeView, PodSource};
+use core_types::{PodUid, Shutdown};
 use k8s_openapi::api::core::v1::{Node, Service};
 use ports::{Control, PodApi, Readings};
 
@@ -229,6 +229,7 @@ impl World {
         }
         self.files.reboot();
         self.cgroups.reboot();
+        self.cgroups.kernel.shut_down(Shutdown::None);
     }
 
     /// Stops the agent in order.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use core_types::api::Pod;
 use core_types::runtime::ContainerState;
-use core_types::{ContainerId, KeyedRef, PodExt, PodKey};
+use core_types::{ContainerId, KeyedRef, PodExt, PodKey, Shutdown};
 use sim::runtime::EventSupport;
 use sim::world::{NODE_NAME, World};
 
@@ -221,6 +221,77 @@ async fn secrets_of_pods_that_are_gone_are_not_kept() {
     assert!(!text.contains(secret) && !text.contains("token-1"), "{text}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_has_ended_without_the_server_is_not_started_again() {
+    let mut world = World::with_memory(8, 0, EventSupport::Streams).expect("a world");
+    put_objects(&world);
+    let mut job = pod("job");
+    let spec = job.spec.as_mut().expect("a spec");
+    spec.restart_policy = Some("Never".to_owned());
+    spec.containers[0].args = Some(["exit", "0", "100"].map(str::to_owned).to_vec());
+    world.api.pods.user_creates(job);
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(names(&world), ["job"]);
+    world.api.pods.set_away(true);
+    tokio::time::sleep(2 * A_WHILE).await;
+    assert!(names(&world).is_empty(), "it has done its work, and the server does not know");
+    restarted_without_the_server(&mut world).await;
+    assert!(world.view().offline.is_some());
+    assert!(world.runtime.store().containers.is_empty(), "it is not done twice");
+    world.api.pods.set_away(false);
+    tokio::time::sleep(A_WHILE).await;
+    let told = world.api.pods.pods().remove(&key("job")).and_then(|pod| pod.status?.phase);
+    assert_eq!(told.as_deref(), Some("Succeeded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_of_which_the_server_did_not_hear_ends_no_pod_for_good() {
+    let mut world = settled(11, &["a", "b"]).await;
+    world.api.pods.set_away(true);
+    world.cgroups.kernel.shut_down(Shutdown::InProgress);
+    tokio::time::sleep(A_WHILE).await;
+    assert!(names(&world).is_empty());
+    world.stop_agent().await;
+    restarted_without_the_server(&mut world).await;
+    assert_eq!(names(&world), ["a", "b"]);
+    world.api.pods.set_away(false);
+    tokio::time::sleep(A_WHILE).await;
+    statuses_are_told(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_expired_stops_nobody_and_is_renewed_when_the_server_is_back() {
+    let mut world = settled(9, &["a"]).await;
+    let issued = world.api.cluster.tokens();
+    world.api.pods.set_away(true);
+    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+    restarted_without_the_server(&mut world).await;
+    assert_eq!(names(&world), ["a"]);
+    let first = running(&world);
+    world.api.pods.set_away(false);
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(world.api.cluster.tokens(), issued + 1);
+    assert_eq!(running(&world), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_waited_for_a_little_longer() {
+    let mut world = settled(10, &["a"]).await;
+    world.api.pods.set_silent(true);
+    world.reboot();
+    world.start_agent();
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert!(world.view().offline.is_none() && names(&world).is_empty());
+    tokio::time::sleep(A_WHILE).await;
+    assert!(world.view().offline.is_some());
+    assert_eq!(names(&world), ["a"]);
+    let first = running(&world);
+    world.api.pods.set_silent(false);
+    tokio::time::sleep(A_WHILE).await;
+    assert!(world.view().offline.is_none());
+    assert_eq!(running(&world), first);
+}
+
 async fn play(seed: u64) -> Result<(), String> {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
     let mut world =
@@ -253,7 +324,12 @@ async fn play(seed: u64) -> Result<(), String> {
         let told = pod.status.clone().unwrap_or_default();
         let shown = view.pods.get(&pod.uid()).ok_or_else(|| format!("{key} is not here"))?;
         if pod.metadata.deletion_timestamp.is_some() || told != *shown.status {
-            return Err(format!("{key} is told as {told:?} and is {:?}", shown.status));
+            let (problem, next) = (&shown.problem, shown.next_retry);
+            let lifecycle = shown.lifecycle;
+            return Err(format!(
+                "{key} ({lifecycle:?}, {problem:?}, {next:?}) is told as {told:?} and is {:?}",
+                shown.status
+            ));
         }
     }
     let wanted: Vec<String> = world.api.pods.pods().keys().map(|key| key.name.to_string()).collect();

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_offline::memory::kept_of_node;
+use core_offline::memory::{kept_of_node, may_start};
 use core_offline::{FormatError, Identity, Kept, Memory, News};
-use core_types::{PodKey, WallTime};
+use core_types::view::NodeView;
+use core_types::{PodExt, PodKey, WallTime};
 use ports::Clock;
 use ports::sealed::SealedError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Offline, Stage};
+use super::{Offline, Stage, end_of};
 use crate::collections::{Collections, Known};
 use crate::node::SeenNode;
 use crate::outside::OfflineOutside;
@@ -49,6 +50,7 @@ pub(crate) struct Keeper {
     /// Services, runtime classes, trust bundles.
     pub(crate) collections: Option<Collections>,
     pub(crate) node: watch::Receiver<SeenNode>,
+    pub(crate) view: watch::Receiver<Arc<NodeView>>,
 }
 
 impl Keeper {
@@ -60,7 +62,7 @@ impl Keeper {
         let mut state = self.offline.state.subscribe();
         state.mark_changed();
         let mut pause = GATHER;
-        while self.news(&mut state, &stop).await {
+        while self.news(&mut state, &written.memory, &stop).await {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -78,6 +80,15 @@ impl Keeper {
 
     /// Waits for something that was learned; false when the agent stops.
     async fn news(&mut self, state: &mut watch::Receiver<super::State>, stop: &CancellationToken) -> bool {
+        let ended = async |view: &mut watch::Receiver<Arc<NodeView>>| {
+            while view.changed().await.is_ok() {
+                let view = view.borrow_and_update();
+                if written.pods.iter().any(|pod| may_start(pod) && end_of(&view, &pod.uid()).is_some()) {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
         let collections = async |collections: &mut Option<Collections>| match collections {
             Some(Collections { services, runtime_classes, trust, .. }) => tokio::select! {
                 () = services.changed() => {}
@@ -92,6 +103,7 @@ impl Keeper {
             Ok(()) = state.changed() => true,
             () = collections(&mut self.collections) => true,
             Ok(()) = self.node.changed() => true,
+            () = ended(&mut self.view) => true,
         }
     }
 
@@ -157,12 +169,13 @@ impl Keeper {
         }
     }
 
-    /// What is known now; `None` before the server told its pods.
+    /// What is known now; `None` while nobody has told pods.
     fn gather(&self) -> Option<Memory> {
         let mut memory = None;
+        let view = Arc::clone(&self.view.borrow());
         let seen = self.node.borrow().node.as_deref().map(kept_of_node).map(Arc::new);
         self.offline.state.send_if_modified(|state| {
-            if state.stage == Stage::Told {
+            if matches!(state.stage, Stage::Told | Stage::Remembered) {
                 let known = &mut state.memory;
                 known.node = seen.or(known.node.take());
                 if let Some(Collections { services, runtime_classes, trust, .. }) = &self.collections {
@@ -175,6 +188,10 @@ impl Keeper {
             }
             false
         });
+        if let Some(memory) = &mut memory {
+            memory.end(|uid| end_of(&view, uid));
+            memory.prune();
+        }
         memory
     }
 }

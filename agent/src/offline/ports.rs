@@ -15,9 +15,17 @@ use crate::outside::Cluster;
 
 /// The cluster whose objects and tokens go through the memory.
 pub(crate) fn with_memory(cluster: Cluster, offline: &Offline) -> Cluster {
-    let objects = RememberedObjects { inner: cluster.objects, offline: offline.clone() };
+    let objects = remembered_objects(cluster.objects, offline);
     let tokens = RememberedTokens { inner: cluster.tokens, offline: offline.clone() };
-    Cluster { objects: Arc::new(objects), tokens: Arc::new(tokens), ..cluster }
+    Cluster { objects, tokens: Arc::new(tokens), ..cluster }
+}
+
+/// Objects that go through the memory.
+pub(super) fn remembered_objects(
+    inner: Arc<dyn ReferencedObjects>,
+    offline: &Offline,
+) -> Arc<dyn ReferencedObjects> {
+    Arc::new(RememberedObjects { inner, offline: offline.clone() })
 }
 
 struct RememberedObjects {

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use agent::OfflineOutside;
 use core_config::Options;
-use core_types::local::OWN_DIR;
+use core_types::local::{OFFLINE_FILE, OWN_DIR};
 use io_host::{HostSealedFile, SealKey, SealedPlace};
 use ports::SealedFile as _;
 
-/// In [`OWN_DIR`].
-const FILE: &str = "offline.sealed";
 /// In [`OWN_DIR`], unless `--offline-start-key` names another place.
 const KEY: &str = "offline.key";
 /// What the file is sealed for.
@@ -27,7 +25,7 @@ pub(crate) async fn outside(
         Some(path) => SealKey::At(path.clone()),
         None => SealKey::Beside(KEY.to_owned()),
     };
-    let place = SealedPlace { dir: root.join(OWN_DIR), name: FILE.to_owned(), key, purpose: PURPOSE };
+    let place = SealedPlace { dir: root.join(OWN_DIR), name: OFFLINE_FILE.to_owned(), key, purpose: PURPOSE };
     let file = HostSealedFile::new(place);
     if let Some(server) = server.filter(|_| options.own.offline_start) {
         return Some(OfflineOutside { file: Arc::new(file), server });

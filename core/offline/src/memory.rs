@@ -11,8 +11,8 @@ use core_references::trust::TrustBook;
 use core_references::{IssuedToken, TokenAsk, references};
 use core_runtime::runtime_class::RuntimeClassBook;
 use core_runtime::service_links::ServiceBook;
-use core_types::api::Pod;
-use core_types::{KeyedObject, KeyedRef, PodExt};
+use core_types::api::{Pod, PodStatus};
+use core_types::{KeyedObject, KeyedRef, PodExt, PodUid};
 use k8s_openapi::api::core::v1::{Node, NodeSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -62,6 +62,15 @@ impl Memory {
         self.services = self.services.take().or(kept.services);
         self.runtime_classes = self.runtime_classes.take().or(kept.runtime_classes);
         self.trust = self.trust.take().or(kept.trust);
+    }
+
+    /// Takes in which pods have ended here, though the server may not know it yet: they are not started again.
+    pub fn end(&mut self, ended: impl Fn(&PodUid) -> Option<PodStatus>) {
+        for pod in self.pods.iter_mut().filter(|pod| !has_ended(pod)) {
+            if let Some(status) = ended(&pod.uid()) {
+                Arc::make_mut(pod).status = Some(status);
+            }
+        }
     }
 
     /// Forgets what no pod that may still start refers to.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use core_types::Secret;
+use core_types::local::SEALED_BEGIN;
 use ports::sealed::SealedError;
 use ports::{FileError, SealedFile};
 
@@ -21,8 +22,6 @@ use crate::blocking::{Blocking, FILE_DEADLINE};
 use crate::error::{AtPath, no_result, refused};
 use crate::replace::{Durability, replace_file};
 
-/// What a file begins with: its form.
-const MAGIC: &[u8] = b"podwright-sealed-1\n";
 /// Length of a key.
 const KEY_BYTES: usize = 32;
 /// Largest file: twice what an agent keeps at most.
@@ -178,18 +177,18 @@ impl SealedPlace {
 
     /// What is proved beside the content: form and purpose.
     fn proved(&self) -> Aad<Vec<u8>> {
-        Aad::from([MAGIC, self.purpose.as_bytes()].concat())
+        Aad::from([SEALED_BEGIN, self.purpose.as_bytes()].concat())
     }
 
     fn seal(&self, key: &RandomizedNonceKey, content: Secret<Vec<u8>>) -> Result<Vec<u8>, FileError> {
         let mut body = content.into_exposed();
         let nonce = key.seal_in_place_append_tag(self.proved(), &mut body);
         let nonce = nonce.map_err(|_| no_crypto()).at("seal", &self.path())?;
-        Ok([MAGIC, nonce.as_ref(), &body].concat())
+        Ok([SEALED_BEGIN, nonce.as_ref(), &body].concat())
     }
 
     fn open(&self, key: &RandomizedNonceKey, sealed: Vec<u8>) -> Result<Secret<Vec<u8>>, SealedError> {
-        let parts = sealed.strip_prefix(MAGIC).and_then(|rest| rest.split_first_chunk::<NONCE_LEN>());
+        let parts = sealed.strip_prefix(SEALED_BEGIN).and_then(|rest| rest.split_first_chunk::<NONCE_LEN>());
         let Some((nonce, body)) = parts else {
             return Err(self.not_opened("it is no sealed file of this version"));
         };

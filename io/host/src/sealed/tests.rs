@@ -47,7 +47,7 @@ async fn nothing_is_readable_and_no_two_writes_are_alike() {
     let key = fs::read(temp.path().join("file.key")).unwrap();
     file.store(Secret::new(CONTENT.to_vec())).await.unwrap();
     let second = read();
-    assert_ne!(first[MAGIC.len()..], second[MAGIC.len()..], "another nonce");
+    assert_ne!(first[SEALED_BEGIN.len()..], second[SEALED_BEGIN.len()..], "another nonce");
     assert_eq!(key, fs::read(temp.path().join("file.key")).unwrap(), "the key stays");
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "no temporary file stays");
 }
