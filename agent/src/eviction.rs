@@ -31,7 +31,7 @@ use crate::events::{Happening, Recorder};
 use crate::metrics::ReclaimMetrics;
 use crate::outside::Outside;
 use crate::reclaimer::Reclaimer;
-use crate::{task, timer};
+use crate::{checkpoints, task, timer};
 
 use sense::Care;
 
@@ -232,32 +232,19 @@ impl EvictionTask {
 
     /// Takes up what an earlier life showed. Without it the node begins without pressure, as upstream's.
     async fn restore_pressures(&mut self) {
-        let content = match self.outside.checkpoints.load(PRESSURES).await {
-            Ok(Some(content)) => content,
-            Ok(None) => return,
-            Err(error) => return tracing::warn!(%error, "what the node showed before cannot be read"),
-        };
-        match serde_json::from_slice::<Shown>(&content) {
-            Ok(shown) if shown.boot_id == self.sense.boot_id() => {
-                let now = self.outside.clock.now();
-                let pressure = self.sense.new_pressure();
-                self.pressure = pressure.showing(conditions(shown.pressures), now);
-                self.kept = shown.pressures;
-            }
-            Ok(_of_an_earlier_boot) => {}
-            Err(error) => tracing::warn!(%error, "what the node showed before cannot be used"),
+        let without = "the node begins without pressure";
+        let shown = checkpoints::load_json::<Shown>(&*self.outside.checkpoints, PRESSURES, without).await;
+        if let Some(shown) = shown.filter(|shown| shown.boot_id == self.sense.boot_id()) {
+            let pressure = self.sense.new_pressure();
+            self.pressure = pressure.showing(conditions(shown.pressures), self.outside.clock.now());
+            self.kept = shown.pressures;
         }
     }
 
     async fn store_pressures(&self, pressures: Pressures) {
         let shown = Shown { boot_id: self.sense.boot_id().to_owned(), pressures };
-        let content = match serde_json::to_vec(&shown) {
-            Ok(content) => content,
-            Err(error) => return tracing::error!(%error, "pressures of the node have no JSON form"),
-        };
-        if let Err(error) = self.outside.checkpoints.store(PRESSURES, &content).await {
-            tracing::warn!(%error, "what the node shows cannot be written; a restart forgets it");
-        }
+        let without = "a restart forgets what the node shows";
+        checkpoints::store_json(&*self.outside.checkpoints, PRESSURES, without, &shown).await;
     }
 
     /// True when that was enough.
@@ -373,33 +360,16 @@ impl EvictionTask {
 
     /// Reads the decisions of an earlier life.
     async fn restore(&mut self) {
-        let checkpoints = &self.outside.checkpoints;
-        let content = match checkpoints.load(DECISIONS).await {
-            Ok(Some(content)) => content,
-            Ok(None) => return,
-            Err(error) => {
-                return tracing::warn!(%error, "decisions of eviction cannot be read and are forgotten");
-            }
-        };
-        match serde_json::from_slice(&content) {
-            Ok(decisions) => self.decisions = decisions,
-            Err(error) => {
-                let moved = checkpoints.set_aside(DECISIONS).await;
-                let place = moved.map_or_else(|error| error.to_string(), |path| path.display().to_string());
-                return tracing::error!(%error, place, "decisions of eviction cannot be used and are set aside");
-            }
-        }
+        let without = "decisions of earlier are forgotten";
+        let decisions = checkpoints::load_json(&*self.outside.checkpoints, DECISIONS, without).await;
+        let Some(decisions) = decisions else { return };
+        self.decisions = decisions;
         self.send(EvictionNews::Decisions(self.decisions.iter().cloned().collect())).await;
     }
 
     async fn store(&self) {
-        let content = match serde_json::to_vec(&self.decisions) {
-            Ok(content) => content,
-            Err(error) => return tracing::error!(%error, "decisions of eviction have no JSON form"),
-        };
-        if let Err(error) = self.outside.checkpoints.store(DECISIONS, &content).await {
-            tracing::warn!(%error, "a decision of eviction cannot be written; a restart forgets it");
-        }
+        let without = "a restart forgets a decision";
+        checkpoints::store_json(&*self.outside.checkpoints, DECISIONS, without, &self.decisions).await;
     }
 }
 

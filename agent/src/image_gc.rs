@@ -26,7 +26,7 @@ use crate::images::Pulls;
 use crate::metrics::ReclaimMetrics;
 use crate::outside::Outside;
 use crate::reclaimer::Requests;
-use crate::{task, timer};
+use crate::{checkpoints, task, timer};
 
 /// Time between two looks; upstream's.
 const PERIOD: Duration = Duration::from_secs(5 * 60);
@@ -136,21 +136,9 @@ impl ImageGc {
     }
 
     async fn restore(&mut self) {
-        let checkpoints = &self.outside.checkpoints;
-        let content = match checkpoints.load(USES).await {
-            Ok(content) => content,
-            Err(error) => {
-                return tracing::warn!(%error, "uses of images cannot be read; all count as unused since now");
-            }
-        };
-        let Some(content) = content else { return };
-        match serde_json::from_slice(&content) {
-            Ok(book) => self.book = book,
-            Err(error) => {
-                let moved = checkpoints.set_aside(USES).await;
-                let place = moved.map_or_else(|error| error.to_string(), |path| path.display().to_string());
-                tracing::error!(%error, place, "uses of images cannot be used and are set aside");
-            }
+        let without = "all images count as unused since now";
+        if let Some(book) = checkpoints::load_json(&*self.outside.checkpoints, USES, without).await {
+            self.book = book;
         }
     }
 
@@ -238,13 +226,8 @@ impl ImageGc {
     }
 
     async fn store(&self) {
-        let content = match serde_json::to_vec(&self.book) {
-            Ok(content) => content,
-            Err(error) => return tracing::error!(%error, "uses of images have no JSON form"),
-        };
-        if let Err(error) = self.outside.checkpoints.store(USES, &content).await {
-            tracing::warn!(%error, "uses of images cannot be written; they are written with the next change");
-        }
+        let without = "a restart forgets the newest uses of images";
+        checkpoints::store_json(&*self.outside.checkpoints, USES, without, &self.book).await;
     }
 
     /// Removes images in their order until so much is free. What cannot be removed is left, and named at the end.

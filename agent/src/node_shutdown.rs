@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
 use crate::settings::{ShutdownRecord, ShutdownSettings};
-use crate::{status, task, timer};
+use crate::{checkpoints, status, task, timer};
 
 use line::{Line, LineEnds, Wish};
 
@@ -259,17 +259,9 @@ impl Record {
         if !self.is_kept {
             return;
         }
-        let content = match self.outside.checkpoints.load(STATE).await {
-            Ok(Some(content)) => content,
-            Ok(None) => return,
-            Err(error) => return tracing::warn!(%error, "the times of the last shutdown cannot be read"),
-        };
-        match serde_json::from_slice(&content) {
-            Ok(times) => self.times = times,
-            Err(error) => {
-                tracing::warn!(%error, "{STATE} cannot be used; it is written anew at the next shutdown")
-            }
-        }
+        let without = "the times of the last shutdown are not known";
+        let times = checkpoints::load_json(&*self.outside.checkpoints, STATE, without).await;
+        self.times = times.unwrap_or(self.times);
         self.show();
     }
 
@@ -287,10 +279,8 @@ impl Record {
         }
         self.times = times;
         self.show();
-        let content = serde_json::to_vec(&times).unwrap_or_default();
-        if let Err(error) = self.outside.checkpoints.store(STATE, &content).await {
-            tracing::warn!(%error, "the times of this shutdown are forgotten at the next start");
-        }
+        let without = "the times of this shutdown are forgotten at the next start";
+        checkpoints::store_json(&*self.outside.checkpoints, STATE, without, &times).await;
     }
 
     fn show(&self) {

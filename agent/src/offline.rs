@@ -23,7 +23,7 @@ use core_pods::mirror::is_mirror;
 use core_references::{IssuedToken, TokenAsk};
 use core_types::api::{Pod, PodStatus};
 use core_types::view::NodeView;
-use core_types::{KeyedObject, KeyedRef, PodExt, PodUid, Shutdown, WallTime};
+use core_types::{KeyedObject, KeyedRef, PodUid, Shutdown, WallTime};
 use tokio::sync::watch;
 
 use crate::node::SeenNode;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
-use crate::{task, timer};
+use crate::{checkpoints, task, timer};
 
 /// The file with the place in the log.
 const PLACE: &str = "oom_watch";
@@ -113,22 +113,12 @@ impl OomWatch {
     }
 
     async fn load(&self) -> Option<LogPlace> {
-        let content = self.outside.checkpoints.load(PLACE).await;
-        let content =
-            content.inspect_err(|error| tracing::warn!(%error, "kills of earlier are not told")).ok()??;
-        let place = serde_json::from_slice(&content);
-        place
-            .inspect_err(
-                |error| tracing::warn!(%error, "{PLACE} cannot be used; kills of earlier are not told"),
-            )
-            .ok()
+        checkpoints::load_json(&*self.outside.checkpoints, PLACE, "kills of earlier are not told").await
     }
 
     async fn store(&self, place: &LogPlace) {
-        let content = serde_json::to_vec(place).unwrap_or_default();
-        if let Err(error) = self.outside.checkpoints.store(PLACE, &content).await {
-            tracing::warn!(%error, "a restart may tell of a kill twice");
-        }
+        let without = "a restart may tell of a kill twice";
+        checkpoints::store_json(&*self.outside.checkpoints, PLACE, without, place).await;
     }
 }
 

@@ -59,8 +59,8 @@ impl Sizes {
     /// Takes up what an earlier life of the agent wrote.
     pub(crate) async fn restore(&mut self, checkpoints: &dyn Checkpoints) {
         self.allocations =
-            Allocations::restored(checkpoints::load(checkpoints, checkpoints::ALLOCATED).await);
-        self.actuated = checkpoints::load(checkpoints, checkpoints::ACTUATED).await;
+            Allocations::restored(checkpoints::load_book(checkpoints, checkpoints::ALLOCATED).await);
+        self.actuated = checkpoints::load_book(checkpoints, checkpoints::ACTUATED).await;
     }
 
     pub(crate) fn allocations(&self) -> &Allocations {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use io_api::{ApiClient, Follower, ObjectPath, Selector};
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use ports::ObjectEvent;
 use tokio::sync::Notify;
@@ -83,12 +83,10 @@ impl Book {
         }
     }
 
-    /// Follows the pods for ever.
-    pub(crate) async fn follow(self: Arc<Self>, client: ApiClient) {
-        let mut follower =
-            Follower::<Pod>::new(client, ObjectPath::collection::<Pod>("default"), Selector::default());
-        loop {
-            match follower.next().await {
+    /// Notes what the events tell, as long as there are some.
+    pub(crate) async fn follow(self: Arc<Self>, mut events: impl Stream<Item = ObjectEvent<Pod>> + Unpin) {
+        while let Some(event) = events.next().await {
+            match event {
                 ObjectEvent::Replaced(pods) => pods.iter().for_each(|pod| self.seen(pod)),
                 ObjectEvent::Applied(pod) => self.seen(&pod),
                 ObjectEvent::Deleted(pod) => self.gone(&pod),

@@ -1,7 +1,7 @@
 //! The measurements of one session, in their order: each starts from what the one before has left.
 //!
 //! ```text
-//! idle > one pod after another > many pods at once > rest > scrape > exec > exit, resize > restart of the kubelet > delete > many pods
+//! idle > one pod after another > ten pods at once > many pods at once > rest > scrape > exec > exit, resize > restart of the kubelet > delete > many pods
 //! with probes
 //! ```
 
@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 
 use crate::report::Figure;
 use crate::session::Session;
+use crate::usage;
 
 /// Pods that are started one after another.
-const SEQUENCE: usize = 10;
+const SEQUENCE: usize = 30;
+/// Pods of a small burst.
+const FEW: usize = 10;
 
 /// Takes every wanted measurement. What one needs from those before it is done without being reported.
 pub(crate) fn all(
@@ -36,12 +39,19 @@ pub(crate) fn all(
     if wanted("one") {
         report("one", life::one_after_another(session, SEQUENCE)?);
     }
+    if wanted("ten") {
+        let names = numbered("few", FEW);
+        report("ten", life::many_at_once(session, &names)?);
+        report("ten", life::many_deleted(session, &names)?);
+    }
     let on_many = ["many", "rest", "scrape", "exec", "exit", "resize", "restart", "delete"];
     if on_many.into_iter().any(wanted) {
         let names = numbered("many", pods);
+        let bare = usage::memory(session.pid()?)?;
         report("many", life::many_at_once(session, &names)?);
         if wanted("rest") {
             report("rest", rest::at_rest(session, &format!("{pods} quiet pods"))?);
+            report("rest", rest::each_pod(session, pods, bare)?);
         }
         if wanted("scrape") {
             report("scrape", rest::scraped(session, &format!("{pods} quiet pods"))?);

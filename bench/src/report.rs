@@ -126,6 +126,12 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The value below which this share of the sorted values lies; 0 when there is none.
+pub(crate) fn at_share(sorted: &[f64], share: f64) -> f64 {
+    let place = (sorted.len() as f64 * share) as usize;
+    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
 fn spread(values: &[f64], unit: &str) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -162,6 +168,10 @@ mod tests {
 
     #[test]
     fn a_median_is_the_middle() {
+        assert_eq!(
+            (at_share(&[1.0, 2.0, 3.0, 4.0], 0.5), at_share(&[1.0], 0.99), at_share(&[], 0.5)),
+            (3.0, 1.0, 0.0)
+        );
         assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0]), median(&[])), (2.0, 2.5, 0.0));
     }
 }

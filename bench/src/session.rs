@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use core_metrics::Registry;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use io_api::{ApiClient, ClientOptions, Kubeconfig, ObjectPath, Patch, Rate};
+use io_api::{ApiClient, ClientOptions, Follower, Kubeconfig, ObjectPath, Patch, Rate, Selector};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use lab::{Cluster, agent::Make};
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::{book::Book, counters, usage};
 
 /// How long anything may take; what takes longer is an error and no figure.
-pub(crate) const LIMIT: Duration = Duration::from_secs(240);
+pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 /// Requests to create or delete pods that are under way at once.
 const REQUESTS: usize = 20;
 /// How long a kubelet may take to end in order.
@@ -48,7 +48,10 @@ impl Rig {
         let options = ClientOptions { user_agent: "bench".to_owned(), rate: Rate::Unlimited, timeout: LIMIT };
         let api = ApiClient::new(kubeconfig.server, kubeconfig.credentials, options, &Registry::new());
         let book = Arc::new(Book::default());
-        reactor.spawn(Arc::clone(&book).follow(api.clone()));
+        let pods =
+            Follower::<Pod>::new(api.clone(), ObjectPath::collection::<Pod>("default"), Selector::default());
+        let events = stream::unfold(pods, |mut pods| async move { Some((pods.next().await, pods)) });
+        reactor.spawn(Arc::clone(&book).follow(Box::pin(events)));
         Ok(Self { cluster, book, api, reactor })
     }
 
@@ -93,7 +96,7 @@ impl<'a> Session<'a> {
             ("kubeAPIQPS", json!(1000)),
             ("kubeAPIBurst", json!(2000)),
             ("eventRecordQPS", json!(0)),
-            ("maxPods", json!(250)),
+            ("maxPods", json!(1100)),
             // A machine whose disk is nearly full must not make the figures those of evictions.
             ("evictionHard", json!({ "memory.available": "100Mi" })),
             ("imageGCHighThresholdPercent", json!(100)),
@@ -130,6 +133,12 @@ impl<'a> Session<'a> {
             cri_calls: counters::sum(&page, "kubelet_runtime_operations_total"),
             api_requests: counters::sum(&page, "rest_client_requests_total"),
         })
+    }
+
+    /// How often a pod has been synced since the kubelet's start, all pods together.
+    pub(crate) fn synced(&self) -> Result<f64> {
+        let page = self.rig.cluster.metrics()?;
+        Ok(counters::sum(&page, "kubelet_pod_worker_duration_seconds_count"))
     }
 
     /// Creates the pods, many at once; they are on the node already, so no scheduler is measured.

@@ -18,7 +18,7 @@ use crate::sweep;
 /// A short path: sockets below it must fit into 107 bytes.
 const BASE: &str = "/var/tmp/podwright-lab";
 
-/// How many of a kind may live at once. An instance takes a /24 of 10.88.0.0/16.
+/// How many of a kind may live at once. An instance takes a /22 from 10.88.0.0 on.
 const NUMBERS: Range<u8> = 0..100;
 
 /// What is claimed.

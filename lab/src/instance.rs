@@ -1,6 +1,6 @@
 //! One private runtime on this machine: containerd, network, images and a cgroup root, under one number and one folder.
 //!
-//! The number names everything (`/var/tmp/podwright-lab/<n>`, bridge `pwbr<n>`, subnet `10.88.<n>.0/24`, cgroup
+//! The number names everything (`/var/tmp/podwright-lab/<n>`, bridge `pwbr<n>`, a /22 from 10.88.0.0 on as subnet, cgroup
 //! `/podwright-test-<n>`). A [`Claim`] holds the number and has everything swept away at the end.
 
 use std::path::{Path, PathBuf};

@@ -21,6 +21,7 @@ pub mod gate;
 pub mod http;
 pub mod images;
 pub mod instance;
+pub mod metrics_server;
 pub mod network;
 mod oci;
 pub mod parts;

@@ -18,6 +18,12 @@ use crate::command;
 /// libcni keeps its results here, whatever the runtime is told.
 const CNI_RESULTS: &str = "/var/lib/cni/results";
 
+/// 10.88.0.0, where the subnets begin.
+const FIRST_SUBNET: u32 = u32::from_be_bytes([10, 88, 0, 0]);
+
+/// Length of a subnet's prefix.
+const PREFIX_BITS: u32 = 22;
+
 /// The network of the instance with this number.
 #[derive(Clone, Copy, Debug)]
 pub struct Network {
@@ -38,20 +44,28 @@ impl Network {
     /// The bridge's own address, which pods see as their gateway and which can serve as a node IP.
     #[must_use]
     pub fn gateway(self) -> String {
-        format!("10.88.{}.1", self.number)
+        let [a, b, c, _] = self.first_octets();
+        format!("{a}.{b}.{c}.1")
     }
 
-    /// The pods' addresses.
+    /// The pods' addresses: room for a thousand.
     #[must_use]
     pub fn subnet(self) -> String {
-        format!("10.88.{}.0/24", self.number)
+        let [a, b, c, d] = self.first_octets();
+        format!("{a}.{b}.{c}.{d}/{PREFIX_BITS}")
     }
 
-    /// Whether another network of this machine already uses the subnet.
+    /// The subnet's own address: the number times the size of a subnet from 10.88.0.0 on.
+    fn first_octets(self) -> [u8; 4] {
+        (FIRST_SUBNET + (u32::from(self.number) << (32 - PREFIX_BITS))).to_be_bytes()
+    }
+
+    /// Whether another network of this machine already uses a part of the subnet.
     pub(crate) fn is_taken(self) -> Result<bool> {
         let routes = command::output(Command::new("ip").args(["-o", "-4", "route", "show"]))?;
-        let ours = format!("10.88.{}.", self.number);
-        Ok(routes.lines().any(|route| route.starts_with(&ours) && !route.contains(&self.bridge())))
+        let [a, b, c, _] = self.first_octets();
+        let within = |route: &str| (c..c + 4).any(|third| route.starts_with(&format!("{a}.{b}.{third}.")));
+        Ok(routes.lines().any(|route| within(route) && !route.contains(&self.bridge())))
     }
 
     /// Makes the bridge and writes the CNI configuration to `conf_dir`; addresses given out are noted in `ipam_dir`.
@@ -62,7 +76,7 @@ impl Network {
             .with_context(|| format!("{}", file.display()))?;
         let bridge = self.bridge();
         ip(&["link", "add", &bridge, "type", "bridge"])?;
-        ip(&["address", "add", &format!("{}/24", self.gateway()), "dev", &bridge])?;
+        ip(&["address", "add", &format!("{}/{PREFIX_BITS}", self.gateway()), "dev", &bridge])?;
         ip(&["link", "set", &bridge, "up"])
     }
 
@@ -188,6 +202,13 @@ COMMIT
             "{script}"
         );
         assert_eq!(removal_script(saved, "podwright-30"), "");
+    }
+
+    #[test]
+    fn subnets_follow_each_other() {
+        let subnets = [0, 1, 64].map(|number| Network::new(number).subnet());
+        assert_eq!(subnets, ["10.88.0.0/22", "10.88.4.0/22", "10.89.0.0/22"]);
+        assert_eq!(Network::new(65).gateway(), "10.89.4.1");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{ContainerdVersion, command};
 
 mod kubernetes;
 
+pub(crate) use kubernetes::metrics_server;
 pub use kubernetes::{ControlPlaneParts, upstream_kubelet};
 
 const CONTAINERD_VERSION: &str = "2.4.2";

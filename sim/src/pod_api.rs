@@ -28,10 +28,51 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Store {
     version: u64,
     pods: BTreeMap<PodKey, Pod>,
+    /// The version that each pod got last.
+    changes: BTreeMap<u64, PodKey>,
+    /// Pods that were removed, by the version of their removal.
+    removals: BTreeMap<u64, Pod>,
     is_away: bool,
     is_refusing: bool,
     is_silent: bool,
     patches: u64,
+}
+
+impl Store {
+    /// Changes a pod that is there, under the newest version.
+    fn update<T>(&mut self, key: &PodKey, change: impl FnOnce(&mut Pod) -> T) -> Option<T> {
+        let pod = self.pods.get_mut(key)?;
+        let result = change(pod);
+        self.changes.remove(&version_of(pod));
+        self.changes.insert(self.version, key.clone());
+        pod.metadata.resource_version = Some(self.version.to_string());
+        Some(result)
+    }
+
+    fn remove(&mut self, key: &PodKey) {
+        if let Some(pod) = self.pods.remove(key) {
+            self.changes.remove(&version_of(&pod));
+            self.removals.insert(self.version, pod);
+        }
+    }
+
+    /// The first event after this version, with its own version.
+    fn after(&self, version: u64) -> Option<(u64, ObjectEvent<Pod>)> {
+        let next = version + 1..;
+        let change = self.changes.range(next.clone()).next();
+        let removal = self.removals.range(next).next();
+        match (change, removal) {
+            (Some((&at, key)), gone) if gone.is_none_or(|(&gone_at, _)| at < gone_at) => {
+                Some((at, ObjectEvent::Applied(self.pods.get(key)?.clone())))
+            }
+            (_, Some((&at, pod))) => Some((at, ObjectEvent::Deleted(pod.clone()))),
+            _ => None,
+        }
+    }
+}
+
+fn version_of(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// The server.
@@ -48,8 +89,8 @@ struct Told {
     store: Arc<Mutex<Store>>,
     faults: Arc<Faults>,
     changed: watch::Receiver<u64>,
-    pods: BTreeMap<PodUid, Pod>,
-    is_listed: bool,
+    /// The version up to which it knows all; `None` when it needs a list.
+    version: Option<u64>,
 }
 
 fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
@@ -76,11 +117,16 @@ impl FakePodApi {
     pub fn user_creates(&self, mut pod: Pod) {
         self.change(|store| {
             let version = store.version;
+            let key = pod.key();
+            if store.pods.contains_key(&key) {
+                return;
+            }
             let meta = &mut pod.metadata;
             meta.uid = Some(format!("uid-{version}"));
             meta.resource_version = Some(version.to_string());
             meta.generation = Some(1);
-            store.pods.entry(pod.key()).or_insert(pod);
+            store.changes.insert(version, key.clone());
+            store.pods.insert(key, pod);
         });
     }
 
@@ -88,16 +134,16 @@ impl FakePodApi {
     pub fn user_deletes(&self, key: &PodKey, grace_secs: i64) {
         let now = Time(self.clock.wall().to_api_secs().0);
         self.change(|store| {
-            let version = store.version;
             if grace_secs == 0 {
-                store.pods.remove(key);
-            } else if let Some(pod) = store.pods.get_mut(key) {
+                store.remove(key);
+                return;
+            }
+            store.update(key, |pod| {
                 let meta = &mut pod.metadata;
                 meta.deletion_timestamp.get_or_insert(now);
                 let grace = meta.deletion_grace_period_seconds.map_or(grace_secs, |old| old.min(grace_secs));
                 meta.deletion_grace_period_seconds = Some(grace);
-                meta.resource_version = Some(version.to_string());
-            }
+            });
         });
     }
 
@@ -124,12 +170,9 @@ impl FakePodApi {
     /// A user changes the labels of a pod.
     pub fn user_labels(&self, key: &PodKey, name: &str, value: &str) {
         self.change(|store| {
-            let version = store.version;
-            if let Some(pod) = store.pods.get_mut(key) {
-                let labels = pod.metadata.labels.get_or_insert_default();
-                labels.insert(name.to_owned(), value.to_owned());
-                pod.metadata.resource_version = Some(version.to_string());
-            }
+            store.update(key, |pod| {
+                pod.metadata.labels.get_or_insert_default().insert(name.to_owned(), value.to_owned());
+            });
         });
     }
 
@@ -190,35 +233,29 @@ impl Told {
             if self.changed.wait_for(|_| !lock(&self.store).is_silent).await.is_err() {
                 return std::future::pending().await;
             }
-            let (away, refuses, pods) = {
+            let (away, refuses) = {
                 let store = lock(&self.store);
-                let pods: BTreeMap<PodUid, Pod> =
-                    store.pods.values().map(|pod| (pod.uid(), pod.clone())).collect();
-                (store.is_away, store.is_refusing, pods)
+                (store.is_away, store.is_refusing)
             };
             if refuses && !away {
                 tokio::time::sleep(RETRY).await;
                 return ObjectEvent::Interrupted(refused(403, "Forbidden"));
             }
-            if away || (self.is_listed && self.faults.loses_event()) {
+            if away || (self.version.is_some() && self.faults.loses_event()) {
                 // A broken watch goes on from its version or, when that is too old, with a new list.
-                self.is_listed = self.is_listed && self.faults.pick(2) == 0;
+                self.version = self.version.filter(|_| self.faults.pick(2) == 0);
                 tokio::time::sleep(RETRY).await;
                 return ObjectEvent::Interrupted(refused(503, "ServiceUnavailable"));
             }
-            if !self.is_listed {
-                self.is_listed = true;
-                self.pods.clone_from(&pods);
-                return ObjectEvent::Replaced(pods.into_values().collect());
-            }
-            let gone = self.pods.keys().find(|uid| !pods.contains_key(*uid)).cloned();
-            if let Some(pod) = gone.and_then(|uid| self.pods.remove(&uid)) {
-                return ObjectEvent::Deleted(pod);
-            }
-            let news = pods.into_iter().find(|(uid, pod)| self.pods.get(uid) != Some(pod));
-            if let Some((uid, pod)) = news {
-                self.pods.insert(uid, pod.clone());
-                return ObjectEvent::Applied(pod);
+            let Some(version) = self.version else {
+                let store = lock(&self.store);
+                self.version = Some(store.version);
+                return ObjectEvent::Replaced(store.pods.values().cloned().collect());
+            };
+            let next = lock(&self.store).after(version);
+            if let Some((version, event)) = next {
+                self.version = Some(version);
+                return event;
             }
             if self.changed.changed().await.is_err() {
                 return std::future::pending().await;
@@ -234,8 +271,7 @@ impl PodApi for FakePodApi {
             store: Arc::clone(&self.store),
             faults: Arc::clone(&self.faults),
             changed: self.changed.subscribe(),
-            pods: BTreeMap::new(),
-            is_listed: false,
+            version: None,
         };
         stream::unfold(told, |mut told| async move {
             let event = told.next().await;
@@ -248,8 +284,7 @@ impl PodApi for FakePodApi {
         self.answer("PATCH", || {
             self.change(|store| {
                 store.patches += 1;
-                let version = store.version;
-                let pod = store.pods.get_mut(key).ok_or_else(|| refused(404, "NotFound"))?;
+                let pod = store.pods.get(key).ok_or_else(|| refused(404, "NotFound"))?;
                 if patch["metadata"]["uid"].as_str() != pod.metadata.uid.as_deref() {
                     return Err(refused(409, "Conflict"));
                 }
@@ -260,9 +295,9 @@ impl PodApi for FakePodApi {
                 let mut status =
                     serde_json::to_value(pod.status.clone().unwrap_or_default()).map_err(broken)?;
                 merge(&mut status, &patch["status"]);
-                pod.status = Some(serde_json::from_value(status).map_err(broken)?);
-                pod.metadata.resource_version = Some(version.to_string());
-                Ok(pod.clone())
+                let status = serde_json::from_value(status).map_err(broken)?;
+                store.update(key, |pod| pod.status = Some(status));
+                Ok(store.pods[key].clone())
             })
         })
         .await
@@ -285,7 +320,7 @@ impl PodApi for FakePodApi {
                 None => Err(refused(404, "NotFound")),
                 Some(pod) if pod.uid() != *uid => Err(refused(409, "Conflict")),
                 Some(_) => {
-                    store.pods.remove(key);
+                    store.remove(key);
                     Ok(())
                 }
             })

@@ -129,6 +129,16 @@ impl World {
         Ok(world)
     }
 
+    /// A node in a cluster with room for so many pods, on which nothing breaks.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn with_room_for(pods: usize) -> anyhow::Result<Self> {
+        let mut settings = settings(&[&format!("--max-pods={pods}")])?;
+        settings.sources.configured.push(PodSource::Api);
+        Self::with_settings(0, 0, EventSupport::Streams, settings)
+    }
+
     fn with_settings(
         seed: u64,
         faults_per_mille: u32,

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use lab::{ControlPlane, ControlPlaneParts};
+use lab::{Cluster, ControlPlane, ControlPlaneParts, Parts};
 use serde_json::{Value, json};
 
 use crate::{LATER, Node, eventually};
+
+/// How long a start may take on a loaded machine.
+const START: Duration = Duration::from_secs(120);
 
 /// A control plane and a node that belongs to it.
 #[derive(Debug)]
@@ -35,6 +39,15 @@ pub fn shared_plane() -> Arc<ControlPlane> {
 #[track_caller]
 pub fn own_plane() -> ControlPlane {
     ControlPlane::new(&ControlPlaneParts::ready().unwrap()).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// A cluster of its own with one node, which is ready and can be reached from the API server.
+#[track_caller]
+pub fn running() -> Cluster {
+    let mut cluster = Cluster::new(&Parts::ready().unwrap(), &ControlPlaneParts::ready().unwrap()).unwrap();
+    cluster.agent.start().unwrap();
+    cluster.wait_node("Ready=True", START).unwrap();
+    cluster
 }
 
 /// A node that will join a cluster under `name`, and does not run yet.

@@ -12,7 +12,7 @@ use ports::sealed::SealedError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Offline, Stage, end_of};
+use super::{Offline, Stage, State, end_of};
 use crate::collections::{Collections, Known};
 use crate::node::SeenNode;
 use crate::outside::OfflineOutside;
@@ -79,7 +79,12 @@ impl Keeper {
     }
 
     /// Waits for something that was learned; false when the agent stops.
-    async fn news(&mut self, state: &mut watch::Receiver<super::State>, stop: &CancellationToken) -> bool {
+    async fn news(
+        &mut self,
+        state: &mut watch::Receiver<State>,
+        written: &Memory,
+        stop: &CancellationToken,
+    ) -> bool {
         let ended = async |view: &mut watch::Receiver<Arc<NodeView>>| {
             while view.changed().await.is_ok() {
                 let view = view.borrow_and_update();

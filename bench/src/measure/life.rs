@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::process::{kill_all, table};
-use lab::wait::let_pass;
+use lab::wait::{Look, let_pass, until};
 use serde_json::json;
 
 use super::{idle, numbered};
@@ -33,12 +33,12 @@ pub(crate) fn one_after_another(session: &Session<'_>, count: usize) -> Result<V
         gone.push(asked_at.elapsed().as_secs_f64());
     }
     Ok(vec![
-        Figure::new("one pod, created to Ready", "s", median(&ready), "median of 10 pods, at a watcher"),
+        Figure::new("one pod, created to Ready", "s", median(&ready), "median of 30 pods, at a watcher"),
         Figure::new(
             "one pod, deleted to gone",
             "s",
             median(&gone),
-            "median of 10 pods that end at once, at a watcher",
+            "median of 30 pods that end at once, at a watcher",
         ),
     ])
 }
@@ -130,6 +130,15 @@ pub(crate) fn restart(session: &mut Session<'_>, names: &[String]) -> Result<Vec
     let started_at = now();
     agent.start()?;
     let serving = started_at.elapsed().as_secs_f64();
+    until("every pod to be synced", LIMIT, || {
+        let synced = session.synced()?;
+        Ok(if synced < names.len() as f64 {
+            Look::Waiting(format!("{synced} syncs"))
+        } else {
+            Look::Done(())
+        })
+    })?;
+    let synced = started_at.elapsed().as_secs_f64();
     // A kubelet that takes up a new pod has looked at the others.
     let new = ["after-restart".to_owned()];
     session.create(&new, &idle())?;
@@ -145,6 +154,12 @@ pub(crate) fn restart(session: &mut Session<'_>, names: &[String]) -> Result<Vec
     let to_ready = "from the start to Ready of a pod that is created when it serves, at a watcher";
     Ok(vec![
         Figure::new(format!("{what}, to serving"), "s", serving, "from the start to /healthz"),
+        Figure::new(
+            format!("{what}, to every pod synced"),
+            "s",
+            synced,
+            "from the start until kubelet_pod_worker_duration_seconds has counted as many syncs, looked at every 20 ms",
+        ),
         Figure::new(format!("{what}, to a new pod Ready"), "s", working, to_ready),
         Figure::new(
             format!("{what}, flips"),

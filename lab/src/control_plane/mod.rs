@@ -6,7 +6,7 @@
 //!
 //! Writes: one folder `/var/tmp/podwright-lab/cluster-<n>` with data, logs, keys and kubeconfigs.
 //! Guarantees: listens on loopback only; everything ends with the value, and after a SIGKILL with the next sweep.
-//! Leaves out: auditing, aggregated API servers, several replicas, and networks of services.
+//! Leaves out: auditing, several replicas, and networks of services.
 
 mod pki;
 mod programs;
@@ -38,6 +38,9 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long the API server may take to leave by itself; it waits for its clients' watches to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long certificates are good that are asked for; the program's own default.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A bootstrap token that the cluster knows once asked to.
 const TOKEN_ID: &str = "podwrt";
 const TOKEN_SECRET: &str = "0123456789abcdef";
@@ -67,6 +70,11 @@ impl ControlPlane {
     /// Starts all of it and waits until the API answers and the `default` namespace has its service account. Leftovers of
     /// killed runs are removed first.
     pub fn new(parts: &ControlPlaneParts) -> Result<Self> {
+        Self::signing_for(parts, CERTIFICATE_LIFE)
+    }
+
+    /// The same, where certificates that are asked for end after `certificate_life`. They all begin five minutes in the past.
+    pub fn signing_for(parts: &ControlPlaneParts, certificate_life: Duration) -> Result<Self> {
         sweep_stale()?;
         let claim = Claim::take(&CONTROL_PLANES, |_number| Ok(true))?;
         let pki = Pki::create(&claim.dir().join("pki"))?;
@@ -86,7 +94,7 @@ impl ControlPlane {
         };
         plane.etcd = Some(Running::start(&plane.program(parts.etcd(), plane.layout().etcd()))?);
         plane.start_api_server()?;
-        plane.start_controllers()?;
+        plane.start_controllers(certificate_life)?;
         Ok(plane)
     }
 
@@ -219,12 +227,12 @@ impl ControlPlane {
         self.api_server.as_ref().context("the API server does not run")?.signal(signal)
     }
 
-    fn start_controllers(&mut self) -> Result<()> {
+    fn start_controllers(&mut self, certificate_life: Duration) -> Result<()> {
         let scheduler = self.controller_kubeconfig("kube-scheduler")?;
         let args = self.layout().scheduler(&scheduler);
         self.scheduler = Some(Running::start(&self.program(&self.parts.kubernetes("kube-scheduler"), args))?);
         let manager = self.controller_kubeconfig("kube-controller-manager")?;
-        let args = self.layout().controller_manager(&manager);
+        let args = self.layout().controller_manager(&manager, certificate_life);
         let program = self.program(&self.parts.kubernetes("kube-controller-manager"), args);
         self.controller_manager = Some(Running::start(&program)?);
         self.wait_until("the service account of the default namespace", |plane| {

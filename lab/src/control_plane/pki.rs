@@ -15,6 +15,9 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
+/// As whom the API server passes requests on to API servers of others; they believe nobody else about who asks.
+pub(super) const AGGREGATOR: &str = "aggregator";
+
 /// Until when certificates are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
@@ -66,6 +69,8 @@ impl Pki {
                 validity: Validity::Valid,
             },
         )?;
+        let aggregator = Identity { user: AGGREGATOR, group: "podwright-lab", validity: Validity::Valid };
+        pki.client_certificate(AGGREGATOR, aggregator)?;
         Ok(pki)
     }
 

@@ -3,9 +3,9 @@
 //! As kubeadm would start them, less what costs time or needs a real machine: one etcd that never syncs to disk, no leader
 //! election, no ports but the API server's, which listens on loopback only.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use super::pki::Pki;
+use super::pki::{AGGREGATOR, Pki};
 
 /// What the programs share.
 pub(super) struct Layout<'a> {
@@ -49,6 +49,10 @@ impl Layout<'_> {
             self.pki_flag("kubelet-client-key", "kubelet-client.key"),
             self.pki_flag("service-account-key-file", "service-account.pub"),
             self.pki_flag("service-account-signing-key-file", "service-account.key"),
+            self.pki_flag("requestheader-client-ca-file", "ca.crt"),
+            format!("--requestheader-allowed-names={AGGREGATOR}"),
+            self.pki_flag("proxy-client-cert-file", &format!("{AGGREGATOR}.crt")),
+            self.pki_flag("proxy-client-key-file", &format!("{AGGREGATOR}.key")),
         ];
         args.extend(
             [
@@ -56,6 +60,9 @@ impl Layout<'_> {
                 // Services of a control plane on loopback could not be reached from pods anyway.
                 "--endpoint-reconciler-type=none",
                 "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+                "--requestheader-username-headers=X-Remote-User",
+                "--requestheader-group-headers=X-Remote-Group",
+                "--requestheader-extra-headers-prefix=X-Remote-Extra-",
                 "--authorization-mode=Node,RBAC",
                 "--enable-admission-plugins=NodeRestriction",
                 "--enable-bootstrap-token-auth=true",
@@ -77,9 +84,10 @@ impl Layout<'_> {
         ]
     }
 
-    pub(super) fn controller_manager(&self, kubeconfig: &Path) -> Vec<String> {
+    pub(super) fn controller_manager(&self, kubeconfig: &Path, certificate_life: Duration) -> Vec<String> {
         vec![
             format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--cluster-signing-duration={}s", certificate_life.as_secs()),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
             "--use-service-account-credentials=true".to_owned(),

@@ -1,25 +1,14 @@
 //! What people do with kubectl: every verb that reaches the node through the API server, and what controllers make of the node.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use lab::agent::is_ready;
 use lab::cluster::NODE;
-use lab::{Cluster, ControlPlaneParts, Parts, http, images};
+use lab::{Cluster, http, images};
 use serde_json::{Value, json};
 use tests::cli::Following;
-use tests::cluster::{apply, until};
+use tests::cluster::{apply, running, until};
 use tests::{LATER, SOON, eventually, manifest, status};
-
-/// How long a start may take on a loaded machine.
-const START: Duration = Duration::from_secs(120);
-
-fn running() -> Cluster {
-    let mut cluster = Cluster::new(&Parts::ready().unwrap(), &ControlPlaneParts::ready().unwrap()).unwrap();
-    cluster.agent.start().unwrap();
-    cluster.wait_node("Ready=True", START).unwrap();
-    cluster
-}
 
 fn kubectl(cluster: &Cluster, args: &[&str]) -> Command {
     let plane = cluster.plane();

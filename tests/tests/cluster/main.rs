@@ -12,3 +12,4 @@ mod offline;
 mod pods;
 mod shutdown;
 mod static_pods;
+mod top;

@@ -1,13 +1,16 @@
 //! The node's identity at a real control plane: TLS bootstrap, signed certificates, and who may ask the node what.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lab::control_plane::{Identity, Validity};
+use lab::wait::Stopwatch;
 use lab::{ControlPlane, ControlPlaneParts};
 use serde_json::{Value, json};
+use tests::cluster::{apply, bound, until};
+use tests::manifest::idle;
 use tests::node::NODE_NAME;
-use tests::{LATER, Node, eventually};
+use tests::{LATER, Node, eventually, eventually_true};
 
 /// How long the start of a control plane and of what follows may take on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,6 +30,15 @@ fn configure(node: &mut Node, plane: &ControlPlane) {
     config["authorization"] = json!({ "mode": "Webhook" });
     config["rotateCertificates"] = json!(true);
     config["serverTLSBootstrap"] = json!(true);
+}
+
+/// Has the node ask for its identity with a bootstrap token; returns the kubeconfig that comes of it.
+fn bootstrap(node: &mut Node, plane: &ControlPlane) -> PathBuf {
+    let kubeconfig = node.agent.root_dir().join("kubelet.conf");
+    let bootstrap = plane.bootstrap_kubeconfig().unwrap();
+    node.agent.flags.push(format!("--kubeconfig={}", kubeconfig.display()));
+    node.agent.flags.push(format!("--bootstrap-kubeconfig={}", bootstrap.display()));
+    kubeconfig
 }
 
 /// Asks the node itself with kubectl, which trusts certificates of the cluster's authority alone.
@@ -70,10 +82,7 @@ fn a_node_bootstraps_serves_a_signed_certificate_and_asks_the_cluster_who_may() 
     let plane = control_plane();
     let mut node = Node::prepared();
     configure(&mut node, &plane);
-    let kubeconfig = node.agent.root_dir().join("kubelet.conf");
-    let bootstrap = plane.bootstrap_kubeconfig().unwrap();
-    node.agent.flags.push(format!("--kubeconfig={}", kubeconfig.display()));
-    node.agent.flags.push(format!("--bootstrap-kubeconfig={}", bootstrap.display()));
+    let kubeconfig = bootstrap(&mut node, &plane);
     node.agent.flags.push("--v=4".to_owned());
     node.start();
 
@@ -109,6 +118,40 @@ fn a_node_bootstraps_serves_a_signed_certificate_and_asks_the_cluster_who_may() 
     node.start();
     assert_eq!(eventually("the node to serve", LATER, || ask(&node, &plane, admin, "/healthz")), "ok");
     assert_eq!(plane.kubectl(&["get", "csr", "-o=name"]).unwrap(), before);
+}
+
+#[test]
+fn a_client_certificate_is_renewed_before_its_end_and_the_node_goes_on_with_the_new_one() {
+    // Signed as of five minutes ago, it is renewed 1 to 87 s after it came.
+    let life = Duration::from_secs(130);
+    let plane = ControlPlane::signing_for(&ControlPlaneParts::ready().unwrap(), life).unwrap();
+    let mut node = Node::prepared();
+    bootstrap(&mut node, &plane);
+    node.agent.config["rotateCertificates"] = json!(true);
+    node.start();
+
+    let in_use = node.agent.root_dir().join("pki/kubelet-client-current.pem");
+    let first = eventually("the first certificate", LIMIT, || {
+        std::fs::read_link(&in_use).map_err(|error| error.to_string())
+    });
+    let came = Stopwatch::start();
+    eventually_true("another certificate to be in use", life, || {
+        std::fs::read_link(&in_use).is_ok_and(|now| now != first)
+    });
+    assert!(came.elapsed() < life, "it was renewed after its end");
+
+    eventually_true("the first certificate to end", life, || came.elapsed() > life);
+    let renewed = || {
+        let lease =
+            ["get", "lease", NODE_NAME, "--namespace=kube-node-lease", "-o=jsonpath={.spec.renewTime}"];
+        plane.kubectl(&lease).unwrap()
+    };
+    let at_end = renewed();
+    eventually_true("the Lease to be renewed", LATER, || renewed() != at_end);
+    apply(&plane, "renewal", &bound(NODE_NAME, idle("after-renewal")));
+    until(&plane, "after-renewal", "running", |pod| pod["status"]["phase"] == "Running");
+    let log = node.agent.log();
+    assert!(!log.contains("Unauthorized"), "a request was made with a certificate that had ended:\n{log}");
 }
 
 fn who_may(node: &Node, plane: &ControlPlane) {
