@@ -34,7 +34,7 @@ struct Told {
 
 /// What wakes the task.
 enum Wake {
-    Event(ObjectEvent<Pod>),
+    Event(Box<ObjectEvent<Pod>>),
     NodeHeard,
     OutOfPatience,
     Stopped,
@@ -57,13 +57,13 @@ impl SourceTask {
             let wake = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Wake::Stopped,
-                Some(event) = events.next() => Wake::Event(event),
+                Some(event) = events.next() => Wake::Event(Box::new(event)),
                 () = heard(&mut node) => Wake::NodeHeard,
                 () = timer::until(self.clock.as_ref(), told.patience.and_then(|it| it.due())) => Wake::OutOfPatience,
                 else => Wake::Stopped,
             };
             match wake {
-                Wake::Event(event) => self.take_event(&mut told, event),
+                Wake::Event(event) => self.take_event(&mut told, *event),
                 Wake::NodeHeard => node = None,
                 Wake::OutOfPatience => told.patience = None,
                 Wake::Stopped => return,

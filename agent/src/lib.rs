@@ -108,7 +108,7 @@ use images::Images;
 use mirrors::MirrorTask;
 use node::{NodeParts, SeenNode};
 use objects::{ObjectLine, ObjectTask};
-use offline::{Keeper, Offline};
+use offline::{Keeper, Offline, Watched};
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
@@ -197,7 +197,8 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
     let collections = spawn_collections(&mut tasks, &outside, offline.as_ref(), &stop);
-    spawn_keeper(&mut tasks, &outside, &settings, (offline, &collections, &node, &view), &stop);
+    let watched = (collections.clone(), node.clone(), view.clone());
+    spawn_keeper(&mut tasks, &outside, &settings, (offline, watched), &stop);
     let for_pulls = (objects.objects.clone(), metrics);
     let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
     let probe_registry = Registry::new();
@@ -213,7 +214,6 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let publisher = Publisher::new(view_sender);
     let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
     spawn_event_tasks(&mut tasks, &outside, &settings, &recorder, &stop);
-    tell_of_start(&recorder, &settings);
     let sizes = spawn_sizes(&mut tasks, &outside, metrics);
     let pulls = images.pulls.clone();
     let own = recorder.clone();
@@ -275,6 +275,7 @@ fn spawn_event_tasks(
     if let Some(sink) = &outside.api.events {
         tasks.spawn(events::tell(recorder.clone(), Arc::clone(sink), settings.events, stop.clone()));
     }
+    tell_of_start(recorder, settings);
 }
 
 fn spawn_objects(
@@ -318,12 +319,7 @@ fn spawn_keeper(
     tasks: &mut JoinSet<()>,
     outside: &Outside,
     settings: &Settings,
-    (offline, collections, node, view): (
-        Option<Offline>,
-        &Option<Collections>,
-        &watch::Receiver<SeenNode>,
-        &watch::Receiver<Arc<NodeView>>,
-    ),
+    (offline, (collections, node, view)): (Option<Offline>, Watched),
     stop: &CancellationToken,
 ) {
     let (Some(offline), Some(parts)) = (offline, outside.api.offline.clone()) else { return };
@@ -336,9 +332,9 @@ fn spawn_keeper(
         },
         outside: parts,
         clock: Arc::clone(&outside.clock),
-        collections: collections.clone(),
-        node: node.clone(),
-        view: view.clone(),
+        collections,
+        node,
+        view,
     };
     tasks.spawn(keeper.run(stop.clone()));
 }

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use crate::node::SeenNode;
 use crate::status::is_terminal;
 
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Keeper, Watched};
 pub(crate) use ports::with_memory;
 
 /// How far the start is.

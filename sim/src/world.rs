@@ -46,6 +46,7 @@ pub struct FakeApi {
     pub cluster: FakeCluster,
     /// What the agent keeps of all that for a start without the server; used on a node with a memory.
     pub kept: Arc<FakeSealed>,
+    memory: Memory,
 }
 
 /// A node with everything on it.
@@ -77,7 +78,6 @@ pub struct World {
     /// The API server.
     pub api: FakeApi,
     settings: Settings,
-    memory: Memory,
     agent: Option<Agent>,
 }
 
@@ -124,7 +124,7 @@ impl World {
     pub fn with_memory(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
         let mut world = Self::in_cluster(seed, faults_per_mille, events)?;
         world.kill_agent();
-        world.memory = Memory::On;
+        world.api.memory = Memory::On;
         world.start_agent();
         Ok(world)
     }
@@ -168,9 +168,8 @@ impl World {
             pull_records: Arc::new(FakePullRecords::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
-            api: FakeApi { pods, events: Arc::default(), cluster, kept },
+            api: FakeApi { pods, events: Arc::default(), cluster, kept, memory: Memory::Off },
             settings,
-            memory: Memory::Off,
             agent: None,
             faults,
             clock,
@@ -213,7 +212,7 @@ impl World {
                 url: None,
                 local: self.local_manifests.clone(),
             },
-            cluster: (self.memory == Memory::On).then(|| self.api.cluster.ports()),
+            cluster: (self.api.memory == Memory::On).then(|| self.api.cluster.ports()),
             api: self.api_ports(),
         };
         self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
@@ -224,7 +223,7 @@ impl World {
         ApiPorts {
             pods: is_followed.then(|| Arc::clone(&self.api.pods) as Arc<dyn PodApi>),
             events: Some(self.api.events.clone()),
-            offline: (self.memory == Memory::On)
+            offline: (self.api.memory == Memory::On)
                 .then(|| OfflineOutside { file: self.api.kept.clone(), server: "sim:6443".to_owned() }),
         }
     }

@@ -41,6 +41,9 @@ enum Occasion {
     Stop,
 }
 
+/// What the keeper watches beside the memory: services and the like, the Node object, the node view.
+pub(crate) type Watched = (Option<Collections>, watch::Receiver<SeenNode>, watch::Receiver<Arc<NodeView>>);
+
 /// The task.
 pub(crate) struct Keeper {
     pub(crate) offline: Offline,

@@ -1,3 +1,5 @@
+//! What is kept comes back, and only to whom it belongs.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! What is kept, what is forgotten, and what is worth a write.
+
 use core_types::{Secret, WallTime};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Sealed files in a directory of the test: who opens them, and who does not.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
