@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_offline::Memory;
 use core_references::trust::TrustBook;
 use core_runtime::runtime_class::RuntimeClassBook;
 use core_runtime::service_links::ServiceBook;
@@ -22,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::offline::Offline;
 use crate::outside::Cluster;
 use crate::task;
 
@@ -38,6 +40,8 @@ pub(crate) trait Book: Clone + Default + Send + Sync + 'static {
     fn put(&mut self, object: &Self::Object);
     /// An object is gone.
     fn remove(&mut self, object: &Self::Object);
+    /// What was known of the kind before the API server went away.
+    fn remembered(memory: &Memory) -> Option<Self>;
 }
 
 impl Book for ServiceBook {
@@ -50,6 +54,10 @@ impl Book for ServiceBook {
 
     fn remove(&mut self, service: &Service) {
         Self::remove(self, service);
+    }
+
+    fn remembered(memory: &Memory) -> Option<Self> {
+        memory.services.clone()
     }
 }
 
@@ -64,6 +72,10 @@ impl Book for RuntimeClassBook {
     fn remove(&mut self, class: &RuntimeClass) {
         Self::remove(self, class);
     }
+
+    fn remembered(memory: &Memory) -> Option<Self> {
+        memory.runtime_classes.clone()
+    }
 }
 
 impl Book for TrustBook {
@@ -76,6 +88,10 @@ impl Book for TrustBook {
 
     fn remove(&mut self, bundle: &ClusterTrustBundle) {
         Self::remove(self, bundle);
+    }
+
+    fn remembered(memory: &Memory) -> Option<Self> {
+        memory.trust.clone()
     }
 }
 
@@ -101,6 +117,7 @@ impl<B: Book> Known<B> {
         tasks: &mut JoinSet<()>,
         collection: Arc<dyn Collection<B::Object>>,
         begin: Begin,
+        offline: Option<&Offline>,
         stop: &CancellationToken,
     ) -> Self {
         let (sender, book) = watch::channel(None);
@@ -108,9 +125,9 @@ impl<B: Book> Known<B> {
         if begin == Begin::AtOnce {
             asked.notify_one();
         }
-        let (begun, stop) = (Arc::clone(&asked), stop.clone());
+        let (begun, offline, stop) = (Arc::clone(&asked), offline.cloned(), stop.clone());
         tasks.spawn(async move {
-            task::until_stopped(&stop, follow(collection, begun, sender)).await;
+            task::until_stopped(&stop, follow(collection, begun, offline, sender)).await;
         });
         Self { book, asked }
     }
@@ -118,6 +135,11 @@ impl<B: Book> Known<B> {
     /// All objects; `None` when the server has not told them yet.
     pub(crate) fn now(&self) -> Option<Arc<B>> {
         self.asked.notify_one();
+        self.book.borrow().clone()
+    }
+
+    /// What the server told, asked for or not.
+    pub(crate) fn told(&self) -> Option<Arc<B>> {
         self.book.borrow().clone()
     }
 
@@ -140,11 +162,28 @@ impl<B: Book> Known<B> {
 async fn follow<B: Book>(
     collection: Arc<dyn Collection<B::Object>>,
     asked: Arc<Notify>,
+    offline: Option<Offline>,
     book: watch::Sender<Option<Arc<B>>>,
 ) {
     asked.notified().await;
     let mut told = collection.follow();
-    while let Some(event) = told.next().await {
+    let mut remembered = std::pin::pin!(async {
+        match &offline {
+            Some(offline) => offline.part(B::remembered).await,
+            None => std::future::pending().await,
+        }
+    });
+    loop {
+        let is_unknown = book.borrow().is_none();
+        let event = tokio::select! {
+            biased;
+            Some(event) = told.next() => event,
+            remembered = &mut remembered, if is_unknown => {
+                book.send_replace(Some(Arc::new(remembered)));
+                continue;
+            }
+            else => return,
+        };
         match event {
             ObjectEvent::Replaced(all) => {
                 let mut new = B::default();
@@ -180,15 +219,20 @@ pub(crate) struct Collections {
 
 impl Collections {
     /// Begins to follow what is needed.
-    pub(crate) fn spawn(tasks: &mut JoinSet<()>, cluster: &Cluster, stop: &CancellationToken) -> Self {
+    pub(crate) fn spawn(
+        tasks: &mut JoinSet<()>,
+        cluster: &Cluster,
+        offline: Option<&Offline>,
+        stop: &CancellationToken,
+    ) -> Self {
         let services = Arc::clone(&cluster.services);
         let runtime_classes = Arc::clone(&cluster.runtime_classes);
         let trust = Arc::clone(&cluster.trust_bundles);
         Self {
-            trust: Known::spawn(tasks, trust, Begin::WhenAsked, stop),
+            trust: Known::spawn(tasks, trust, Begin::WhenAsked, offline, stop),
             seed: fastrand::u64(..),
-            services: Known::spawn(tasks, services, Begin::AtOnce, stop),
-            runtime_classes: Known::spawn(tasks, runtime_classes, Begin::WhenAsked, stop),
+            services: Known::spawn(tasks, services, Begin::AtOnce, offline, stop),
+            runtime_classes: Known::spawn(tasks, runtime_classes, Begin::WhenAsked, offline, stop),
         }
     }
 }
@@ -232,7 +276,7 @@ mod tests {
         let collection = Arc::new(FakeCollection(Mutex::new(Some(feed))));
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let known: Known<RuntimeClassBook> =
-            Known::spawn(&mut tasks, collection.clone(), Begin::WhenAsked, &stop);
+            Known::spawn(&mut tasks, collection.clone(), Begin::WhenAsked, None, &stop);
         tokio::task::yield_now().await;
         assert!(collection.0.lock().unwrap().is_some(), "nobody has asked yet");
         assert!(known.get().await.is_none(), "it waits, but not for ever");

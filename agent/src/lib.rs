@@ -9,6 +9,7 @@
 //! | prober ([`prober`]) | the node view, answers of containers | results of probes, to the sync loop |
 //! | objects ([`objects`]), with an API server | Secrets and ConfigMaps that pods refer to, the node view | answers to operations; pods that a change concerns |
 //! | collections ([`collections`]), with an API server | services, and runtime classes once a pod names one | what is needed of them, to operations |
+//! | memory ([`offline`]), with an API server | a sealed file; what the server told the others | what it told before, to the others while it is away; it writes the file |
 //! | sync loop ([`sync_loop`]) | all of these, outcomes of operations, deadlines | the node view |
 //! | book keepers ([`checkpoints`]) | resources given and in force, from the sync loop | nothing; they write files |
 //! | journal and teller of events ([`events`]) | what happened | events, to a file and to the API server |
@@ -51,6 +52,7 @@ mod node_allocatable;
 mod node_shutdown;
 mod note;
 mod objects;
+mod offline;
 mod oom_watch;
 mod operations;
 mod outside;
@@ -79,6 +81,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_metrics::Registry;
+use core_offline::Identity;
 use core_pleg::Pleg;
 use core_types::MonoTime;
 use core_types::view::{NodeView, PodSource};
@@ -90,8 +93,8 @@ use tokio_util::sync::CancellationToken;
 pub use control::AgentControl;
 pub use core_pods::admission::AppArmor;
 pub use outside::{
-    ApiPorts, CgroupBase, CgroupsMaker, Cluster, MachineOutside, Manifests, Outside, PullOutside,
-    UsageOutside,
+    ApiPorts, CgroupBase, CgroupsMaker, Cluster, MachineOutside, Manifests, OfflineOutside, Outside,
+    PullOutside, UsageOutside,
 };
 pub use settings::{
     EvictionSettings, HostSummary, LogRotation, NodeIdentity, PluginSettings, PodStatsSource, PullSettings,
@@ -105,6 +108,7 @@ use images::Images;
 use mirrors::MirrorTask;
 use node::{NodeParts, SeenNode};
 use objects::{ObjectLine, ObjectTask};
+use offline::{Keeper, Offline, Watched};
 use pleg::{LookRequests, PlegTask};
 use prober::Prober;
 use publisher::Publisher;
@@ -182,7 +186,8 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let (looks, poke) = (LookRequests::default(), RuntimePoke::default());
 
     let (known_node, node) = watch::channel(SeenNode::default());
-    spawn_sources(&mut tasks, &outside, &settings, (&set_sender, &node), &stop);
+    let offline = with_memory(&mut outside, &known_node);
+    spawn_sources(&mut tasks, &outside, &settings, (&set_sender, &node, &offline), &stop);
     tasks.spawn(runtime_watch::run(outside.clone(), poke.clone(), up_sender, stop.clone()));
     let readings = Reader::new(outside.clone(), Arc::clone(&settings), view.clone(), up.clone());
     let pleg = Pleg::new(settings.pleg_policy);
@@ -191,7 +196,9 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
-    let collections = outside.cluster.as_ref().map(|cluster| Collections::spawn(&mut tasks, cluster, &stop));
+    let collections = spawn_collections(&mut tasks, &outside, offline.as_ref(), &stop);
+    let watched = (collections.clone(), node.clone(), view.clone());
+    spawn_keeper(&mut tasks, &outside, &settings, (offline, watched), &stop);
     let for_pulls = (objects.objects.clone(), metrics);
     let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
     let probe_registry = Registry::new();
@@ -207,7 +214,6 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let publisher = Publisher::new(view_sender);
     let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
     spawn_event_tasks(&mut tasks, &outside, &settings, &recorder, &stop);
-    tell_of_start(&recorder, &settings);
     let sizes = spawn_sizes(&mut tasks, &outside, metrics);
     let pulls = images.pulls.clone();
     let own = recorder.clone();
@@ -269,6 +275,7 @@ fn spawn_event_tasks(
     if let Some(sink) = &outside.api.events {
         tasks.spawn(events::tell(recorder.clone(), Arc::clone(sink), settings.events, stop.clone()));
     }
+    tell_of_start(recorder, settings);
 }
 
 fn spawn_objects(
@@ -288,6 +295,48 @@ fn spawn_objects(
         objects
     });
     ObjectLine { objects, changed }
+}
+
+/// Has what the API server tells go through a memory; `None` when none is kept.
+fn with_memory(outside: &mut Outside, node: &watch::Sender<SeenNode>) -> Option<Offline> {
+    outside.api.offline.as_ref()?;
+    let offline = Offline::new(node.clone());
+    outside.cluster = outside.cluster.take().map(|cluster| offline::with_memory(cluster, &offline));
+    Some(offline)
+}
+
+fn spawn_collections(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    offline: Option<&Offline>,
+    stop: &CancellationToken,
+) -> Option<Collections> {
+    Some(Collections::spawn(tasks, outside.cluster.as_ref()?, offline, stop))
+}
+
+/// What is kept for a start without the API server; nothing when that is off.
+fn spawn_keeper(
+    tasks: &mut JoinSet<()>,
+    outside: &Outside,
+    settings: &Settings,
+    (offline, (collections, node, view)): (Option<Offline>, Watched),
+    stop: &CancellationToken,
+) {
+    let (Some(offline), Some(parts)) = (offline, outside.api.offline.clone()) else { return };
+    let keeper = Keeper {
+        offline,
+        identity: Identity {
+            node_name: settings.host.node_name.clone(),
+            machine: settings.host.machine.system_uuid.clone(),
+            server: parts.server.clone(),
+        },
+        outside: parts,
+        clock: Arc::clone(&outside.clock),
+        collections,
+        node,
+        view,
+    };
+    tasks.spawn(keeper.run(stop.clone()));
 }
 
 /// What the API server is told of pods; nothing in standalone mode.
@@ -314,7 +363,7 @@ fn spawn_sources(
     tasks: &mut JoinSet<()>,
     outside: &Outside,
     settings: &Settings,
-    (sets, node): (&mpsc::Sender<sources::SourceSet>, &watch::Receiver<SeenNode>),
+    (sets, node, offline): (&mpsc::Sender<sources::SourceSet>, &watch::Receiver<SeenNode>, &Option<Offline>),
     stop: &CancellationToken,
 ) {
     let task = |source| SourceTask {
@@ -335,7 +384,7 @@ fn spawn_sources(
     if let Some(api) = &outside.api.pods {
         // Without a cluster nobody tells of a Node object, and pods are judged by what it would be.
         let node = outside.cluster.is_some().then(|| node.clone());
-        tasks.spawn(task(PodSource::Api).follow_api(Arc::clone(api), node));
+        tasks.spawn(task(PodSource::Api).follow_api(Arc::clone(api), node, offline.clone()));
     }
     tasks.spawn(task(PodSource::Local).follow_files(Arc::clone(&outside.manifests.local), every));
 }

@@ -54,18 +54,25 @@ pub(crate) struct SeenNode {
     pub(crate) node: Option<Arc<Node>>,
     /// Whether the API server has said anything of it yet.
     pub(crate) is_heard: bool,
+    /// What the API server said of it before it went away; only while it has said nothing yet.
+    pub(crate) remembered: Option<Arc<Node>>,
 }
 
 impl SeenNode {
+    /// The object as far as it is known.
+    pub(crate) fn newest(&self) -> Option<&Node> {
+        self.node.as_deref().or(self.remembered.as_deref())
+    }
+
     /// Its labels, or those that it would be registered with.
     pub(crate) fn labels<'a>(&'a self, settings: &'a Settings) -> &'a BTreeMap<String, String> {
-        let labels = self.node.as_ref().and_then(|node| node.metadata.labels.as_ref());
+        let labels = self.newest().and_then(|node| node.metadata.labels.as_ref());
         labels.unwrap_or(&settings.node.labels)
     }
 
     /// Its taints, or those that it would be registered with.
     pub(crate) fn taints<'a>(&'a self, settings: &'a Settings) -> &'a [Taint] {
-        match self.node.as_ref() {
+        match self.newest() {
             Some(node) => node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default(),
             None => &settings.node.settings.taints,
         }
@@ -262,11 +269,11 @@ impl NodeTask {
         }
         let event = self.reporter.schedulable_event(&node);
         self.tell(event);
-        self.known.send_replace(SeenNode { node: Some(Arc::new(node)), is_heard: true });
+        self.known.send_replace(SeenNode { node: Some(Arc::new(node)), is_heard: true, remembered: None });
     }
 
     fn lose(&mut self) {
-        if self.known.send_replace(SeenNode { node: None, is_heard: true }).node.is_some() {
+        if self.known.send_replace(SeenNode { is_heard: true, ..SeenNode::default() }).node.is_some() {
             tracing::warn!(
                 node = self.name,
                 "the Node object was deleted: pods go on, and the node is registered again when the agent starts anew"

@@ -12,7 +12,7 @@ use ports::{
     EventJournal, EventSink, HookDialer, HostNetwork, HostStats, ImageService, KernelLog, LeaseApi,
     LocalStorage, MachineShutdown, ManifestFetcher, ManifestFiles, MemoryAlarm, NodeApi, PacketFilter,
     PodApi, PodCertificateRequests, PodFiles, PodKeys, ProbeDialer, PullAccess, PullRecords,
-    ReferencedObjects, ServiceAccountTokens,
+    ReferencedObjects, SealedFile, ServiceAccountTokens,
 };
 
 /// Where the paths of cgroups begin.
@@ -35,6 +35,17 @@ pub struct ApiPorts {
     pub pods: Option<Arc<dyn PodApi>>,
     /// Events of this node.
     pub events: Option<Arc<dyn EventSink>>,
+    /// Where that which the server told is kept for a start without it; `None` when nothing is.
+    pub offline: Option<OfflineOutside>,
+}
+
+/// What a start without the API server needs.
+#[derive(Clone)]
+pub struct OfflineOutside {
+    /// What it told before.
+    pub file: Arc<dyn SealedFile>,
+    /// Its address: what another server told is not used.
+    pub server: String,
 }
 
 /// What pulls of images need beside the runtime.

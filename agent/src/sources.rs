@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_pods::manifest_set::{ManifestInput, ManifestSet};
-use core_types::PodGates;
 use core_types::api::Pod;
 use core_types::view::{PodSource, SourceProblem};
+use core_types::{PodGates, WallTime};
 use futures_util::StreamExt;
 use ports::sources::FileHints;
 use ports::{Clock, ManifestFetcher, ManifestFile, ManifestFiles};
@@ -30,6 +30,19 @@ pub(crate) struct SourceSet {
     pub(crate) pods: Vec<Arc<Pod>>,
     /// What cannot be used now.
     pub(crate) problems: Vec<SourceProblem>,
+    pub(crate) standing: Standing,
+}
+
+/// Who stands for a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The source, now.
+    Told,
+    /// The source, before it went away: what was written down then.
+    Remembered {
+        /// When it was.
+        saved_at: WallTime,
+    },
 }
 
 /// Pods and problem texts that were sent last.
@@ -161,7 +174,8 @@ impl SourceTask {
             tracing::error!(source = ?self.source, "{origin}: {message}");
         }
         *sent = Some((pods.clone(), texts));
-        self.sets.send(SourceSet { source: self.source, pods, problems }).await.map_err(drop)
+        let standing = Standing::Told;
+        self.sets.send(SourceSet { source: self.source, pods, problems, standing }).await.map_err(drop)
     }
 }
 

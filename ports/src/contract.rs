@@ -12,7 +12,7 @@ use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, Volum
 
 use crate::pod_files::{LogTail, SubPathRequest};
 use crate::pull_records::{PullContent, PullFile};
-use crate::{Cgroups, Checkpoints, ContainerLogFiles, EventJournal, PodFiles, PullRecords};
+use crate::{Cgroups, Checkpoints, ContainerLogFiles, EventJournal, PodFiles, PullRecords, SealedFile};
 
 /// Rules of [`Cgroups`].
 pub async fn cgroups(subject: &dyn Cgroups) {
@@ -90,6 +90,23 @@ pub async fn checkpoints(subject: &dyn Checkpoints) {
     for name in ["", "..", "a/b"] {
         assert!(subject.store(name, b"x").await.is_err(), "{name:?} is no plain name");
     }
+}
+
+/// Rules of [`SealedFile`]. Leaves nothing.
+pub async fn sealed_file(subject: &dyn SealedFile) {
+    let content = |text: &[u8]| Secret::new(text.to_vec());
+    assert!(subject.load().await.expect("load").is_none(), "nothing is there at first");
+    subject.remove().await.expect("nothing to remove is no error");
+    for text in [&b"first"[..], b"", b"second"] {
+        subject.store(content(text)).await.expect("store");
+        assert_eq!(subject.load().await.expect("load"), Some(content(text)));
+    }
+    subject.set_aside().await.expect("set_aside");
+    assert!(subject.load().await.expect("load").is_none(), "it is out of the way");
+    assert!(subject.set_aside().await.is_err(), "there is nothing to set aside");
+    subject.store(content(b"third")).await.expect("store");
+    subject.remove().await.expect("remove");
+    assert!(subject.load().await.expect("load").is_none(), "it is gone");
 }
 
 /// Rules of [`ContainerLogFiles`]. `log` is the path of a log with some bytes in it and nothing beside it.

@@ -34,6 +34,7 @@ pub mod pull_records;
 pub mod references;
 pub mod reviews;
 pub mod runtime;
+pub mod sealed;
 pub mod sources;
 pub mod stats;
 
@@ -66,5 +67,6 @@ pub use pull_records::PullRecords;
 pub use references::{ReferencedObjects, ServiceAccountTokens};
 pub use reviews::{SubjectAccessReviews, TokenReviews};
 pub use runtime::{ContainerRuntime, ImageService, RuntimeError};
+pub use sealed::SealedFile;
 pub use sources::{ManifestFetcher, ManifestFile, ManifestFiles};
 pub use stats::{HostStats, LocalStorage, Readings};

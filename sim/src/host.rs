@@ -24,6 +24,7 @@ mod kernel;
 mod log_files;
 mod pod_files;
 mod pull_records;
+mod sealed;
 mod usage;
 
 pub use journal::{FakeJournal, FakeSink};
@@ -31,6 +32,7 @@ pub use kernel::FakeKernel;
 pub use log_files::{FakeLogFiles, WRITTEN_BYTES};
 pub use pod_files::{FakeFiles, UnmountWatcher};
 pub use pull_records::{FakePullRecords, NoPlugins};
+pub use sealed::FakeSealed;
 pub use usage::FakeUsage;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -106,6 +108,13 @@ pub struct FakeCgroups {
     /// What the kernel tells by itself.
     pub kernel: Arc<FakeKernel>,
     existing: Mutex<BTreeMap<CgroupPath, CgroupValues>>,
+}
+
+impl FakeCgroups {
+    /// The machine was booted: no cgroup is there.
+    pub fn reboot(&self) {
+        lock(&self.existing).clear();
+    }
 }
 
 fn checked(path: &CgroupPath) -> Result<(), CgroupError> {

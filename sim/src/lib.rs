@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod clock;
+pub mod cluster;
 pub mod faults;
 pub mod host;
 pub mod pod_api;

@@ -33,6 +33,8 @@ struct Store {
     /// Pods that were removed, by the version of their removal.
     removals: BTreeMap<u64, Pod>,
     is_away: bool,
+    is_refusing: bool,
+    is_silent: bool,
     patches: u64,
 }
 
@@ -150,6 +152,40 @@ impl FakePodApi {
         self.change(|store| store.is_away = away);
     }
 
+    /// Whether it is away.
+    pub(crate) fn is_away(&self) -> bool {
+        lock(&self.store).is_away
+    }
+
+    /// Changes of anything that it has.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Something beside pods has changed.
+    pub(crate) fn tell_followers(&self) {
+        self.change(|_| ());
+    }
+
+    /// A user changes the labels of a pod.
+    pub fn user_labels(&self, key: &PodKey, name: &str, value: &str) {
+        self.change(|store| {
+            store.update(key, |pod| {
+                pod.metadata.labels.get_or_insert_default().insert(name.to_owned(), value.to_owned());
+            });
+        });
+    }
+
+    /// Has the server refuse to tell its pods to this node, or tell them again.
+    pub fn set_refusing(&self, refuses: bool) {
+        self.change(|store| store.is_refusing = refuses);
+    }
+
+    /// Has the server say nothing of its pods, as one that hangs, or speak again.
+    pub fn set_silent(&self, silent: bool) {
+        self.change(|store| store.is_silent = silent);
+    }
+
     /// All pods.
     pub fn pods(&self) -> BTreeMap<PodKey, Pod> {
         lock(&self.store).pods.clone()
@@ -186,7 +222,7 @@ impl FakePodApi {
     }
 }
 
-fn refused(code: u16, reason: &str) -> ApiError {
+pub(crate) fn refused(code: u16, reason: &str) -> ApiError {
     let status = ApiStatus { code, reason: reason.to_owned(), message: reason.to_owned(), retry_after: None };
     ApiError::Refused { request: "sim".to_owned(), status: Box::new(status) }
 }
@@ -194,7 +230,17 @@ fn refused(code: u16, reason: &str) -> ApiError {
 impl Told {
     async fn next(&mut self) -> ObjectEvent<Pod> {
         loop {
-            let away = lock(&self.store).is_away;
+            if self.changed.wait_for(|_| !lock(&self.store).is_silent).await.is_err() {
+                return std::future::pending().await;
+            }
+            let (away, refuses) = {
+                let store = lock(&self.store);
+                (store.is_away, store.is_refusing)
+            };
+            if refuses && !away {
+                tokio::time::sleep(RETRY).await;
+                return ObjectEvent::Interrupted(refused(403, "Forbidden"));
+            }
             if away || (self.version.is_some() && self.faults.loses_event()) {
                 // A broken watch goes on from its version or, when that is too old, with a new list.
                 self.version = self.version.filter(|_| self.faults.pick(2) == 0);

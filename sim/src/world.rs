@@ -5,23 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::{
-    Agent, AgentControl, ApiPorts, HostSummary, MachineOutside, Manifests, Outside, PullOutside, Settings,
-    ShutdownRecord, ShutdownSettings, UsageOutside,
+    Agent, AgentControl, ApiPorts, HostSummary, MachineOutside, Manifests, OfflineOutside, Outside,
+    PullOutside, Settings, ShutdownRecord, ShutdownSettings, UsageOutside,
 };
 use core_cm::CgroupVersion;
 use core_config::HostFacts;
 use core_logs::LogPolicy;
 use core_metrics::Registry;
 use core_node::{ExtendedResources, GroupPeriods, Machine};
-use core_types::PodUid;
 use core_types::view::{NodeView, PodSource};
+use core_types::{PodUid, Shutdown};
+use k8s_openapi::api::core::v1::{Node, Service};
 use ports::{Control, PodApi, Readings};
 
 use crate::clock::SimClock;
+use crate::cluster::FakeCluster;
 use crate::faults::Faults;
 use crate::host::{
     FakeCgroups, FakeCheckpoints, FakeFiles, FakeHooks, FakeJournal, FakeLogFiles, FakeManifests,
-    FakePullRecords, FakeSink, NoPlugins,
+    FakePullRecords, FakeSealed, FakeSink, NoPlugins,
 };
 use crate::pod_api::FakePodApi;
 use crate::probes::FakeProbes;
@@ -40,6 +42,11 @@ pub struct FakeApi {
     pub pods: Arc<FakePodApi>,
     /// Who is told of events.
     pub events: Arc<FakeSink>,
+    /// Its other objects; the agent has them only on a node with a memory.
+    pub cluster: FakeCluster,
+    /// What the agent keeps of all that for a start without the server; used on a node with a memory.
+    pub kept: Arc<FakeSealed>,
+    memory: Memory,
 }
 
 /// A node with everything on it.
@@ -74,6 +81,13 @@ pub struct World {
     agent: Option<Agent>,
 }
 
+/// Whether the node has a whole cluster, and keeps what it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    Off,
+    On,
+}
+
 impl World {
     /// A node without pods, with a running agent. Must be made inside a runtime with paused time.
     ///
@@ -102,6 +116,19 @@ impl World {
         Self::with_settings(seed, faults_per_mille, events, settings)
     }
 
+    /// The same for a node of a cluster with Secrets, tokens and services, which keeps what the server tells for a start
+    /// without it.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn with_memory(seed: u64, faults_per_mille: u32, events: EventSupport) -> anyhow::Result<Self> {
+        let mut world = Self::in_cluster(seed, faults_per_mille, events)?;
+        world.kill_agent();
+        world.api.memory = Memory::On;
+        world.start_agent();
+        Ok(world)
+    }
+
     /// A node in a cluster with room for so many pods, on which nothing breaks.
     ///
     /// # Errors
@@ -126,6 +153,10 @@ impl World {
         let watched = Arc::clone(&runtime);
         let unmounts = Box::new(move |uid: &PodUid| watched.store().note_unmount(uid));
         let files = FakeFiles::new(Arc::clone(&faults), unmounts, Arc::clone(&log_files));
+        let pods = Arc::new(FakePodApi::new(Arc::clone(&clock), Arc::clone(&faults)));
+        let cluster =
+            FakeCluster::new(Arc::clone(&pods), Arc::clone(&clock), node_object()?, vec![master_service()?]);
+        let kept = Arc::new(FakeSealed::new(Arc::clone(&faults)));
         let mut world = Self {
             runtime,
             log_files,
@@ -137,10 +168,7 @@ impl World {
             pull_records: Arc::new(FakePullRecords::new(Arc::clone(&faults))),
             static_manifests: Arc::new(FakeManifests::default()),
             local_manifests: Arc::new(FakeManifests::default()),
-            api: FakeApi {
-                pods: Arc::new(FakePodApi::new(Arc::clone(&clock), Arc::clone(&faults))),
-                events: Arc::default(),
-            },
+            api: FakeApi { pods, events: Arc::default(), cluster, kept, memory: Memory::Off },
             settings,
             agent: None,
             faults,
@@ -184,7 +212,7 @@ impl World {
                 url: None,
                 local: self.local_manifests.clone(),
             },
-            cluster: None,
+            cluster: (self.api.memory == Memory::On).then(|| self.api.cluster.ports()),
             api: self.api_ports(),
         };
         self.agent = Some(agent::start(outside, self.settings.clone(), &Registry::new()));
@@ -195,6 +223,28 @@ impl World {
         ApiPorts {
             pods: is_followed.then(|| Arc::clone(&self.api.pods) as Arc<dyn PodApi>),
             events: Some(self.api.events.clone()),
+            offline: (self.api.memory == Memory::On)
+                .then(|| OfflineOutside { file: self.api.kept.clone(), server: "sim:6443".to_owned() }),
+        }
+    }
+
+    /// The machine goes down at once, and comes up with nothing but its disk. The agent is not started.
+    pub fn reboot(&mut self) {
+        self.kill_agent();
+        {
+            let mut store = self.runtime.store();
+            store.containers.clear();
+            store.sandboxes.clear();
+        }
+        self.files.reboot();
+        self.cgroups.reboot();
+        self.cgroups.kernel.shut_down(Shutdown::None);
+    }
+
+    /// Stops the agent in order.
+    pub async fn stop_agent(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.stop().await;
         }
     }
 
@@ -222,6 +272,21 @@ impl World {
     pub fn view(&self) -> Arc<NodeView> {
         self.agent.as_ref().map(|agent| agent.control().view()).unwrap_or_default()
     }
+}
+
+/// The Node object, with a label that somebody gave it later.
+fn node_object() -> anyhow::Result<Node> {
+    Ok(serde_json::from_value(serde_json::json!({
+        "metadata": { "name": NODE_NAME, "uid": "node-uid", "labels": { "disk": "fast" } },
+    }))?)
+}
+
+/// The service that every pod is told of.
+fn master_service() -> anyhow::Result<Service> {
+    Ok(serde_json::from_value(serde_json::json!({
+        "metadata": { "namespace": "default", "name": "kubernetes" },
+        "spec": { "clusterIP": "10.96.0.1", "ports": [{ "port": 443 }] },
+    }))?)
 }
 
 fn settings(more: &[&str]) -> anyhow::Result<Settings> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use sim::clock::SimClock;
 use sim::faults::Faults;
-use sim::host::{FakeCgroups, FakeCheckpoints, FakeFiles, FakeJournal, FakeLogFiles, FakePullRecords};
+use sim::host::{
+    FakeCgroups, FakeCheckpoints, FakeFiles, FakeJournal, FakeLogFiles, FakePullRecords, FakeSealed,
+};
 
 #[tokio::test]
 async fn fake_checkpoints_keep_the_contract() {
@@ -21,6 +23,11 @@ async fn the_fake_journal_keeps_the_contract() {
 async fn fake_pull_records_keep_the_contract() {
     let faults = Arc::new(Faults::new(1, 0));
     ports::contract::pull_records(&FakePullRecords::new(faults)).await;
+}
+
+#[tokio::test]
+async fn the_fake_sealed_file_keeps_the_contract() {
+    ports::contract::sealed_file(&FakeSealed::new(Arc::new(Faults::new(1, 0)))).await;
 }
 
 #[tokio::test]

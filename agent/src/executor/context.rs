@@ -177,7 +177,7 @@ impl Op {
                 let at = self.notes.wall();
                 self.problem =
                     Some(Problem { reason: reason.to_owned(), message, container: String::new(), at });
-                Outcome::Failed { retry_at: retry_at.into_iter().chain(self.again_at).min() }
+                Outcome::Failed { retry_at, again_at: self.again_at }
             }
         };
         OpReport { outcome, memory: self.memory, waiting: self.waiting, problem: self.problem }

@@ -61,7 +61,9 @@ impl Executor {
             }
             let token = match (cluster.tokens.request_token(&ask).await, known) {
                 (Ok(issued), _) => {
-                    let renew_at = issued.renew_at(MAX_JITTER.mul_f64(fastrand::f64()));
+                    // One that is due when it comes, by another clock or from memory, is not asked for without a pause.
+                    let due = issued.renew_at(MAX_JITTER.mul_f64(fastrand::f64()));
+                    let renew_at = due.max(op.now().wall + RENEW_RETRY);
                     Ok(KnownToken { issued, renew_at })
                 }
                 (Err(error), Some(old)) if !old.issued.is_expired(op.now().wall) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Histogram, Registry};
+use core_metrics::{Counter, DEFAULT_BUCKETS, Desc, Gauge, Histogram, Registry};
 use core_pods::worker::Operation;
 use core_status::StartTimes;
 
@@ -29,6 +29,7 @@ struct Families {
     sli: Histogram,
     orphans: Counter,
     restarted: Counter,
+    remembered: Gauge,
 }
 
 /// What an operation is called in `operation_type`.
@@ -98,7 +99,17 @@ impl WorkMetrics {
                 "[ALPHA] Number of pods that have been restarted because they were deleted and recreated with the same UID while the kubelet was watching them (common for static pods, extremely uncommon for API pods)",
                 &["static"],
             ),
+            remembered: registry.gauge(Desc {
+                name: "podwright_offline_pods",
+                help: "Number of pods that run as the API server told them before it went away, because it has not answered since the agent started.",
+                labels: &[],
+            }),
         }))
+    }
+
+    /// So many pods are those that the API server told before it went away.
+    pub(crate) fn remembered(&self, pods: usize) {
+        self.0.remembered.set(&[], pods as f64);
     }
 
     /// An operation took so long.

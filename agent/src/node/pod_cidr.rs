@@ -36,8 +36,8 @@ async fn tell(
 ) {
     let mut told = String::new();
     loop {
-        let news = seen.wait_for(|seen| ranges(seen.node.as_deref()) != told).await;
-        let Ok(wanted) = news.map(|seen| ranges(seen.node.as_deref())) else { return };
+        let news = seen.wait_for(|seen| ranges(seen.newest()) != told).await;
+        let Ok(wanted) = news.map(|seen| ranges(seen.newest())) else { return };
         if up.wait_for(RuntimeUp::is_ready).await.is_err() {
             return;
         }

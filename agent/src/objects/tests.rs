@@ -146,7 +146,11 @@ async fn the_node_object_says_how_long_what_was_read_counts() {
     let node_with = |ttl: &str| {
         let annotations =
             serde_json::json!({ "metadata": { "annotations": { "node.alpha.kubernetes.io/ttl": ttl } } });
-        SeenNode { node: Some(Arc::new(serde_json::from_value(annotations).expect("node"))), is_heard: true }
+        SeenNode {
+            node: Some(Arc::new(serde_json::from_value(annotations).expect("node"))),
+            is_heard: true,
+            remembered: None,
+        }
     };
     for (strategy_ttl, node_ttl, reads) in [(60, "0", 2), (60, "300", 1), (60, "?", 1), (0, "300", 2)] {
         let api = Arc::new(CountingApi::default());

@@ -9,7 +9,7 @@ use core_pods::merge::{PodSetChange, SourcedPod};
 use core_pods::mirror::is_mirror;
 use core_pods::worker::{Event, Sighting, StopReason};
 use core_types::api::Pod;
-use core_types::view::{Lifecycle, PodSource};
+use core_types::view::{Lifecycle, OfflineStart, PodSource};
 use core_types::{PodExt, PodUid};
 
 use super::protection::Straits;
@@ -18,7 +18,7 @@ use crate::events::{Happening, Tally};
 use crate::node::SeenNode;
 use crate::record::{Eviction, Rejection};
 use crate::settings::Settings;
-use crate::sources::SourceSet;
+use crate::sources::{SourceSet, Standing};
 use crate::status;
 
 const PREEMPTING: &str = "Preempting";
@@ -28,11 +28,22 @@ const LEAST_KILL_WAIT: Duration = Duration::from_secs(10);
 
 impl SyncLoop {
     pub(super) fn take_source(&mut self, set: SourceSet) {
-        let pods = match set.source {
-            PodSource::Api => self.part_with_mirrors(set.pods),
-            PodSource::File | PodSource::Http | PodSource::Local => set.pods,
+        let now = self.outside.clock.wall();
+        let change = match (set.standing, set.source) {
+            (Standing::Remembered { saved_at }, _) => {
+                self.begin_offline(set.pods.len(), OfflineStart { since: now, saved_at });
+                self.sources.remember(set.source, set.pods, now)
+            }
+            (Standing::Told, PodSource::Api) => {
+                let pods = self.part_with_mirrors(set.pods);
+                let change = self.sources.replace(set.source, pods, now);
+                self.end_offline(&change);
+                change
+            }
+            (Standing::Told, PodSource::File | PodSource::Http | PodSource::Local) => {
+                self.sources.replace(set.source, set.pods, now)
+            }
         };
-        let change = self.sources.replace(set.source, pods, self.outside.clock.wall());
         self.problems.insert(set.source, set.problems);
         let of_manifests = self.problems.values().flatten().cloned();
         self.publisher.change().source_problems = of_manifests.chain(self.sources.problems()).collect();
@@ -43,6 +54,33 @@ impl SyncLoop {
             self.sizes.retain(|uid| sources.get(uid).is_some() || workers.get(uid).is_some());
         }
         self.look_for_orphans();
+    }
+
+    fn begin_offline(&mut self, pods: usize, offline: OfflineStart) {
+        self.publisher.change().offline = Some(offline);
+        self.recorder.work().remembered(pods);
+        self.recorder.node(&Happening::warning(
+            "OfflineStart",
+            format!(
+                "The API server does not answer: {pods} pods are started as it told them before {}",
+                offline.saved_at
+            ),
+        ));
+    }
+
+    /// The API server is back.
+    fn end_offline(&mut self, change: &PodSetChange) {
+        if self.publisher.change().offline.take().is_none() {
+            return;
+        }
+        self.recorder.work().remembered(0);
+        let (removed, added) = (change.removed.len(), change.added.len());
+        self.recorder.node(&Happening::normal(
+            "OfflineStartEnded",
+            format!(
+                "The API server tells its pods again: {removed} that were started without it are not wanted any more, {added} are new"
+            ),
+        ));
     }
 
     /// Shows the mirrors among the API server's pods, and gives the others.

@@ -62,7 +62,7 @@ impl SyncLoop {
         let record = self.records.entry(uid.clone()).or_default();
         record.activity = None;
         let outcome = match report {
-            None => Outcome::Failed { retry_at: None },
+            None => Outcome::Failed { retry_at: None, again_at: None },
             Some(report) => {
                 record.memory = Some(report.memory);
                 if report.outcome != Outcome::Cancelled {
@@ -80,7 +80,7 @@ impl SyncLoop {
     pub(super) fn start(&mut self, uid: PodUid, op: OpId, operation: Operation) {
         let Some(executor) = self.executor.get().cloned() else {
             // Cannot happen: nothing starts before the runtime was seen. If it does, the machine tries again.
-            let outcome = Outcome::Failed { retry_at: None };
+            let outcome = Outcome::Failed { retry_at: None, again_at: None };
             return self.step(Event::Ended { uid, op, outcome });
         };
         if matches!(operation, Operation::Sync { .. }) {

@@ -47,6 +47,7 @@ pub(crate) fn cluster(
     let api = ApiPorts {
         pods: Some(Arc::new(NodePods::new(client.clone(), node_name))),
         events: Some(Arc::new(NodeEvents::new(client.with_options(events), node_name))),
+        offline: None,
     };
     (cluster, api)
 }

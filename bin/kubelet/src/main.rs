@@ -10,6 +10,7 @@
 //! | [`credential_providers`] | reads the configuration of image credential plugins |
 //! | [`lock`] | `--lock-file` |
 //! | [`notify`] | tells systemd that the agent is ready, and that it still works |
+//! | [`offline`] | what is kept for a start without the API server |
 //! | [`places`] | where the agent keeps things |
 //! | [`serve`] | the listeners that the configuration asks for |
 //! | [`run`] | the order of all that, from start to stop |
@@ -26,6 +27,7 @@ mod host;
 mod lock;
 mod logging;
 mod notify;
+mod offline;
 mod places;
 mod rest;
 mod run;

@@ -42,7 +42,7 @@ use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
 use crate::serve::{self, Listeners};
-use crate::{VERSION, api, causes, credential_providers, places, rest};
+use crate::{VERSION, api, causes, credential_providers, offline, places, rest};
 
 /// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
 /// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
@@ -210,6 +210,8 @@ impl Node {
         let (ports, api) = clients.map_or((None, ApiPorts::default()), |(ports, api)| (Some(ports), api));
         let mut outside = outside(&config, &directories, Arc::clone(&clock), &registry, ports)?;
         outside.api = api;
+        let server = cluster.as_ref().map(|cluster| cluster.client.server().authority().to_string());
+        outside.api.offline = offline::outside(&config.options, &directories.root, server).await;
         outside.pulls.access = cluster.as_ref().map(|cluster| api::pull_access(&cluster.client));
         let mut settings = settings(&config, summary, &directories)?;
         settings.stats.name_own_cgroup(&io_host::machine::own_cgroup());

@@ -89,7 +89,7 @@ impl Listeners {
             let started = cadvisor::start(address, context.clone()).await;
             self.add("cadvisor", started.context("--cadvisor-port")?);
         }
-        if let Some(path) = &options.local_socket {
+        if let Some(path) = &options.own.local_socket {
             self.add("local socket", local::start(path, context.clone()).await?);
         }
         Ok(())

@@ -200,7 +200,8 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    const OURS: &[&str] = &["local-socket", "cadvisor-port", "container-runtime", "help"];
+    const OURS: &[&str] =
+        &["local-socket", "offline-start", "offline-start-key", "cadvisor-port", "container-runtime", "help"];
 
     fn legacy_target() -> Target {
         let mut config = KubeletConfiguration::default();

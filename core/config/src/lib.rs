@@ -39,5 +39,5 @@ pub use flags::{ParsedFlags, Request, UsageError, parse};
 pub use kubelet_configuration::KubeletConfiguration;
 pub use load::{Config, InputFile, assemble, is_drop_in};
 pub use notice::{Notice, NoticeKind};
-pub use options::Options;
+pub use options::{Options, OwnOptions};
 pub use validate::{CgroupVersion, HostFacts, Violation};

@@ -24,8 +24,8 @@ pub struct Options {
     pub cert_dir: PathBuf,
     /// `--root-dir`: state of pods.
     pub root_dir: PathBuf,
-    /// `--local-socket`: where `podwright` reaches the agent; `None` for off.
-    pub local_socket: Option<PathBuf>,
+    /// What upstream's kubelet does not know.
+    pub own: OwnOptions,
     /// `--lock-file`: taken before start.
     pub lock_file: Option<PathBuf>,
     /// `--exit-on-lock-contention`: end when someone else opens the lock file.
@@ -61,6 +61,27 @@ pub struct Options {
     pub seccomp_default: bool,
 }
 
+/// Flags of this program that upstream's kubelet does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnOptions {
+    /// `--local-socket`: where `podwright` reaches the agent; `None` for off.
+    pub local_socket: Option<PathBuf>,
+    /// `--offline-start`: keep what the API server told, and start it when the server is away.
+    pub offline_start: bool,
+    /// `--offline-start-key`: the key of what is kept; `None` for one below the root directory.
+    pub offline_start_key: Option<PathBuf>,
+}
+
+impl Default for OwnOptions {
+    fn default() -> Self {
+        OwnOptions {
+            local_socket: Some(PathBuf::from(DEFAULT_LOCAL_SOCKET)),
+            offline_start: true,
+            offline_start_key: None,
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -70,7 +91,7 @@ impl Default for Options {
             bootstrap_kubeconfig: None,
             cert_dir: PathBuf::from("/var/lib/kubelet/pki"),
             root_dir: PathBuf::from("/var/lib/kubelet"),
-            local_socket: Some(PathBuf::from(DEFAULT_LOCAL_SOCKET)),
+            own: OwnOptions::default(),
             lock_file: None,
             exit_on_lock_contention: false,
             hostname_override: String::new(),

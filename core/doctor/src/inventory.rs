@@ -147,6 +147,8 @@ pub enum StateFileKind {
     PullRecord,
     /// Events.
     Journal,
+    /// What the API server told, for a start without it.
+    Sealed,
     /// It could not be used and was set aside.
     SetAside,
 }

@@ -3,6 +3,7 @@
 use core_cm::checkpoint;
 use core_events::journal;
 use core_images::records;
+use core_types::local::SEALED_BEGIN;
 
 use crate::finding::{Finding, FindingKind};
 use crate::inventory::{StateFile, StateFileKind};
@@ -16,6 +17,10 @@ pub(crate) fn judge(file: &StateFile) -> Option<Finding> {
         StateFileKind::Journal => match journal::read([content.as_slice()]).bad_lines {
             0 => None,
             count => Some(format!("{count} of its lines cannot be used")),
+        },
+        StateFileKind::Sealed => match content.starts_with(SEALED_BEGIN) {
+            true => None,
+            false => Some("it is no sealed file of this version".to_owned()),
         },
         StateFileKind::SetAside => {
             let why = "the agent could not use this file, set it aside and went on without what it said";

@@ -192,6 +192,8 @@ fn state_files_are_read_as_the_agent_reads_them() {
         (StateFileKind::PullRecord, intent, Some(FindingKind::StateFileBroken)),
         (StateFileKind::Journal, Vec::new(), None),
         (StateFileKind::Journal, b"nonsense\n".to_vec(), Some(FindingKind::StateFileBroken)),
+        (StateFileKind::Sealed, core_types::local::SEALED_BEGIN.to_vec(), None),
+        (StateFileKind::Sealed, b"nonsense".to_vec(), Some(FindingKind::StateFileBroken)),
         (StateFileKind::SetAside, Vec::new(), Some(FindingKind::StateFileSetAside)),
     ];
     for (kind, content, expected) in cases {

@@ -76,6 +76,8 @@ struct Desired {
 pub struct PodSources {
     /// `None`: has not delivered yet.
     offered: BTreeMap<PodSource, Option<Vec<Arc<Pod>>>>,
+    /// Sources whose set is one that they delivered in an earlier life of the agent.
+    remembered: BTreeSet<PodSource>,
     desired: BTreeMap<PodUid, Desired>,
     refused: BTreeMap<(PodSource, PodUid, PodKey), (RefusedPod, WallTime)>,
 }
@@ -90,11 +92,23 @@ impl PodSources {
     /// Sources of this node, none of which has delivered.
     pub fn new(configured: impl IntoIterator<Item = PodSource>) -> Self {
         let offered = configured.into_iter().map(|source| (source, None)).collect();
-        Self { offered, desired: BTreeMap::new(), refused: BTreeMap::new() }
+        Self { offered, remembered: BTreeSet::new(), desired: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
     /// Takes the complete set of one source. An empty set counts as delivered.
     pub fn replace(&mut self, source: PodSource, pods: Vec<Arc<Pod>>, now: WallTime) -> PodSetChange {
+        self.remembered.remove(&source);
+        self.offer(source, pods, now)
+    }
+
+    /// Takes a set that a source delivered in an earlier life of the agent. Its pods are wanted, and the source counts as one
+    /// that has not delivered: what runs beside them is not unwanted.
+    pub fn remember(&mut self, source: PodSource, pods: Vec<Arc<Pod>>, now: WallTime) -> PodSetChange {
+        self.remembered.insert(source);
+        self.offer(source, pods, now)
+    }
+
+    fn offer(&mut self, source: PodSource, pods: Vec<Arc<Pod>>, now: WallTime) -> PodSetChange {
         self.offered.insert(source, Some(pods));
         let (winners, losers) = choose(&self.offered);
         let mut change = PodSetChange::default();
@@ -121,12 +135,14 @@ impl PodSources {
 
     /// Whether every configured source has delivered a set. Until then nothing that runs may be taken for unwanted.
     pub fn all_ready(&self) -> bool {
-        self.offered.values().all(Option::is_some)
+        self.waiting_for().next().is_none()
     }
 
     /// Sources that have not delivered yet.
     pub fn waiting_for(&self) -> impl Iterator<Item = PodSource> + '_ {
-        self.offered.iter().filter(|(_, set)| set.is_none()).map(|(source, _)| *source)
+        let is_awaited =
+            |(source, set): &(&PodSource, &Option<_>)| set.is_none() || self.remembered.contains(source);
+        self.offered.iter().filter(is_awaited).map(|(source, _)| *source)
     }
 
     /// The desired pods, by UID.
@@ -263,7 +279,7 @@ fn update(known: SourcedPod, offer: SourcedPod, change: &mut PodSetChange) -> So
 }
 
 /// Whether spec, labels, annotations or deletion differ; annotations that the agent itself writes do not count.
-fn differs_semantically(known: &Pod, offer: &Pod) -> bool {
+pub fn differs_semantically(known: &Pod, offer: &Pod) -> bool {
     let (a, b) = (&known.metadata, &offer.metadata);
     known.spec != offer.spec
         || a.deletion_timestamp != b.deletion_timestamp

@@ -67,6 +67,8 @@ pub enum Outcome {
     Failed {
         /// When at the earliest; `None` for the machine's own back-off.
         retry_at: Option<MonoTime>,
+        /// When something else is due by itself, failure or not.
+        again_at: Option<MonoTime>,
     },
     /// Stopped half-way because it was cancelled.
     Cancelled,

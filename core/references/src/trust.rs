@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::ClusterTrustBundleProjection;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::{Deserialize, Serialize};
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
@@ -16,7 +17,7 @@ const END: &str = "-----END CERTIFICATE-----";
 const LINE: usize = 64;
 
 /// One bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Bundle {
     /// Empty for a bundle of nobody in particular.
     signer: String,
@@ -26,7 +27,7 @@ struct Bundle {
 }
 
 /// The trust bundles of a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustBook(BTreeMap<String, Bundle>);
 
 impl TrustBook {

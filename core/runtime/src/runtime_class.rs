@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use core_types::api::PodSpec;
 use k8s_openapi::api::node::v1::RuntimeClass;
+use serde::{Deserialize, Serialize};
 
 /// The RuntimeClass objects of a cluster: their handlers by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeClassBook(BTreeMap<String, String>);
 
 impl RuntimeClassBook {

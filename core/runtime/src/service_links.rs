@@ -9,12 +9,13 @@ use core_types::PodExt;
 use core_types::api::Pod;
 use core_types::runtime::KeyValue;
 use k8s_openapi::api::core::v1::Service;
+use serde::{Deserialize, Serialize};
 
 /// Namespace of the service that every pod is told of, and its name.
 const MASTER: (&str, &str) = ("default", "kubernetes");
 
 /// A port of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Port {
     name: String,
     number: i32,
@@ -22,7 +23,7 @@ struct Port {
 }
 
 /// What variables tell of one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Link {
     ip: String,
     ports: Vec<Port>,
@@ -47,7 +48,7 @@ impl Link {
 }
 
 /// The services of a cluster, by namespace and name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceBook(BTreeMap<String, BTreeMap<String, Link>>);
 
 impl ServiceBook {
@@ -66,6 +67,17 @@ impl ServiceBook {
         if services.is_empty() {
             self.0.remove(namespace);
         }
+    }
+
+    /// Forgets services of which no pod of the chosen namespaces is told.
+    pub fn keep_namespaces(&mut self, is_chosen: impl Fn(&str) -> bool) {
+        let (master_namespace, master) = MASTER;
+        self.0.retain(|namespace, services| {
+            if !is_chosen(namespace) {
+                services.retain(|name, _| namespace == master_namespace && name == master);
+            }
+            !services.is_empty()
+        });
     }
 
     fn master(&self) -> Option<(&str, &Link)> {

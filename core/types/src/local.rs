@@ -91,6 +91,12 @@ pub const OWN_DIR: &str = "podwright";
 /// In [`OWN_DIR`]: the [`NodePlaces`] of the agent that ran last, for a look at a node whose agent is away.
 pub const PLACES_FILE: &str = "places.json";
 
+/// In [`OWN_DIR`]: what the API server told, sealed, for a start without it.
+pub const OFFLINE_FILE: &str = "offline.sealed";
+
+/// What a sealed file begins with: the version of its form.
+pub const SEALED_BEGIN: &[u8] = b"podwright-sealed-1\n";
+
 /// Where the agent keeps things on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -132,6 +132,16 @@ pub struct RuntimeView {
     pub pleg_problem: Option<String>,
 }
 
+/// The API server has not told its pods since the agent began: they are those that it told before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfflineStart {
+    /// When the agent gave up waiting.
+    pub since: WallTime,
+    /// When what the server told was written down last.
+    pub saved_at: WallTime,
+}
+
 /// Everything published of the node. One view shares with the next what did not change, so that a reader can tell by the pointer.
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
@@ -145,6 +155,8 @@ pub struct NodeView {
     pub source_problems: Vec<SourceProblem>,
     /// Every source was heard: no other pods are wanted than those in the view.
     pub sources_heard: bool,
+    /// Pods of the API server are remembered ones; `None` when it has told them, or nothing is known of them.
+    pub offline: Option<OfflineStart>,
     /// What stands for static pods at the API server, by the name of the static pod; `None` until the server has told.
     pub mirrors: Option<Arc<BTreeMap<PodKey, Arc<Pod>>>>,
     /// What the node is short of; `None` before it was measured.

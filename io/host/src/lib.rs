@@ -9,6 +9,7 @@
 //! | `cgroup_stats` | `ports::HostStats` |
 //! | [`checkpoints`] | `ports::Checkpoints` |
 //! | [`event_journal`] | `ports::EventJournal` |
+//! | [`sealed`] | `ports::SealedFile` |
 //! | `pull_records` | `ports::PullRecords` |
 //! | `credential_plugins` | `ports::CredentialPlugins` |
 //! | `iptables` | `ports::PacketFilter` |
@@ -55,6 +56,7 @@ pub mod pod_files;
 mod programs;
 mod pull_records;
 mod replace;
+pub mod sealed;
 
 pub use cgroup_stats::HostStatsReader;
 pub use cgroups::{CgroupOptions, CgroupSetupError, CgroupVersion, HostCgroups};
@@ -77,3 +79,4 @@ pub use node_network::NodeNetwork;
 pub use own_process::HostOwnProcess;
 pub use pod_files::{HostPodFiles, PodFilesOptions};
 pub use pull_records::HostPullRecords;
+pub use sealed::{HostSealedFile, SealKey, SealedPlace};

@@ -54,6 +54,14 @@ impl FakeFiles {
         lock(&self.dirs).keys().chain(lock(&self.logs).iter()).cloned().collect()
     }
 
+    /// The machine was booted: what was in memory is gone, which is all that the agent writes into volumes.
+    pub fn reboot(&self) {
+        for dir in lock(&self.dirs).values_mut() {
+            dir.volumes.clear();
+            dir.written.clear();
+        }
+    }
+
     fn disk_has_room(&self, operation: &'static str, path: &Path) -> Result<(), FileError> {
         if self.faults.disk_is_full() {
             return Err(io_error(operation, path, ErrorKind::StorageFull));

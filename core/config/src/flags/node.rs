@@ -106,7 +106,21 @@ pub(super) const FLAGS: &[Flag] = &[
         "local-socket",
         "/run/podwright/agent.sock",
         "Socket where the podwright program reaches this agent; empty for none.",
-        |t, v, _| optional_path(&mut t.options.local_socket, v),
+        |t, v, _| optional_path(&mut t.options.own.local_socket, v),
+    ),
+    Flag::switch(
+        "offline-start",
+        "true",
+        "Keep the pods of the API server, and what they refer to, in an encrypted file below the root directory, \
+         and start them from it when the server cannot be reached; when off, nothing is kept and the file is removed.",
+        |t, v, _| switch(&mut t.options.own.offline_start, v),
+    ),
+    Flag::value(
+        "offline-start-key",
+        "",
+        "File with the key of what --offline-start keeps, 32 bytes; made when it is not there. Empty for a file \
+         beside what is kept.",
+        |t, v, _| optional_path(&mut t.options.own.offline_start_key, v),
     ),
     Flag::value("cadvisor-port", "0", "Port of the classic cAdvisor metrics; 0 for off.", |t, v, _| {
         number(&mut t.options.cadvisor_port, v)

@@ -298,10 +298,10 @@ mod tests {
     #[test]
     fn our_socket_can_be_moved_or_switched_off() {
         assert_eq!(
-            run(&[]).unwrap().options().local_socket.as_deref(),
+            run(&[]).unwrap().options().own.local_socket.as_deref(),
             Some("/run/podwright/agent.sock".as_ref())
         );
-        assert_eq!(run(&["--local-socket="]).unwrap().options().local_socket, None);
+        assert_eq!(run(&["--local-socket="]).unwrap().options().own.local_socket, None);
     }
 
     proptest! {

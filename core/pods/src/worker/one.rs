@@ -283,11 +283,12 @@ impl PodWorker {
                 };
                 self.retain_due(now, again_at.map_or(latest, |at| at.min(latest)));
             }
-            Outcome::Failed { retry_at } => {
+            Outcome::Failed { retry_at, again_at } => {
                 let wait =
                     policy.retry_first.saturating_mul(1 << self.failures.min(16)).min(policy.retry_max);
                 self.failures = self.failures.saturating_add(1);
-                self.retain_due(now, retry_at.unwrap_or(now + wait));
+                let retry_at = retry_at.unwrap_or(now + wait);
+                self.retain_due(now, again_at.map_or(retry_at, |at| at.min(retry_at)));
             }
             Outcome::Cancelled => self.due_at = Some(now),
         }

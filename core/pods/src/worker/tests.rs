@@ -328,7 +328,10 @@ fn failures_back_off_and_are_retried() {
     for _ in 0..6 {
         let op = started(&effects).unwrap().0;
         let now = bench.now_secs;
-        bench.at(now, Event::Ended { uid: "a".into(), op, outcome: Outcome::Failed { retry_at: None } });
+        // A token is to be renewed much later.
+        let again_at = Some(MonoTime::from_secs(now + 2880));
+        let outcome = Outcome::Failed { retry_at: None, again_at };
+        bench.at(now, Event::Ended { uid: "a".into(), op, outcome });
         let unchanged = Sighting { observed_at: MonoTime::from_secs(now + 1), stopped: true, changed: false };
         bench.at(now, Event::Seen { uid: "a".into(), sighting: unchanged });
         let due = bench.workers.next_deadline().unwrap();
@@ -424,7 +427,7 @@ mod random {
             let outcome = if ok {
                 Outcome::Done { again_at: None, touched: Touched::Runtime }
             } else {
-                Outcome::Failed { retry_at: None }
+                Outcome::Failed { retry_at: None, again_at: None }
             };
             Some((op, outcome))
         }

@@ -11,7 +11,7 @@ mod resize;
 mod text;
 
 use core_types::pressure::EvictionDecision;
-use core_types::view::{Lifecycle, NodeView, PodView};
+use core_types::view::{Lifecycle, NodeView, OfflineStart, PodSource, PodView};
 use core_types::{ContainerKind, EventType, PodExt, PodKey, PodUid, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,9 @@ pub struct Explanation {
     /// A resize that is not done, in plain words: how far it is and what happens next. Empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub resize: String,
+    /// The API server has told nothing of the pod since the agent began: it is as it was told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<OfflineStart>,
     /// Why the node evicted the pod, with the figures of all pods at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<EvictionDecision>,
@@ -126,6 +129,7 @@ pub fn explain(view: &PodView, node: &NodeView, now: WallTime) -> Explanation {
         containers: rows(view),
         last_error: open_problem(view).or_else(|| newest_warning(view).filter(|_| !is_settled)),
         resize: resize::words(&view.status),
+        offline: node.offline.filter(|_| view.source == Some(PodSource::Api)),
         eviction: eviction(view, node),
         next_retry,
         key,

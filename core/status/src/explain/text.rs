@@ -53,6 +53,14 @@ impl fmt::Display for Explanation {
             let text = format!("{}{of}: {} ({} ago)", error.reason, error.message.trim(), self.ago(error.at));
             line(f, "Last error", &text)?;
         }
+        if let Some(offline) = &self.offline {
+            let text = format!(
+                "the API server has not answered since the agent started ({} ago); the pod is as it was known before {}",
+                self.ago(offline.since),
+                Clock(offline.saved_at)
+            );
+            line(f, "Offline", &text)?;
+        }
         if !self.resize.is_empty() {
             line(f, "Resize", &self.resize)?;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use core_types::runtime::{RuntimeCondition, RuntimeStatus};
-use core_types::view::{Activity, NodeView, PodSource, PodView, Problem};
+use core_types::view::{Activity, NodeView, OfflineStart, PodSource, PodView, Problem};
 use core_types::{EventRecord, EventType, ObjectRef};
 use serde_json::json;
 
@@ -240,4 +240,22 @@ fn programs_read_the_same() {
     assert_eq!(text["cause"]["kind"], "crashLoop");
     assert_eq!(text["cause"]["nextStartInSecs"], 28);
     assert_eq!(serde_json::from_value::<Explanation>(text).unwrap(), explanation);
+}
+
+#[test]
+fn a_pod_that_is_only_remembered_says_so() {
+    let node = NodeView {
+        offline: Some(OfflineStart {
+            since: WallTime::from_unix_secs(940),
+            saved_at: WallTime::from_unix_secs(0),
+        }),
+        ..NodeView::default()
+    };
+    let of_file = view(&Bench::new(simple_pod("Always")));
+    assert!(!explain(&of_file, &node, now()).to_string().contains("Offline"));
+    let of_server = PodView { source: Some(PodSource::Api), ..of_file };
+    let text = explain(&of_server, &node, now()).to_string();
+    let wanted = "the API server has not answered since the agent started (1 min ago); the pod is as it was known before 1970-01-01T00:00:00Z";
+    assert!(text.contains(wanted), "{text}");
+    assert!(!explain(&of_server, &NodeView::default(), now()).to_string().contains("Offline"));
 }

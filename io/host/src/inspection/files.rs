@@ -7,6 +7,7 @@ use std::path::Path;
 use core_doctor::Inventory;
 use core_doctor::inventory::{DeadLink, LogDir, PodDir, PodMount, StateFile, StateFileKind};
 use core_types::PodUid;
+use core_types::local::OFFLINE_FILE;
 use ports::FileError;
 use rustix::fs::FileType;
 
@@ -109,8 +110,9 @@ fn dead_links(links: &Path, logs: &Path, inventory: &mut Inventory) -> Result<()
 }
 
 /// Directories below the root directory that hold state, and what a file of a name in it should hold.
-const STATE_DIRS: [(&str, KindOf); 4] = [
+const STATE_DIRS: [(&str, KindOf); 5] = [
     ("", |name| CHECKPOINTS.contains(&name).then_some(StateFileKind::Checkpoint)),
+    ("podwright", |name| (name == OFFLINE_FILE).then_some(StateFileKind::Sealed)),
     ("podwright/events", |name| matches!(name, "journal" | "journal.old").then_some(StateFileKind::Journal)),
     ("image_manager/pulling", |name| of_pull(name, StateFileKind::PullIntent)),
     ("image_manager/pulled", |name| of_pull(name, StateFileKind::PullRecord)),

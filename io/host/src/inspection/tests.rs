@@ -50,6 +50,8 @@ async fn everything_is_seen_and_nothing_is_changed() {
         ("root/actuated_pods_state.corrupt", "y"),
         ("root/other", "z"),
         ("root/podwright/events/journal", "nonsense\n"),
+        ("root/podwright/offline.sealed", "x"),
+        ("root/podwright/offline.key", "the key is not looked at"),
         ("root/image_manager/pulled/sha256-a", "{}"),
         ("root/image_manager/pulled/corrupt-sha256-b", "{}"),
         ("root/image_manager/pulled/sha256-c.tmp", "{}"),
@@ -76,6 +78,7 @@ async fn everything_is_seen_and_nothing_is_changed() {
             named(StateFileKind::Checkpoint, "allocated_pods_state"),
             named(StateFileKind::SetAside, "corrupt-sha256-b"),
             named(StateFileKind::Journal, "journal"),
+            named(StateFileKind::Sealed, "offline.sealed"),
             named(StateFileKind::PullRecord, "sha256-a"),
         ]
     );
