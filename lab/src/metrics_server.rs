@@ -37,6 +37,8 @@ impl MetricsServer {
             format!("--secure-port={port}"),
             format!("--cert-dir={}", plane.dir().join("metrics-server").display()),
             format!("--metric-resolution={}s", INTERVAL.as_secs()),
+            // It insists that a reading ends before the next one begins.
+            "--kubelet-request-timeout=5s".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             "--kubelet-use-node-status-port".to_owned(),

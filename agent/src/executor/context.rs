@@ -44,13 +44,6 @@ impl StepError {
 /// Result of a step.
 pub(crate) type StepResult<T> = Result<T, StepError>;
 
-/// Whether something was known before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    Before,
-    Not,
-}
-
 /// State of one operation.
 pub(crate) struct Op {
     pub(crate) uid: PodUid,
@@ -58,10 +51,8 @@ pub(crate) struct Op {
     pub(crate) observed: Arc<ObservedPod>,
     pub(crate) probes: ProbeFacts,
     pub(crate) memory: PodMemory,
-    /// What of the pod's resources is in force.
+    /// What of the pod's resources is in force; nothing when nothing was noted of it.
     pub(crate) actuated: PodResources,
-    /// Whether `actuated` was known when the operation began.
-    pub(crate) known: Known,
     pub(crate) runtime: RuntimeUp,
     pub(crate) active: Vec<Arc<Pod>>,
     pub(crate) notes: Notes,
@@ -91,7 +82,6 @@ impl Op {
             notes,
             cancel,
         } = input;
-        let known = if actuated.is_some() { Known::Before } else { Known::Not };
         let observed = observed
             .unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
         let op = Self {
@@ -101,7 +91,6 @@ impl Op {
             probes,
             memory,
             actuated: actuated.unwrap_or_default(),
-            known,
             runtime,
             active,
             notes,

@@ -20,7 +20,7 @@ use ports::CgroupError;
 
 use super::Executor;
 use super::containers::PodSetup;
-use super::context::{Known, Op, StepError, StepResult};
+use super::context::{Op, StepError, StepResult};
 use crate::events::Happening;
 
 /// How soon a pod is tried again that waits for the runtime's network (CONTRACT 3.6).
@@ -37,7 +37,7 @@ impl Executor {
     pub(super) async fn sync(&self, op: &mut Op, pod: &Pod) -> StepResult<()> {
         check_supported(pod)?;
         self.check_network(op, pod).await?;
-        if op.known == Known::Not {
+        if op.actuated == PodResources::default() {
             // Nothing was noted of it: it is new, or runs since before notes were taken, with what it asks for.
             op.put_in_force(PodResources::of(pod)).await;
         }
