@@ -88,7 +88,7 @@ impl Agent {
         let mut args = vec![
             format!("--config={}", config.display()),
             format!("--root-dir={}", self.root_dir().display()),
-            format!("--cert-dir={}", self.dir.join("pki").display()),
+            format!("--cert-dir={}", self.cert_dir().display()),
             "--hostname-override=podwright-lab".to_owned(),
         ];
         if self.make == Make::Podwright {
@@ -165,6 +165,12 @@ impl Agent {
     #[must_use]
     pub fn manifest_dir(&self) -> PathBuf {
         self.dir.join("manifests")
+    }
+
+    /// `--cert-dir`.
+    #[must_use]
+    pub fn cert_dir(&self) -> PathBuf {
+        self.dir.join("pki")
     }
 
     /// `--root-dir`.

@@ -130,7 +130,7 @@ fn a_client_certificate_is_renewed_before_its_end_and_the_node_goes_on_with_the_
     node.agent.config["rotateCertificates"] = json!(true);
     node.start();
 
-    let in_use = node.agent.root_dir().join("pki/kubelet-client-current.pem");
+    let in_use = node.agent.cert_dir().join("kubelet-client-current.pem");
     let first = eventually("the first certificate", LIMIT, || {
         std::fs::read_link(&in_use).map_err(|error| error.to_string())
     });
