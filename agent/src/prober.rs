@@ -13,7 +13,7 @@ use core_probes::{
     Gate, Instance, Machine, ProbeKind, ProbeRequest, Run, Schedule, Standing, Verdict, request, spread,
 };
 use core_status::ProbeResult;
-use core_types::api::Pod;
+use core_types::api::{Container, Pod};
 use core_types::runtime::ContainerState;
 use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{ContainerId, ContainerKind, MonoTime, ObservedPod, PodExt, PodUid};
@@ -157,7 +157,8 @@ impl Prober {
             let observed = node.observed.get(uid);
             match self.pods.get_mut(uid) {
                 Some(probed) if probed.is_of(view, observed) => continue,
-                Some(probed) if Arc::ptr_eq(&probed.pod, &view.pod) => {
+                Some(probed) if asks_the_same(&probed.pod, &view.pod) => {
+                    probed.pod = Arc::clone(&view.pod);
                     probed.observed = observed.cloned();
                     probed.lifecycle = view.lifecycle;
                 }
@@ -292,6 +293,18 @@ impl Prober {
             let _ = self.news.send(news).await;
         }
     }
+}
+
+/// Whether two states of a pod have the same probes: what they have found out so far holds for both. Each status that is told to an API
+/// server comes back as another state.
+fn asks_the_same(old: &Arc<Pod>, new: &Arc<Pod>) -> bool {
+    let (old_containers, new_containers) = (old.container_refs(), new.container_refs());
+    let same = |old: &Container, new: &Container| {
+        old.name == new.name && ProbeKind::ALL.iter().all(|kind| kind.of(old) == kind.of(new))
+    };
+    Arc::ptr_eq(old, new)
+        || (old_containers.len() == new_containers.len()
+            && old_containers.iter().zip(&new_containers).all(|(old, new)| same(old.spec, new.spec)))
 }
 
 /// The machines of a pod. Init containers that must end have no probes.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agent::AgentControl;
-use core_types::PodUid;
-use ports::Control;
+use core_types::{PodExt, PodKey, PodUid};
+use ports::{Control, PodApi};
 use sim::probes::Health;
 use sim::runtime::EventSupport;
-use sim::world::World;
+use sim::world::{NODE_NAME, World};
 
 const READY: u16 = 81;
 const ALIVE: u16 = 82;
@@ -178,4 +178,35 @@ async fn many_probes_need_no_more_connections_than_there_are_places() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     let asked = world.probes.asked(READY) - before;
     assert!(asked > 20 * AT_ONCE as u64 / 2, "{asked} probes in 20 s: the places are used");
+}
+
+/// A pod of the API server that fails its liveness probe, while somebody writes a condition of his own into its status again and again.
+#[tokio::test(start_paused = true)]
+async fn what_probes_have_found_out_outlives_each_new_state_of_the_pod() {
+    let world = World::in_cluster(1, 0, EventSupport::Streams).expect("a world");
+    world.probes.set(ALIVE, Health::Failing);
+    let key = PodKey::new("default", "web");
+    let pod = serde_json::json!({
+        "metadata": { "namespace": "default", "name": "web" },
+        "spec": {
+            "nodeName": NODE_NAME, "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "main", "image": "sim/app:1", "args": ["serve"],
+                "livenessProbe": { "httpGet": { "port": ALIVE }, "periodSeconds": 10, "failureThreshold": 3 },
+            }],
+        },
+        "status": { "phase": "Pending", "qosClass": "BestEffort" },
+    });
+    world.api.pods.user_creates(serde_json::from_value(pod).expect("a pod"));
+    for number in 0..12 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let uid = world.api.pods.pods()[&key].uid();
+        let condition =
+            serde_json::json!({ "type": "Seen", "status": "True", "message": number.to_string() });
+        let patch =
+            serde_json::json!({ "metadata": { "uid": uid }, "status": { "conditions": [condition] } });
+        world.api.pods.patch_status(&key, &patch).await.expect("it is taken");
+    }
+    let uid = world.api.pods.pods()[&key].uid();
+    assert!(restarts(&world, &uid) >= 1, "three failures in a row never came together");
 }

@@ -152,8 +152,9 @@ impl ContainerRuntime for FakeRuntime {
         self.call("StartContainer", || {
             let now = self.wall();
             self.store().start_container(id, now)?;
+            let written_bytes = if self.is_told(id, "quiet") { 0 } else { WRITTEN_BYTES };
             if let Some(log) = self.store().log_path(id) {
-                self.log_files.start(&log, if self.is_told(id, "quiet") { 0 } else { WRITTEN_BYTES });
+                self.log_files.start(&log, written_bytes);
             }
             if let Some(uid) = self.store().uid_of(id) {
                 self.tell(RuntimeEventKind::Started, id, uid);
