@@ -189,7 +189,7 @@ async fn what_probes_have_found_out_outlives_each_new_state_of_the_pod() {
     let pod = serde_json::json!({
         "metadata": { "namespace": "default", "name": "web" },
         "spec": {
-            "nodeName": NODE_NAME, "terminationGracePeriodSeconds": 1,
+            "nodeName": NODE_NAME, "terminationGracePeriodSeconds": 1, "enableServiceLinks": false,
             "containers": [{
                 "name": "main", "image": "sim/app:1", "args": ["serve"],
                 "livenessProbe": { "httpGet": { "port": ALIVE }, "periodSeconds": 10, "failureThreshold": 3 },
