@@ -240,6 +240,12 @@ impl Busy {
         kib.unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Processes in the cgroup: the child, and what it has started.
+    fn processes(&self) -> usize {
+        let text = std::fs::read_to_string(self.dirs[0].join("cgroup.procs")).unwrap();
+        text.lines().count()
+    }
+
     /// CPU time of the whole cgroup as the kernel's own file tells it, in nanoseconds.
     fn kernel_nanos(&self) -> u64 {
         let v1 = self.dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join("cpuacct.usage")).ok());
@@ -301,6 +307,7 @@ async fn a_busy_process_is_seen_with_its_cpu_time_and_memory() {
     let begun = busy.child.stdin.take().unwrap().write_all(b"go\n");
     begun.unwrap();
     busy.wait("the child has its memory", || busy.anonymous_bytes() > 8_000_000);
+    busy.wait("the child's pipe to have ended", || busy.processes() == 1);
     busy.wait("a second of CPU time", || busy.cpu_nanos() > before + 1_000_000_000);
     busy.pause();
 
