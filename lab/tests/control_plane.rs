@@ -74,14 +74,22 @@ fn pods_are_scheduled_and_tokens_and_bootstrap_requests_are_served() {
     let own = plane.node_kubeconfig("n1").expect("a kubeconfig");
     let object = write_object(&plane, &node("n1"));
     plane.kubectl_as(&own, &["create", "-f", &object]).expect("created");
-    // Only the status: the cluster's controllers may have changed the rest since.
-    let ready = json!({ "status": {
-        "capacity": { "cpu": "1", "memory": "1Gi", "pods": "10" },
-        "conditions": [{ "type": "Ready", "status": "True", "reason": "T", "message": "t" }],
-    }});
-    let patch =
-        ["patch", "node", "n1", "--subresource=status", "--type=merge", "--patch", &ready.to_string()];
-    plane.kubectl_as(&own, &patch).expect("patched");
+    wait::until("the status of the node to be taken", LIMIT, || {
+        let known = plane.kubectl_as(&own, &["get", "--raw=/api/v1/nodes/n1"])?;
+        let mut ready: serde_json::Value = serde_json::from_str(&known)?;
+        ready["status"] = json!({
+            "capacity": { "cpu": "1", "memory": "1Gi", "pods": "10" },
+            "conditions": [{ "type": "Ready", "status": "True", "reason": "T", "message": "t" }],
+        });
+        let object = write_object(&plane, &ready);
+        // The cluster's controllers may have tainted the node since it was read; a node may not take that back.
+        let replaced = plane.kubectl_as(&own, &["replace", "--raw=/api/v1/nodes/n1/status", "-f", &object]);
+        Ok(match replaced {
+            Ok(_) => wait::Look::Done(()),
+            Err(error) => wait::Look::Waiting(format!("{error:#}")),
+        })
+    })
+    .expect("taken");
     plane
         .apply(&json!({
             "apiVersion": "v1",
