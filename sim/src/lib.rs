@@ -15,8 +15,32 @@ pub mod runtime;
 pub mod scenario;
 pub mod world;
 
+use std::ops::Range;
+
 /// Failing seeds that are printed at most; the rest are only counted.
 const SHOWN: u64 = 10;
+
+/// Does `work` in paused time: it passes when all tasks wait.
+///
+/// # Errors
+/// Those of `work`.
+pub fn in_paused_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.map_err(|error| error.to_string())?.block_on(work)
+}
+
+/// Plays each of these seeds, each in a paused time of its own.
+///
+/// # Errors
+/// The first failure, with its seed.
+pub fn play_each<F>(seeds: Range<u64>, play: impl Fn(u64) -> F) -> Result<(), String>
+where
+    F: Future<Output = Result<(), String>>,
+{
+    seeds
+        .into_iter()
+        .try_for_each(|seed| in_paused_time(play(seed)).map_err(|failure| format!("seed {seed}: {failure}")))
+}
 
 /// Plays `count` seeds from `first` on, on all processors. Prints failures and gives their number.
 pub fn play_all(first: u64, count: u64) -> u64 {

@@ -9,6 +9,7 @@ use core_types::{ContainerId, MonoTime};
 use ports::{Clock, ContainerRuntime};
 
 use crate::check::{self, Watcher};
+use crate::in_paused_time;
 use crate::runtime::EventSupport;
 use crate::world::World;
 
@@ -122,12 +123,7 @@ pub struct Played {
 /// # Errors
 /// The first rule that was broken, in words.
 pub fn play(seed: u64) -> Result<Played, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    in_paused_time(async {
         let events = if seed.is_multiple_of(4) { EventSupport::Unimplemented } else { EventSupport::Streams };
         let per_mille = u32::try_from(seed % 5).unwrap_or(0) * 20;
         let world = World::new(seed, per_mille, events).map_err(|error| error.to_string())?;

@@ -85,14 +85,5 @@ async fn play(seed: u64) -> Result<(), String> {
 
 #[test]
 fn the_server_knows_the_truth_in_the_end() {
-    for seed in 0..60 {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
-        if let Err(failure) = runtime.block_on(play(seed)) {
-            panic!("seed {seed}: {failure}");
-        }
-    }
+    assert_eq!(sim::play_each(0..60, play), Ok(()));
 }

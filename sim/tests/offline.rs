@@ -344,14 +344,5 @@ async fn play(seed: u64) -> Result<(), String> {
 
 #[test]
 fn whatever_breaks_the_node_ends_up_as_the_server_wants_it() {
-    for seed in 0..40 {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
-        if let Err(failure) = runtime.block_on(play(seed)) {
-            panic!("seed {seed}: {failure}");
-        }
-    }
+    assert_eq!(sim::play_each(0..40, play), Ok(()));
 }

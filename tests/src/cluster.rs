@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{LATER, Node, eventually};
 
 /// How long a start may take on a loaded machine.
-const START: Duration = Duration::from_secs(120);
+pub const START: Duration = Duration::from_secs(120);
 
 /// A control plane and a node that belongs to it.
 #[derive(Debug)]
@@ -41,10 +41,16 @@ pub fn own_plane() -> ControlPlane {
     ControlPlane::new(&ControlPlaneParts::ready().unwrap()).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// A cluster of its own with one node, which is ready and can be reached from the API server.
+/// A cluster of its own with one node, which can be reached from the API server and does not run yet.
+#[track_caller]
+pub fn own_cluster() -> Cluster {
+    Cluster::new(&Parts::ready().unwrap(), &ControlPlaneParts::ready().unwrap()).unwrap()
+}
+
+/// A cluster of its own whose node is ready.
 #[track_caller]
 pub fn running() -> Cluster {
-    let mut cluster = Cluster::new(&Parts::ready().unwrap(), &ControlPlaneParts::ready().unwrap()).unwrap();
+    let mut cluster = own_cluster();
     cluster.agent.start().unwrap();
     cluster.wait_node("Ready=True", START).unwrap();
     cluster

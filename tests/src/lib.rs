@@ -12,6 +12,7 @@ pub mod api_proxy;
 pub mod cgroup;
 pub mod cli;
 pub mod cluster;
+mod dbus;
 pub mod https;
 pub mod logind;
 pub mod manifest;

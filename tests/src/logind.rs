@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lab::Bus;
-use zbus::{Connection, connection, fdo, interface};
+use zbus::{Connection, fdo, interface};
+
+use crate::dbus::Place;
 
 const PATH: &str = "/org/freedesktop/login1";
 const INTERFACE: &str = "org.freedesktop.login1.Manager";
@@ -82,9 +84,7 @@ impl Systemd {
 /// The stand-in.
 #[derive(Debug)]
 pub struct StandIn {
-    runtime: tokio::runtime::Runtime,
-    address: String,
-    connection: Option<Connection>,
+    place: Place,
     state: Shared,
 }
 
@@ -92,12 +92,10 @@ impl StandIn {
     /// Comes up on the bus, with a configuration in `conf_dir`.
     #[track_caller]
     pub fn start(bus: &Bus, conf_dir: &Path) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut state = State { conf_dir: conf_dir.to_owned(), ..State::default() };
         state.configure();
         let state = Arc::new(Mutex::new(state));
-        let mut this = Self { runtime, address: bus.address(), connection: None, state };
+        let mut this = Self { place: Place::new(bus), state };
         this.connect();
         this
     }
@@ -105,13 +103,13 @@ impl StandIn {
     /// Comes up again on a bus that was started anew.
     #[track_caller]
     pub fn connect(&mut self) {
-        let building = connection::Builder::address(self.address.as_str())
-            .serve_at(PATH, Login(Arc::clone(&self.state)))
-            .serve_at("/org/freedesktop/systemd1", Systemd(Arc::clone(&self.state)))
-            .name("org.freedesktop.systemd1")
-            .name("org.freedesktop.login1")
-            .build();
-        self.connection = Some(self.runtime.block_on(building).unwrap());
+        let state = &self.state;
+        self.place.take(|bus| {
+            bus.serve_at(PATH, Login(Arc::clone(state)))
+                .serve_at("/org/freedesktop/systemd1", Systemd(Arc::clone(state)))
+                .name("org.freedesktop.systemd1")
+                .name("org.freedesktop.login1")
+        });
     }
 
     /// The machine goes down as soon as nobody inhibits it.
@@ -129,21 +127,19 @@ impl StandIn {
     #[track_caller]
     fn becomes(&self, goes_down: bool) {
         lock(&self.state).goes_down = goes_down;
-        self.send(self.connection.as_ref().unwrap(), goes_down);
+        self.send(self.place.connection(), goes_down);
     }
 
     /// Sends the word that the machine goes down as somebody who is not logind.
     #[track_caller]
     pub fn lie(&self) {
-        let stranger = connection::Builder::address(self.address.as_str()).build();
-        let stranger = self.runtime.block_on(stranger).unwrap();
-        self.send(&stranger, true);
+        self.send(&self.place.stranger(), true);
     }
 
     #[track_caller]
     fn send(&self, from: &Connection, goes_down: bool) {
         let sending = from.emit_signal(None::<&str>, PATH, INTERFACE, "PrepareForShutdown", &goes_down);
-        self.runtime.block_on(sending).unwrap();
+        self.place.wait(sending).unwrap();
     }
 
     /// What holds a shutdown up now.

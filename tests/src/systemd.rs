@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lab::Bus;
-use zbus::{Connection, OwnedObjectPath, OwnedVariant, connection, interface};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, interface};
+
+use crate::dbus::Place;
 
 const PATH: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
@@ -111,9 +113,7 @@ impl Manager {
 /// The stand-in.
 #[derive(Debug)]
 pub struct Units {
-    runtime: tokio::runtime::Runtime,
-    address: String,
-    connection: Option<Connection>,
+    place: Place,
     state: Shared,
 }
 
@@ -121,9 +121,7 @@ impl Units {
     /// Comes up on the bus, without units.
     #[track_caller]
     pub fn start(bus: &Bus) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut this = Self { runtime, address: bus.address(), connection: None, state: Shared::default() };
+        let mut this = Self { place: Place::new(bus), state: Shared::default() };
         this.connect();
         this
     }
@@ -131,11 +129,9 @@ impl Units {
     /// Comes up again on a bus that was started anew, with the units it had.
     #[track_caller]
     pub fn connect(&mut self) {
-        let building = connection::Builder::address(self.address.as_str())
-            .serve_at(PATH, Manager(Arc::clone(&self.state)))
-            .name("org.freedesktop.systemd1")
-            .build();
-        self.connection = Some(self.runtime.block_on(building).unwrap());
+        let state = &self.state;
+        self.place
+            .take(|bus| bus.serve_at(PATH, Manager(Arc::clone(state))).name("org.freedesktop.systemd1"));
     }
 
     /// The properties of a unit; `None` when there is no such unit.

@@ -5,17 +5,11 @@ use std::io::Read as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lab::Cluster;
 use lab::cluster::NODE;
-use lab::{Cluster, ControlPlaneParts, Parts};
 use serde_json::{Value, json};
+use tests::cluster::{START, own_cluster};
 use tests::{LATER, SOON, eventually};
-
-/// How long a start may take on a loaded machine.
-const START: Duration = Duration::from_secs(120);
-
-fn cluster() -> Cluster {
-    Cluster::new(&Parts::ready().unwrap(), &ControlPlaneParts::ready().unwrap()).unwrap()
-}
 
 fn condition(node: &Value, type_: &str) -> Value {
     let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -43,7 +37,7 @@ fn wait_for_renewal(cluster: &Cluster) {
 
 #[test]
 fn a_node_is_registered_described_kept_alive_and_taken_over() {
-    let mut cluster = cluster();
+    let mut cluster = own_cluster();
     cluster.agent.flags.push("--node-labels=example.com/disk=ssd,topology.kubernetes.io/zone=z1".to_owned());
     cluster.agent.config["registerWithTaints"] =
         json!([{ "key": "example.com/new", "value": "yes", "effect": "PreferNoSchedule" }]);
@@ -220,7 +214,7 @@ fn a_deleted_node_stays_away_until_the_next_start(cluster: &mut Cluster) {
 
 #[test]
 fn a_runtime_or_an_api_server_that_goes_away_is_told_and_survived() {
-    let mut cluster = cluster();
+    let mut cluster = own_cluster();
     // Without an API server the node starts, and registers when there is one.
     cluster.plane_mut().stop_api_server().unwrap();
     cluster.agent.start().unwrap();
