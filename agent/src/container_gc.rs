@@ -6,16 +6,15 @@
 //! It looks when the view changes, collects at most once in [`PERIOD`], and sleeps while there is nothing to collect. When the
 //! node runs out of room it is asked for more: then all of pods that have ended goes too.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use core_reclaim::{Collection, ContainerPolicy, PodFate, RemovableContainer, collect};
 use core_types::view::{Lifecycle, NodeView, PodView};
 use core_types::{MonoTime, ObservedPod};
 use ports::{FileError, RuntimeError};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::calm_view::CalmView;
 use crate::events::{Happening, Recorder};
 use crate::outside::Outside;
 use crate::pleg::LookRequests;
@@ -54,14 +53,9 @@ impl ContainerGc {
     }
 
     /// Runs until it is stopped.
-    pub(crate) async fn run(
-        mut self,
-        mut view: watch::Receiver<Arc<NodeView>>,
-        mut requests: Requests,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(mut self, mut view: CalmView, mut requests: Requests, stop: CancellationToken) {
+        let mut node = view.now();
         loop {
-            let node = Arc::clone(&view.borrow_and_update());
             let due = self.due(&node);
             tokio::select! {
                 biased;
@@ -71,7 +65,7 @@ impl ContainerGc {
                     // Who does not wait any more does not listen.
                     let _ = answer.send(());
                 }
-                Ok(()) = view.changed() => {}
+                changed = view.changed() => node = changed,
                 () = timer::until(self.outside.clock.as_ref(), due) => self.pass(&node, PodFate::Stays).await,
             }
         }

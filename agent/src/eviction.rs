@@ -24,9 +24,10 @@ use core_reclaim::{
 use core_types::pressure::{EvictionDecision, Pressures};
 use core_types::view::{Lifecycle, NodeView};
 use core_types::{MonoTime, PodExt, PodUid};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::calm_view::CalmView;
 use crate::events::{Happening, Recorder};
 use crate::metrics::ReclaimMetrics;
 use crate::outside::Outside;
@@ -138,16 +139,15 @@ impl EvictionTask {
     }
 
     /// Runs until it is stopped.
-    pub(crate) async fn run(mut self, view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, view: CalmView, stop: CancellationToken) {
         task::until_stopped(&stop, self.live(view)).await;
     }
 
-    async fn live(&mut self, mut view: watch::Receiver<Arc<NodeView>>) {
+    async fn live(&mut self, mut view: CalmView) {
         self.restore().await;
         self.restore_pressures().await;
         loop {
-            let node = Arc::clone(&view.borrow_and_update());
-            self.wait_for_ends(&node, &mut view).await;
+            self.wait_for_ends(&mut view).await;
             self.pass().await;
             if self.awaited.is_some() {
                 continue;
@@ -157,7 +157,7 @@ impl EvictionTask {
     }
 
     /// Waits until there is something to look at again.
-    async fn rest(&self, view: &mut watch::Receiver<Arc<NodeView>>) {
+    async fn rest(&self, view: &mut CalmView) {
         let clock = Arc::clone(&self.outside.clock);
         let now = clock.now();
         let due = self.pressure.next_deadline().map_or(now + PERIOD, |at| at.min(now + PERIOD).max(now));
@@ -167,16 +167,16 @@ impl EvictionTask {
                 biased;
                 () = self.outside.usage.machine.memory_alarm.rings(), if self.sense.has_limits() => return,
                 () = timer::until(clock.as_ref(), Some(due)), if watches => return,
-                Ok(()) = view.changed(), if !watches => view.mark_unchanged(),
+                _ = view.changed(), if !watches => {}
             }
         }
     }
 
     /// Waits until the pods that were told to end hold nothing any more.
-    async fn wait_for_ends(&mut self, node: &Arc<NodeView>, view: &mut watch::Receiver<Arc<NodeView>>) {
+    async fn wait_for_ends(&mut self, view: &mut CalmView) {
         let Some(Awaited { uids, until }) = self.awaited.take() else { return };
         let clock = Arc::clone(&self.outside.clock);
-        let mut node = Arc::clone(node);
+        let mut node = view.now();
         while !uids.iter().all(|uid| is_gone(&node, uid)) {
             tokio::select! {
                 biased;
@@ -184,12 +184,7 @@ impl EvictionTask {
                     tracing::warn!(?uids, "evicted pods have not ended in {CLEANUP_PATIENCE:?}; others may have to go");
                     return;
                 }
-                changed = view.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    node = Arc::clone(&view.borrow_and_update());
-                }
+                changed = view.changed() => node = changed,
             }
         }
     }

@@ -18,9 +18,9 @@ use core_types::runtime::{Image, ImageSpec};
 use core_types::view::NodeView;
 use core_types::{MonoTime, ObservedContainer, WallTime};
 use ports::{FileError, RuntimeError};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::calm_view::CalmView;
 use crate::events::{Happening, Recorder};
 use crate::images::Pulls;
 use crate::metrics::ReclaimMetrics;
@@ -94,35 +94,25 @@ impl ImageGc {
     }
 
     /// Runs until it is stopped.
-    pub(crate) async fn run(
-        mut self,
-        mut view: watch::Receiver<Arc<NodeView>>,
-        mut requests: Requests,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(mut self, mut view: CalmView, mut requests: Requests, stop: CancellationToken) {
         let work = async {
             // Nothing is known of uses before the runtime was heard.
-            let is_seen = view.wait_for(|view| view.runtime.last_relist.is_some()).await.is_ok();
-            if !is_seen {
-                return;
-            }
+            view.wait_for(|view| view.runtime.last_relist.is_some()).await;
             self.restore().await;
             loop {
-                let node = Arc::clone(&view.borrow());
-                self.look(&node).await;
+                self.look(&view.now()).await;
                 let mut next_at = self.outside.clock.now() + PERIOD;
                 let clock = Arc::clone(&self.outside.clock);
                 loop {
                     tokio::select! {
                         biased;
                         Some(answer) = requests.recv() => {
-                            let node = Arc::clone(&view.borrow());
-                            self.remove_unused(&node).await;
+                            self.remove_unused(&view.now()).await;
                             // Who does not wait any more does not listen.
                             let _ = answer.send(());
                         }
-                        Ok(()) = view.changed() => {
-                            let names = names_in_use(&view.borrow_and_update());
+                        node = view.changed() => {
+                            let names = names_in_use(&node);
                             if self.in_use.as_ref() != Some(&names) {
                                 next_at = next_at.min(clock.now() + GATHER);
                             }

@@ -31,6 +31,7 @@
 //! order: sources, loop, PLEG. Stopping the agent stops no container.
 
 mod api_source;
+mod calm_view;
 pub mod certificates;
 mod checkpoints;
 mod collections;
@@ -102,6 +103,7 @@ pub use settings::{
     SettingsError, ShutdownRecord, ShutdownSettings, SourceSettings, StatsSettings, Verification,
 };
 
+use calm_view::CalmView;
 use collections::Collections;
 use events::{Happening, Recorder};
 use images::Images;
@@ -197,7 +199,8 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
     let collections = spawn_collections(&mut tasks, &outside, offline.as_ref(), &stop);
-    let watched = (collections.clone(), node.clone(), view.clone());
+    let calm = CalmView::new(view.clone(), Arc::clone(&outside.clock));
+    let watched = (collections.clone(), node.clone(), calm.clone());
     spawn_keeper(&mut tasks, &outside, &settings, (offline, watched), &stop);
     let for_pulls = (objects.objects.clone(), metrics);
     let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
@@ -234,9 +237,8 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let sense = protection::spawn(&mut tasks, parts, metrics, &stop);
     spawn_api_tasks(&mut tasks, &outside, &settings, &view, (&stop, metrics));
     if let Some(cluster) = outside.cluster.clone() {
-        let recorder = recorder.clone();
-        let (outside, registry, view) = (outside.clone(), metrics.clone(), view.clone());
-        let parts = NodeParts { cluster, outside, registry, view, recorder, known: known_node, up };
+        let (outside, registry, recorder) = (outside.clone(), metrics.clone(), recorder.clone());
+        let parts = NodeParts { cluster, outside, registry, view: calm, recorder, known: known_node, up };
         node::spawn(&mut tasks, parts, &settings, &stop);
     }
     let identity = (settings.host.node_name.clone(), settings.resources.gates);

@@ -18,10 +18,11 @@ use core_types::runtime::ContainerState;
 use core_types::view::NodeView;
 use core_types::{ContainerId, MonoTime};
 use ports::{FileError, RuntimeError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::calm_view::CalmView;
 use crate::outside::Outside;
 use crate::settings::LogRotation;
 use crate::timer;
@@ -89,7 +90,7 @@ impl LogTask {
     }
 
     /// Runs until it is stopped; rotations in flight are finished then, so that no log is left without its name.
-    pub(crate) async fn run(mut self, mut view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, mut view: CalmView, stop: CancellationToken) {
         let files = Arc::clone(&self.outside.log_files);
         loop {
             let (clock, next_look) = (Arc::clone(&self.outside.clock), self.next_look());
@@ -97,10 +98,7 @@ impl LogTask {
                 biased;
                 () = stop.cancelled() => break,
                 Some(done) = self.jobs.join_next() => self.finish(done),
-                Ok(()) = view.changed() => {
-                    let node = Arc::clone(&view.borrow_and_update());
-                    self.follow(&node);
-                }
+                node = view.changed() => self.follow(&node),
                 logs = files.written() => self.take_writes(&logs),
                 () = timer::until(clock.as_ref(), next_look) => {
                     tokio::select! {

@@ -34,6 +34,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::calm_view::CalmView;
 use crate::events::{Happening, Recorder};
 use crate::outside::{Cluster, Outside};
 use crate::runtime_watch::RuntimeUp;
@@ -84,7 +85,7 @@ pub(crate) struct NodeParts {
     pub(crate) cluster: Cluster,
     pub(crate) outside: Outside,
     pub(crate) registry: Registry,
-    pub(crate) view: watch::Receiver<Arc<NodeView>>,
+    pub(crate) view: CalmView,
     pub(crate) recorder: Recorder,
     /// Where it is shown to others.
     pub(crate) known: watch::Sender<SeenNode>,
@@ -151,13 +152,13 @@ impl NodeTask {
         }
     }
 
-    async fn run(mut self, mut view: watch::Receiver<Arc<NodeView>>, stop: CancellationToken) {
+    async fn run(mut self, mut view: CalmView, stop: CancellationToken) {
         task::until_stopped(&stop, self.live(&mut view)).await;
     }
 
-    async fn live(&mut self, view: &mut watch::Receiver<Arc<NodeView>>) {
+    async fn live(&mut self, view: &mut CalmView) {
         self.read_network().await;
-        self.see(&view.borrow_and_update().clone());
+        self.see(&view.now());
         if self.registration == Registration::Own {
             self.register(view).await;
         }
@@ -168,19 +169,19 @@ impl NodeTask {
             tokio::select! {
                 biased;
                 news = feed.next() => self.hear(news),
-                Ok(()) = view.changed() => self.see(&view.borrow_and_update().clone()),
-                () = timer::until(clock.as_ref(), deadline) => self.judge(&view.borrow().clone()),
+                node = view.changed() => self.see(&node),
+                () = timer::until(clock.as_ref(), deadline) => self.judge(&view.now()),
             }
         }
     }
 
     /// Makes the Node object, or has the one that is there take over what it must. Tries for ever.
-    async fn register(&mut self, view: &mut watch::Receiver<Arc<NodeView>>) {
+    async fn register(&mut self, view: &mut CalmView) {
         self.metrics.registration_begins(self.outside.clock.wall());
         let mut attempt = 0;
         loop {
             tokio::time::sleep(registration::wait_before(attempt)).await;
-            self.see(&view.borrow_and_update().clone());
+            self.see(&view.now());
             match self.try_to_register().await {
                 Ok(node) => {
                     tracing::info!(node = self.name, "the node is registered");

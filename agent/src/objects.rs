@@ -126,8 +126,10 @@ pub(crate) struct ObjectTask {
     node: watch::Receiver<SeenNode>,
     /// What was read counts as long as the Node object says.
     ttl_policy: TtlPolicy,
-    /// Pods that were shown or registered when the view was last looked at, or since.
-    seen: BTreeSet<PodUid>,
+    /// The view that was looked at last.
+    seen: Arc<NodeView>,
+    /// Pods that were registered and not shown since.
+    registered: BTreeSet<PodUid>,
     changed: mpsc::Sender<Vec<PodUid>>,
     watches: BTreeMap<KeyedRef, AbortHandle>,
     running: JoinSet<()>,
@@ -154,7 +156,8 @@ impl ObjectTask {
             view,
             node,
             ttl_policy: TtlPolicy::of(strategy),
-            seen: BTreeSet::new(),
+            seen: Arc::default(),
+            registered: BTreeSet::new(),
             changed,
             watches: BTreeMap::new(),
             running: JoinSet::new(),
@@ -170,7 +173,7 @@ impl ObjectTask {
             match self.next_wake(&stop).await {
                 Wake::Asked(Request::Register(uid, uses)) => {
                     // It is shown before its operations begin, though perhaps only for a moment.
-                    self.seen.insert(uid.clone());
+                    self.registered.insert(uid.clone());
                     self.step(Event::Registered { uid, uses }).await;
                 }
                 Wake::Asked(Request::Get(object, answer)) => {
@@ -232,10 +235,11 @@ impl ObjectTask {
 
     /// Pods that were shown and are not any more refer to nothing.
     async fn forget_gone(&mut self) {
-        let shown: BTreeSet<PodUid> = self.view.borrow_and_update().pods.keys().cloned().collect();
-        let gone: Vec<PodUid> = self.seen.difference(&shown).cloned().collect();
-        self.seen = shown;
-        for uid in gone {
+        let node = Arc::clone(&self.view.borrow_and_update());
+        let mut changed = node.pods_changed_since(&self.seen);
+        changed.extend(std::mem::take(&mut self.registered));
+        self.seen = Arc::clone(&node);
+        for uid in changed.into_iter().filter(|uid| !node.pods.contains_key(uid)) {
             self.step(Event::Forgotten { uid }).await;
         }
     }

@@ -93,6 +93,8 @@ pub(crate) struct Prober {
     node_ip: String,
     began: MonoTime,
     view: watch::Receiver<Arc<NodeView>>,
+    /// The view that the machines know.
+    seen: Arc<NodeView>,
     news: mpsc::Sender<ProbeNews>,
     pods: BTreeMap<PodUid, Probed>,
     /// Deadlines of all machines: pod and place in its list.
@@ -114,6 +116,7 @@ impl Prober {
             outside,
             node_ip,
             view,
+            seen: Arc::default(),
             news,
             pods: BTreeMap::new(),
             queue: BTreeSet::new(),
@@ -147,13 +150,14 @@ impl Prober {
 
     fn take_view(&mut self) {
         let node = Arc::clone(&self.view.borrow_and_update());
-        let gone: Vec<PodUid> =
-            self.pods.keys().filter(|uid| !node.pods.contains_key(*uid)).cloned().collect();
-        for uid in gone {
-            self.forget_counts(&uid);
-            self.forget(&uid);
-        }
-        for (uid, view) in node.pods.iter() {
+        let mut changed: BTreeSet<PodUid> = node.pods_changed_since(&self.seen).into_iter().collect();
+        changed.extend(node.observed_changed_since(&self.seen));
+        for uid in &changed {
+            let Some(view) = node.pods.get(uid) else {
+                self.forget_counts(uid);
+                self.forget(uid);
+                continue;
+            };
             let observed = node.observed.get(uid);
             match self.pods.get_mut(uid) {
                 Some(probed) if probed.is_of(view, observed) => continue,
@@ -175,6 +179,7 @@ impl Prober {
             }
             self.see(uid);
         }
+        self.seen = node;
     }
 
     fn forget(&mut self, uid: &PodUid) {

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::calm_view::CalmView;
 use crate::container_gc::ContainerGc;
 use crate::events::Recorder;
 use crate::eviction::{EvictionNews, EvictionTask, Reclaimers, Sense};
@@ -87,14 +88,15 @@ pub(crate) fn spawn(
 ) -> Arc<Sense> {
     let Parts { outside, settings, view, up, readings, looks, pulls, recorder, senders } = parts;
     let metrics = ReclaimMetrics::new(registry);
+    let calm = CalmView::new(view.clone(), Arc::clone(&outside.clock));
     let (containers, of_containers) = Reclaimer::new();
     let (images, of_images) = Reclaimer::new();
     let container_gc =
         ContainerGc::new(outside.clone(), settings.reclaim.containers, looks, recorder.clone());
-    tasks.spawn(container_gc.run(view.clone(), of_containers, stop.clone()));
+    tasks.spawn(container_gc.run(calm.clone(), of_containers, stop.clone()));
     let records = (recorder.clone(), metrics.clone());
     let image_gc = ImageGc::new(outside.clone(), settings.reclaim.images, pulls, records);
-    tasks.spawn(image_gc.run(view.clone(), of_images, stop.clone()));
+    tasks.spawn(image_gc.run(calm.clone(), of_images, stop.clone()));
     let oom_watch = OomWatch { outside: outside.clone(), recorder: recorder.clone(), news: senders.ooms };
     tasks.spawn(oom_watch.run(view.clone(), stop.clone()));
     if settings.reclaim.pods.is_some() || !settings.reclaim.reserved.is_empty() {
@@ -104,7 +106,7 @@ pub(crate) fn spawn(
         tasks.spawn(enforcing);
     }
     if let Some(rotation) = settings.reclaim.logs {
-        tasks.spawn(LogTask::new(outside.clone(), rotation).run(view.clone(), stop.clone()));
+        tasks.spawn(LogTask::new(outside.clone(), rotation).run(calm.clone(), stop.clone()));
     }
     if let Some(rules) = settings.reclaim.shutdown.clone() {
         let parts = (outside.clone(), recorder.clone(), senders.shutdown);
@@ -113,10 +115,10 @@ pub(crate) fn spawn(
     if let Some(packets) = outside.usage.machine.packets.clone() {
         tasks.spawn(packet_rules::keep(packets, Arc::clone(&outside.clock), stop.clone()));
     }
-    let sense = Arc::new(Sense::new(outside.clone(), settings, readings, view.clone(), up));
+    let sense = Arc::new(Sense::new(outside.clone(), settings, readings, view, up));
     let reclaimers = Reclaimers { containers, images };
     let records = (recorder, metrics);
     let eviction = EvictionTask::new(outside, Arc::clone(&sense), reclaimers, records, senders.eviction);
-    tasks.spawn(eviction.run(view, stop.clone()));
+    tasks.spawn(eviction.run(calm, stop.clone()));
     sense
 }

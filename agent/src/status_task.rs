@@ -45,6 +45,8 @@ pub(crate) struct StatusTask {
     api: Arc<dyn PodApi>,
     clock: Arc<dyn Clock>,
     manager: StatusManager,
+    /// The view that the manager knows.
+    seen: Arc<NodeView>,
     requests: JoinSet<Ended>,
     duration: Histogram,
 }
@@ -55,6 +57,7 @@ impl StatusTask {
             api,
             clock,
             manager: StatusManager::default(),
+            seen: Arc::default(),
             requests: JoinSet::new(),
             duration: sync_duration(metrics),
         }
@@ -78,7 +81,7 @@ impl StatusTask {
                         return;
                     }
                     let node = Arc::clone(&view.borrow_and_update());
-                    self.manager.observe(node.pods.iter().filter_map(|(uid, pod)| target(uid, pod, &node)));
+                    self.take_view(node);
                 }
                 () = timer::until(clock.as_ref(), due) => {}
             }
@@ -88,6 +91,26 @@ impl StatusTask {
                 self.requests.spawn(perform(Arc::clone(&self.api), job, self.clock.now()));
             }
         }
+    }
+
+    /// Shows the manager the pods that changed, and static ones when what stands for them did.
+    fn take_view(&mut self, node: Arc<NodeView>) {
+        let mut changed = node.pods_changed_since(&self.seen);
+        let same_mirrors = match (&node.mirrors, &self.seen.mirrors) {
+            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            (new, old) => new.is_some() == old.is_some(),
+        };
+        if !same_mirrors {
+            let is_static = |pod: &PodView| pod.source != Some(PodSource::Api);
+            changed.extend(node.pods.iter().filter(|(_, pod)| is_static(pod)).map(|(uid, _)| uid.clone()));
+        }
+        for uid in changed {
+            match node.pods.get(&uid).and_then(|pod| target(&uid, pod, &node)) {
+                Some(target) => self.manager.observe(target),
+                None => self.manager.forget(&uid),
+            }
+        }
+        self.seen = node;
     }
 
     fn take_answer(&mut self, ended: Ended) {

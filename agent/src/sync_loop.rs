@@ -167,14 +167,15 @@ impl SyncLoop {
         resolv_conf::check_limits(&self.outside, &self.settings, &self.recorder).await;
         loop {
             self.publisher.publish(self.outside.clock.now(), self.settings.worker_policy.sync_interval);
-            let (mut wake, mut taken) = (Some(self.next_wake(&stop).await), 0);
+            let due = self.next_due();
+            let (mut wake, mut taken) = (Some(self.next_wake(due, &stop).await), 0);
             while let Some(one) = wake {
                 if self.take(one).is_break() {
                     return self.operations.cancel_all();
                 }
                 taken += 1;
                 // Whatever is there by now goes into the same view: each view costs all its readers a look.
-                wake = (taken < MAX_TOGETHER).then(|| self.next_wake(&stop).now_or_never()).flatten();
+                wake = (taken < MAX_TOGETHER).then(|| self.next_wake(None, &stop).now_or_never()).flatten();
             }
         }
     }
@@ -199,14 +200,19 @@ impl SyncLoop {
         ControlFlow::Continue(())
     }
 
-    async fn next_wake(&mut self, stop: &CancellationToken) -> Wake {
-        let clock = Arc::clone(&self.outside.clock);
+    /// When something is due by itself.
+    fn next_due(&self) -> Option<MonoTime> {
         // The loop proves at least once per sync interval that it turns: `/healthz` looks at it.
         let proof_due = self.publisher.proof_due(self.settings.worker_policy.sync_interval);
         let active = self.records.values().filter_map(|record| record.deadline).map(ActiveDeadline::at);
         let resizes = self.sizes.next_round().map(|(_, at)| at);
         let others = [self.workers.next_deadline(), self.seen.adopting_until, resizes, Some(proof_due)];
-        let due = active.chain(others.into_iter().flatten()).min();
+        active.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Waits for what wakes the loop; for a deadline only when one is given.
+    async fn next_wake(&mut self, due: Option<MonoTime>, stop: &CancellationToken) -> Wake {
+        let clock = Arc::clone(&self.outside.clock);
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stopped,

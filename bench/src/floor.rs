@@ -1,22 +1,29 @@
 //! The floor: the runtime calls that start a pod, without any kubelet.
 
-use anyhow::{Context as _, Result};
+use std::fmt::Display;
+
+use anyhow::{Context as _, Result, bail};
 use core_metrics::Registry;
-use core_types::SandboxId;
-use core_types::runtime::{ContainerConfig, ImageSpec, SandboxConfig, SandboxLinux};
+use core_types::runtime::{
+    ContainerConfig, ImageSpec, RuntimeEvent, RuntimeEventKind, SandboxConfig, SandboxLinux,
+};
+use core_types::{ContainerId, SandboxId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use io_cri::{CriClient, CriOptions};
 use ports::ContainerRuntime as _;
-use ports::runtime::RuntimeResult;
+use ports::runtime::{RuntimeEvents, RuntimeResult};
+use tokio::time::timeout;
 
 use crate::clock::now;
-use crate::measure::{REST, SETTLE};
+use crate::measure::{REST, SETTLE, life};
 use crate::report::{Figure, median};
-use crate::session::Rig;
+use crate::session::{LIMIT, Rig};
 use crate::usage;
 
 /// Pods that are started one after another.
 const SEQUENCE: usize = 10;
+/// What does nothing and ends at once when it is asked to.
+const IDLE: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 /// How many pods are started at once, to find the best.
 const AT_ONCE: [usize; 4] = [2, 4, 8, 16];
 
@@ -29,12 +36,13 @@ pub(crate) fn measure(rig: &Rig, pods: usize) -> Result<Vec<Figure>> {
         let mut alone = Vec::new();
         for number in 0..SEQUENCE {
             let began_at = now();
-            let sandbox = start(&cri, &parent, number).await?;
+            let (sandbox, _) = start(&cri, &parent, number, &IDLE).await?;
             alone.push(began_at.elapsed().as_secs_f64());
             remove(&cri, &sandbox).await?;
         }
         let calls = "RunPodSandbox, CreateContainer, StartContainer";
         let mut figures = vec![Figure::new("one pod, created to Ready", "s", median(&alone), calls)];
+        figures.push(exit_to_event(&cri, &parent).await?);
         let mut best = f64::INFINITY;
         for at_once in AT_ONCE {
             let began_at = now();
@@ -50,6 +58,35 @@ pub(crate) fn measure(rig: &Rig, pods: usize) -> Result<Vec<Figure>> {
         remove_all(&cri, &started, AT_ONCE[1]).await?;
         Ok(figures)
     })
+}
+
+/// From the end of a container's process to the runtime's event of it: no kubelet can know earlier.
+async fn exit_to_event(cri: &CriClient, parent: &str) -> Result<Figure> {
+    let mut took = Vec::new();
+    let mut events = cri.events().await?;
+    for number in 0..SEQUENCE {
+        let (sandbox, container) = start(cri, parent, number, &["/bin/sleep", life::TO_END]).await?;
+        let is_of_it = |event: &RuntimeEvent, kind| event.container_id == container && event.kind == kind;
+        until(&mut events, |event| is_of_it(event, RuntimeEventKind::Started)).await?;
+        let ended_at = life::end_it()?;
+        until(&mut events, |event| is_of_it(event, RuntimeEventKind::Stopped)).await?;
+        took.push(ended_at.elapsed().as_secs_f64() * 1000.0);
+        remove(cri, &sandbox).await?;
+    }
+    let how = "median of 10, from SIGKILL to the event of GetContainerEvents";
+    Ok(Figure::new("container exit to status", "ms", median(&took), how))
+}
+
+async fn until(events: &mut RuntimeEvents, is_it: impl Fn(&RuntimeEvent) -> bool) -> Result<()> {
+    let found = async {
+        while let Some(event) = events.next().await {
+            if is_it(&event?) {
+                return Ok(());
+            }
+        }
+        bail!("the runtime's event stream ended")
+    };
+    timeout(LIMIT, found).await.context("the runtime does not tell of a container")?
 }
 
 /// What containerd spends on pods that nobody asks for.
@@ -69,7 +106,7 @@ async fn start_all(
     pods: usize,
     at_once: usize,
 ) -> RuntimeResult<Vec<SandboxId>> {
-    let starts = stream::iter(0..pods).map(|number| start(cri, parent, number));
+    let starts = stream::iter(0..pods).map(async |number| Ok(start(cri, parent, number, &IDLE).await?.0));
     starts.buffer_unordered(at_once).try_collect().await
 }
 
@@ -78,7 +115,12 @@ async fn remove_all(cri: &CriClient, sandboxes: &[SandboxId], at_once: usize) ->
     removals.try_for_each_concurrent(at_once, |sandbox| remove(cri, sandbox)).await
 }
 
-async fn start(cri: &CriClient, cgroup_parent: &str, number: usize) -> RuntimeResult<SandboxId> {
+async fn start(
+    cri: &CriClient,
+    cgroup_parent: &str,
+    number: impl Display,
+    command: &[&str],
+) -> RuntimeResult<(SandboxId, ContainerId)> {
     let name = format!("floor-{number}");
     let sandbox_config = SandboxConfig {
         uid: Some(name.as_str().into()),
@@ -92,14 +134,14 @@ async fn start(cri: &CriClient, cgroup_parent: &str, number: usize) -> RuntimeRe
     let config = ContainerConfig {
         name: "main".to_owned(),
         image: ImageSpec { image: lab::images::BUSYBOX.to_owned(), ..ImageSpec::default() },
-        command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"].map(str::to_owned).into(),
+        command: command.iter().map(|&arg| arg.to_owned()).collect(),
         log_path: "main.log".to_owned(),
         ..ContainerConfig::default()
     };
     let sandbox = cri.run_sandbox(&sandbox_config, "").await?;
     let container = cri.create_container(&sandbox, &config, &sandbox_config).await?;
     cri.start_container(&container).await?;
-    Ok(sandbox)
+    Ok((sandbox, container))
 }
 
 async fn remove(cri: &CriClient, sandbox: &SandboxId) -> RuntimeResult<()> {

@@ -5,7 +5,7 @@
 //! with probes
 //! ```
 
-mod life;
+pub(crate) mod life;
 mod rest;
 
 use std::time::Duration;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use core_offline::memory::{kept_of_node, may_start};
 use core_offline::{FormatError, Identity, Kept, Memory, News};
-use core_types::view::NodeView;
 use core_types::{PodExt, PodKey, WallTime};
 use ports::Clock;
 use ports::sealed::SealedError;
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Offline, Stage, State, end_of};
+use crate::calm_view::CalmView;
 use crate::collections::{Collections, Known};
 use crate::node::SeenNode;
 use crate::outside::OfflineOutside;
@@ -42,7 +42,7 @@ enum Occasion {
 }
 
 /// What the keeper watches beside the memory: services and the like, the Node object, the node view.
-pub(crate) type Watched = (Option<Collections>, watch::Receiver<SeenNode>, watch::Receiver<Arc<NodeView>>);
+pub(crate) type Watched = (Option<Collections>, watch::Receiver<SeenNode>, CalmView);
 
 /// The task.
 pub(crate) struct Keeper {
@@ -53,7 +53,7 @@ pub(crate) struct Keeper {
     /// Services, runtime classes, trust bundles.
     pub(crate) collections: Option<Collections>,
     pub(crate) node: watch::Receiver<SeenNode>,
-    pub(crate) view: watch::Receiver<Arc<NodeView>>,
+    pub(crate) view: CalmView,
 }
 
 impl Keeper {
@@ -88,14 +88,11 @@ impl Keeper {
         written: &Memory,
         stop: &CancellationToken,
     ) -> bool {
-        let ended = async |view: &mut watch::Receiver<Arc<NodeView>>| {
-            while view.changed().await.is_ok() {
-                let view = view.borrow_and_update();
-                if written.pods.iter().any(|pod| may_start(pod) && end_of(&view, &pod.uid()).is_some()) {
-                    return;
-                }
+        let ended = async |view: &mut CalmView| loop {
+            let node = view.changed().await;
+            if written.pods.iter().any(|pod| may_start(pod) && end_of(&node, &pod.uid()).is_some()) {
+                return;
             }
-            std::future::pending().await
         };
         let collections = async |collections: &mut Option<Collections>| match collections {
             Some(Collections { services, runtime_classes, trust, .. }) => tokio::select! {
@@ -180,7 +177,7 @@ impl Keeper {
     /// What is known now; `None` while nobody has told pods.
     fn gather(&self) -> Option<Memory> {
         let mut memory = None;
-        let view = Arc::clone(&self.view.borrow());
+        let view = self.view.now();
         let seen = self.node.borrow().node.as_deref().map(kept_of_node).map(Arc::new);
         self.offline.state.send_if_modified(|state| {
             if matches!(state.stage, Stage::Told | Stage::Remembered) {

@@ -1,6 +1,6 @@
 //! How long things take from where a user stands: a watcher of the API server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::process::{kill_all, table};
@@ -16,8 +16,8 @@ use crate::session::{LIMIT, Session, Spent};
 const REPEATS: usize = 5;
 /// How long pods are watched for flips after the kubelet was started again.
 const WATCHED: Duration = Duration::from_secs(20);
-/// The command by which the container that is ended is found; it is no other process's.
-const TO_END: &str = "86399";
+/// The argument of `sleep` by which the container that is ended is found; it is no other process's.
+pub(crate) const TO_END: &str = "86399";
 
 /// One pod after another: created, ready, deleted, gone.
 pub(crate) fn one_after_another(session: &Session<'_>, count: usize) -> Result<Vec<Figure>> {
@@ -84,11 +84,7 @@ pub(crate) fn exit_to_status(session: &Session<'_>) -> Result<Vec<Figure>> {
         let names = [name.clone()];
         session.create(&names, &spec)?;
         session.until_ready(&names)?;
-        let processes = table();
-        let found = processes.iter().find(|process| process.args.iter().any(|arg| arg == TO_END));
-        let pid = found.context("the container's process is not in the process table")?.pid;
-        let ended_at = now();
-        kill_all(&[pid])?;
+        let ended_at = end_it()?;
         let seen_at = session.until("the end of a container to be seen", |book| book.get(&name)?.ends.1)?;
         took.push(seen_at.duration_since(ended_at).as_secs_f64() * 1000.0);
         session.delete(&names, 0)?;
@@ -96,6 +92,16 @@ pub(crate) fn exit_to_status(session: &Session<'_>) -> Result<Vec<Figure>> {
     }
     let how = "median of 5, from SIGKILL to a watcher's event";
     Ok(vec![Figure::new("container exit to status", "ms", median(&took), how)])
+}
+
+/// Ends the container that sleeps for [`TO_END`], and says when.
+pub(crate) fn end_it() -> Result<Instant> {
+    let processes = table();
+    let found = processes.iter().find(|process| process.args.iter().any(|arg| arg == TO_END));
+    let pid = found.context("the container's process is not in the process table")?.pid;
+    let ended_at = now();
+    kill_all(&[pid])?;
+    Ok(ended_at)
 }
 
 /// From a new size to a status that shows it in force.

@@ -24,6 +24,7 @@
 
 mod diff;
 mod health;
+mod hints;
 mod machine;
 mod picture;
 #[cfg(test)]

@@ -7,12 +7,9 @@ use core_types::runtime::{ContainerSummary, RuntimeEvent, RuntimeEventKind, Sand
 use core_types::{MonoTime, ObservedPod, PodKey, PodUid};
 
 use crate::health::{Health, Unhealthy};
+use crate::hints::Hints;
 use crate::picture::{self, Pending, Reuse, Rows};
 use crate::{EventFeed, InspectedPod, Listed, PlegOutcome, Policy, Relist, Scope, diff};
-
-/// How long a look waits that is made because something was created or started: a pod's sandbox and containers come one soon after
-/// the other, mostly by our own hand, and whoever starts them asks for a look at the end.
-const GATHER: Duration = Duration::from_millis(100);
 
 /// A further try after a failure.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +30,7 @@ pub struct Pleg {
     reinspect: BTreeSet<PodUid>,
     /// Pods that could not be listed or inspected.
     retries: BTreeMap<PodUid, Retry>,
-    /// Pods of which something was created or started, and when they are looked at for that.
-    gathered: BTreeMap<PodUid, MonoTime>,
+    hints: Hints,
     next_full: MonoTime,
     full_delay: Option<Duration>,
     last_success: Option<MonoTime>,
@@ -56,7 +52,7 @@ impl Pleg {
             pending: BTreeMap::new(),
             reinspect: BTreeSet::new(),
             retries: BTreeMap::new(),
-            gathered: BTreeMap::new(),
+            hints: Hints::default(),
             next_full: MonoTime::ZERO,
             full_delay: None,
             last_success: None,
@@ -90,17 +86,16 @@ impl Pleg {
 
     fn single_looks(&self) -> impl Iterator<Item = (MonoTime, Scope)> {
         let retries = self.retries.iter().map(|(uid, retry)| (retry.at, uid));
-        let gathered = self.gathered.iter().map(|(uid, at)| (*at, uid));
-        retries.chain(gathered).map(|(at, uid)| (at, Scope::One(uid.clone())))
+        retries.chain(self.hints.looks()).map(|(at, uid)| (at, Scope::One(uid.clone())))
     }
 
     /// Where a runtime event asks to look at once: at its pod, or at everything when the pod is not known. `None` when it tells of
-    /// something created or started: then a look at the pod is due soon.
+    /// something created or started: then a look at the pod is due soon, unless a picture shows it before.
     pub fn on_event(&mut self, now: MonoTime, event: &RuntimeEvent) -> Option<Scope> {
         let scope = self.scope_of(event);
         match (&scope, event.kind) {
             (Scope::One(uid), RuntimeEventKind::Created | RuntimeEventKind::Started) => {
-                self.gathered.entry(uid.clone()).or_insert(now + GATHER);
+                self.hints.tell(now, uid, event, self.observed.get(uid));
                 None
             }
             _ => Some(scope),
@@ -130,10 +125,10 @@ impl Pleg {
         match &scope {
             Scope::All => {
                 self.next_full = now + self.period();
-                self.gathered.clear();
+                self.hints.begin_all();
             }
             Scope::One(uid) => {
-                self.gathered.remove(uid);
+                self.hints.begin(uid);
                 if let Some(retry) = self.retries.get_mut(uid) {
                     retry.at = now + retry.delay;
                 }
@@ -339,6 +334,7 @@ impl Pleg {
         } else {
             self.observed.insert(new.uid.clone(), new.clone());
         }
+        self.hints.see(&new);
         PlegOutcome { observed: new, events }
     }
 

@@ -473,12 +473,31 @@ fn what_is_created_and_started_together_is_looked_at_once() {
         assert_eq!(pleg.on_event(at(secs), &event(kind)), None);
     }
     let (due, scope) = pleg.next_look();
-    assert!(at(9) < due && due < at(10), "{due:?}");
+    assert!(at(9) < due && due <= at(10), "{due:?}");
     assert_eq!(scope, Scope::One(uid(7)));
     // A look at the pod for another reason is as good.
     pleg.begin_relist(due, Scope::One(uid(7)));
     assert_eq!(pleg.next_look(), rest);
     assert_eq!(pleg.on_event(at(11), &event(RuntimeEventKind::Stopped)), Some(Scope::One(uid(7))));
+}
+
+#[test]
+fn what_a_picture_shows_needs_no_look_when_it_is_told() {
+    let (_, mut pleg, _, _) = running_pod();
+    let event = |kind: RuntimeEventKind, id: &str| RuntimeEvent {
+        kind,
+        container_id: ContainerId::from(id),
+        pod_uid: Some(uid(0)),
+    };
+    let looks = |pleg: &Pleg| pleg.next_look_besides(|scope| *scope == Scope::All).map(|(_, scope)| scope);
+    for id in ["s0001", "c0002"] {
+        for kind in [RuntimeEventKind::Created, RuntimeEventKind::Started] {
+            assert_eq!(pleg.on_event(at(11), &event(kind, id)), None);
+        }
+    }
+    assert_eq!(looks(&pleg), None, "the picture came before the event");
+    assert_eq!(pleg.on_event(at(11), &event(RuntimeEventKind::Started, "zz")), None);
+    assert_eq!(looks(&pleg), Some(Scope::One(uid(0))), "it shows nothing of another container");
 }
 
 #[test]

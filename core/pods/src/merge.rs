@@ -109,7 +109,10 @@ impl PodSources {
     }
 
     fn offer(&mut self, source: PodSource, pods: Vec<Arc<Pod>>, now: WallTime) -> PodSetChange {
-        self.offered.insert(source, Some(pods));
+        let before = self.offered.insert(source, Some(pods)).flatten();
+        if let Some(change) = before.and_then(|before| self.renew_in_place(source, &before)) {
+            return change;
+        }
         let (winners, losers) = choose(&self.offered);
         let mut change = PodSetChange::default();
         let mut old = std::mem::take(&mut self.desired);
@@ -131,6 +134,31 @@ impl PodSources {
         change.removed.extend(old.into_values().map(|known| known.pod));
         change.refused = self.note_refused(losers, now);
         change
+    }
+
+    /// What changed when a set names the same pods as the one before: who wins is decided then. `None` when it does not, or when
+    /// pods are refused.
+    fn renew_in_place(&mut self, source: PodSource, before: &[Arc<Pod>]) -> Option<PodSetChange> {
+        let pods = self.offered.get(&source)?.as_ref()?;
+        if !self.refused.is_empty() || pods.len() != before.len() {
+            return None;
+        }
+        let renewed: Vec<SourcedPod> = pods
+            .iter()
+            .zip(before)
+            .filter(|(new, old)| !Arc::ptr_eq(new, old))
+            .map(|(new, old)| {
+                let [new, old] = [new, old].map(|pod| SourcedPod { source, pod: Arc::clone(pod) });
+                (new.pod.uid() == old.pod.uid() && is_same_pod(&old, &new)).then_some(new)
+            })
+            .collect::<Option<_>>()?;
+        let mut change = PodSetChange::default();
+        for offer in renewed {
+            let desired = self.desired.get_mut(&offer.pod.uid())?;
+            desired.offered = Arc::clone(&offer.pod);
+            desired.pod = update(desired.pod.clone(), offer, &mut change);
+        }
+        Some(change)
     }
 
     /// Whether every configured source has delivered a set. Until then nothing that runs may be taken for unwanted.

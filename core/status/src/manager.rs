@@ -18,7 +18,7 @@
 //!
 //! A server that cannot be reached holds back all pods together, so that a long outage costs one try now and then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,36 +99,49 @@ struct Entry {
     sent: Option<Value>,
     /// A patch that the server has answered without taking any of it.
     untaken: Option<Value>,
-    /// Something changed since the last comparison.
-    is_open: bool,
     is_busy: bool,
     is_gone: bool,
     failures: u32,
     retry_at: Option<MonoTime>,
 }
 
+/// Whether there is something to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Some,
+    None,
+}
+
 /// All pods that the API server knows.
 #[derive(Debug, Default)]
 pub struct StatusManager {
     entries: BTreeMap<PodUid, Entry>,
+    /// Pods of which something changed since the last comparison.
+    open: BTreeSet<PodUid>,
     outages: u32,
     held_until: Option<MonoTime>,
 }
 
 impl StatusManager {
-    /// Takes what is known of all pods now.
-    pub fn observe(&mut self, targets: impl IntoIterator<Item = Target>) {
-        let mut old = std::mem::take(&mut self.entries);
-        for target in targets {
-            let entry = match old.remove(&target.uid) {
-                Some(mut known) => {
-                    known.renew(target);
-                    known
-                }
-                None => Entry::new(target),
-            };
-            self.entries.insert(entry.target.uid.clone(), entry);
+    /// Takes what is known of a pod now.
+    pub fn observe(&mut self, target: Target) {
+        let uid = target.uid.clone();
+        let news = match self.entries.get_mut(&uid) {
+            Some(known) => known.renew(target),
+            None => {
+                self.entries.insert(uid.clone(), Entry::new(target));
+                News::Some
+            }
+        };
+        if news == News::Some {
+            self.open.insert(uid);
         }
+    }
+
+    /// Nothing is to be told of a pod any more.
+    pub fn forget(&mut self, uid: &PodUid) {
+        self.entries.remove(uid);
+        self.open.remove(uid);
     }
 
     /// The next request that is due.
@@ -136,22 +149,24 @@ impl StatusManager {
         if self.held_until.is_some_and(|until| until > now) {
             return None;
         }
-        for (uid, entry) in &mut self.entries {
-            if !entry.is_due(now) {
-                continue;
+        let mut compared = Vec::new();
+        let mut job = None;
+        for uid in &self.open {
+            let Some(entry) = self.entries.get_mut(uid).filter(|entry| entry.is_due(now)) else { continue };
+            compared.push(uid.clone());
+            if let Some(work) = entry.work() {
+                if let Work::Patch(patch) = &work {
+                    entry.sent = Some(patch.clone());
+                }
+                entry.is_busy = true;
+                job = Some(Job { uid: uid.clone(), key: entry.target.server.key(), work });
+                break;
             }
-            let Some(work) = entry.work() else {
-                entry.is_open = false;
-                continue;
-            };
-            if let Work::Patch(patch) = &work {
-                entry.sent = Some(patch.clone());
-            }
-            entry.is_busy = true;
-            entry.is_open = false;
-            return Some(Job { uid: uid.clone(), key: entry.target.server.key(), work });
         }
-        None
+        for uid in compared {
+            self.open.remove(&uid);
+        }
+        job
     }
 
     /// Takes the answer to a request.
@@ -170,28 +185,30 @@ impl StatusManager {
         entry.is_busy = false;
         match answer {
             // A mirror pod may have been made anew meanwhile: this answer is about the one before.
-            Answer::Patched(pod) if pod.metadata.uid != entry.target.server.metadata.uid => {
-                entry.is_open = true
-            }
+            Answer::Patched(pod) if pod.metadata.uid != entry.target.server.metadata.uid => {}
             Answer::Patched(pod) => {
                 entry.failures = 0;
                 entry.retry_at = None;
                 entry.take_answered(Arc::from(pod));
-                entry.is_open = true;
             }
             Answer::Gone => entry.is_gone = true,
-            Answer::Unreachable => entry.is_open = true,
+            Answer::Unreachable => {}
             Answer::Refused => {
                 entry.retry_at = Some(now + wait_after(entry.failures));
                 entry.failures = entry.failures.saturating_add(1);
-                entry.is_open = true;
             }
+        }
+        if entry.is_gone {
+            self.open.remove(uid);
+        } else {
+            self.open.insert(uid.clone());
         }
     }
 
     /// When [`StatusManager::next`] may have something although nothing changed.
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        let open = self.entries.values().filter(|entry| entry.is_open && !entry.is_busy && !entry.is_gone);
+        let open = self.open.iter().filter_map(|uid| self.entries.get(uid));
+        let open = open.filter(|entry| !entry.is_busy && !entry.is_gone);
         let due = open.map(|entry| entry.retry_at.unwrap_or(MonoTime::ZERO)).min()?;
         Some(self.held_until.map_or(due, |until| until.max(due)))
     }
@@ -204,7 +221,6 @@ impl Entry {
             answered: None,
             sent: None,
             untaken: None,
-            is_open: true,
             is_busy: false,
             is_gone: false,
             failures: 0,
@@ -221,12 +237,12 @@ impl Entry {
         self.answered = Some(answered);
     }
 
-    fn renew(&mut self, target: Target) {
+    fn renew(&mut self, target: Target) -> News {
         let same_server = Arc::ptr_eq(&self.target.server, &target.server);
         if self.target.server.metadata.uid != target.server.metadata.uid {
             // A mirror pod was made anew.
             *self = Self { is_busy: self.is_busy, ..Self::new(target) };
-            return;
+            return News::Some;
         }
         if !same_server && self.answered.as_ref().is_some_and(|answered| !is_newer(answered, &target.server))
         {
@@ -236,12 +252,12 @@ impl Entry {
             && Arc::ptr_eq(&self.target.status, &target.status)
             && self.target.containers == target.containers
             && self.target.removal == target.removal;
-        self.is_open |= !same;
         self.target = target;
+        if same { News::None } else { News::Some }
     }
 
     fn is_due(&self, now: MonoTime) -> bool {
-        self.is_open && !self.is_busy && !self.is_gone && self.retry_at.is_none_or(|at| at <= now)
+        !self.is_busy && !self.is_gone && self.retry_at.is_none_or(|at| at <= now)
     }
 
     /// What the newest knowledge asks for.

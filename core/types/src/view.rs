@@ -1,6 +1,7 @@
 //! The snapshots that the agent publishes: immutable, whole, replaced at each change. The HTTP server and the program
 //! `podwright` read them; nobody writes back through them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -167,4 +168,62 @@ pub struct NodeView {
     pub evictions: Arc<[Arc<EvictionDecision>]>,
     /// When the sync loop last turned or proved that it could.
     pub sync_loop_alive: MonoTime,
+}
+
+impl NodeView {
+    /// Pods whose entry came, went or is another one than in an earlier view.
+    pub fn pods_changed_since(&self, earlier: &Self) -> Vec<PodUid> {
+        changed(&earlier.pods, &self.pods)
+    }
+
+    /// Pods of which the runtime shows something else than in an earlier view.
+    pub fn observed_changed_since(&self, earlier: &Self) -> Vec<PodUid> {
+        changed(&earlier.observed, &self.observed)
+    }
+}
+
+/// Keys of entries that two maps do not share.
+fn changed<V>(old: &Arc<BTreeMap<PodUid, Arc<V>>>, new: &Arc<BTreeMap<PodUid, Arc<V>>>) -> Vec<PodUid> {
+    let mut changed = Vec::new();
+    if Arc::ptr_eq(old, new) {
+        return changed;
+    }
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return changed,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        // Side by side in the order of keys: the lesser one is in its map alone.
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        match (was, is) {
+            (Some((_, was)), Some((_, is))) if Arc::ptr_eq(was, is) => {}
+            (was, is) => changed.extend(was.or(is).map(|(uid, _)| uid.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_views_do_not_share_has_changed() {
+        let shown = |pods: &[(&str, &Arc<ObservedPod>)]| NodeView {
+            observed: Arc::new(pods.iter().map(|(uid, pod)| (PodUid::from(*uid), Arc::clone(pod))).collect()),
+            ..NodeView::default()
+        };
+        let pod = || Arc::new(ObservedPod::empty("u".into(), PodKey::new("n", "p"), MonoTime::ZERO));
+        let (one, other) = (pod(), pod());
+        let earlier = shown(&[("a", &one), ("b", &one), ("d", &one), ("e", &one)]);
+        let later = shown(&[("b", &one), ("c", &one), ("d", &other), ("e", &one), ("f", &one)]);
+        let uids = |uids: &[&str]| uids.iter().map(|uid| PodUid::from(*uid)).collect::<Vec<_>>();
+        assert_eq!(later.observed_changed_since(&earlier), uids(&["a", "c", "d", "f"]));
+        assert_eq!(later.observed_changed_since(&later.clone()), uids(&[]));
+        assert_eq!(later.observed_changed_since(&NodeView::default()), uids(&["b", "c", "d", "e", "f"]));
+        assert_eq!(later.pods_changed_since(&earlier), uids(&[]));
+    }
 }

@@ -111,11 +111,11 @@ fn the_newest_status_goes_out_one_at_a_time_and_echoes_bring_nothing() {
         status(json!({ "phase": "Pending", "reason": "a" })),
         status(json!({ "phase": "Running" })),
     );
-    manager.observe([target(&first, &second)]);
+    manager.observe(target(&first, &second));
     let job = manager.next(at(1)).unwrap();
     assert_eq!(manager.next(at(1)), None, "one at a time");
     // It changes while the request is under way; then the answer comes.
-    manager.observe([target(&first, &third)]);
+    manager.observe(target(&first, &third));
     manager.done(at(2), &"u".into(), patched(&job, 5, &second));
     let job = manager.next(at(2)).unwrap();
     assert_eq!(
@@ -126,11 +126,11 @@ fn the_newest_status_goes_out_one_at_a_time_and_echoes_bring_nothing() {
     assert_eq!((manager.next(at(3)), manager.next_deadline()), (None, None), "in step");
     // The watch is behind: what it shows is older than what was acknowledged.
     let late = server(5, json!({ "phase": "Pending", "reason": "a" }));
-    manager.observe([target(&late, &third)]);
+    manager.observe(target(&late, &third));
     assert_eq!(manager.next(at(4)), None, "an old echo is no news");
     // Somebody overwrote it later.
     let newer = server(9, json!({ "phase": "Pending" }));
-    manager.observe([target(&newer, &third)]);
+    manager.observe(target(&newer, &third));
     assert!(manager.next(at(5)).is_some());
 }
 
@@ -140,11 +140,11 @@ fn a_deleted_pod_leaves_when_its_end_is_known_there_and_nothing_is_left_here() {
     let running = server(1, json!({ "phase": "Running" }));
     let ended = status(json!({ "phase": "Succeeded" }));
     let over = Target { containers: Containers::Ended, ..target(&running, &ended) };
-    manager.observe([over.clone()]);
+    manager.observe(over.clone());
     let job = manager.next(at(1)).unwrap();
     manager.done(at(1), &"u".into(), patched(&job, 2, &ended));
     assert_eq!(manager.next(at(1)), None, "volumes and cgroups are not released");
-    manager.observe([Target { removal: Removal::Due, ..over }]);
+    manager.observe(Target { removal: Removal::Due, ..over });
     let job = manager.next(at(2)).unwrap();
     assert_eq!(job.work, Work::Delete("u".into()));
     manager.done(at(2), &"u".into(), Answer::Gone);
@@ -158,7 +158,7 @@ fn what_the_server_keeps_is_not_asked_for_again_and_again() {
     let mut manager = StatusManager::default();
     let running = status(json!({ "phase": "Running" }));
     let mut version = 1;
-    manager.observe([target(&kept(version, "Pending"), &running)]);
+    manager.observe(target(&kept(version, "Pending"), &running));
     let mut asked = 0;
     while let Some(job) = manager.next(at(1)) {
         asked += 1;
@@ -175,7 +175,7 @@ fn what_the_server_keeps_is_not_asked_for_again_and_again() {
         removal: Removal::Due,
         ..target(&kept(version, "Running"), &ended)
     };
-    manager.observe([over]);
+    manager.observe(over);
     let job = manager.next(at(2)).unwrap();
     assert!(matches!(job.work, Work::Patch(_)), "{job:?}");
     manager.done(at(2), &"u".into(), Answer::Patched(Box::new(Arc::unwrap_or_clone(kept(9, "Succeeded")))));
@@ -188,7 +188,8 @@ fn an_outage_holds_all_back_and_a_refusal_one() {
     let base = server(1, json!({ "phase": "Pending" }));
     let wanted = status(json!({ "phase": "Running" }));
     let other = Target { uid: "v".into(), ..target(&base, &wanted) };
-    manager.observe([target(&base, &wanted), other]);
+    manager.observe(target(&base, &wanted));
+    manager.observe(other);
     assert_eq!(manager.next(at(1)).unwrap().uid, "u".into());
     manager.done(at(1), &"u".into(), Answer::Unreachable);
     assert_eq!(manager.next(at(1)), None);
@@ -203,4 +204,13 @@ fn an_outage_holds_all_back_and_a_refusal_one() {
     let again = manager.next_deadline().unwrap();
     assert!(again > until);
     assert_eq!(manager.next(again).unwrap().uid, job.uid);
+}
+
+#[test]
+fn nothing_is_told_of_a_pod_that_is_forgotten() {
+    let mut manager = StatusManager::default();
+    let base = server(1, json!({ "phase": "Pending" }));
+    manager.observe(target(&base, &status(json!({ "phase": "Running" }))));
+    manager.forget(&"u".into());
+    assert_eq!((manager.next(at(1)), manager.next_deadline()), (None, None));
 }
