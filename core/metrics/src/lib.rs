@@ -6,7 +6,7 @@
 
 mod text;
 
-pub use text::Exposition;
+pub use text::{Exposition, LabelText};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -260,6 +260,21 @@ ops_total{op=\"a\"} 1
 ops_total{op=\"q\\\"\\n\"} 2
 ";
         assert_eq!(registry.text(), want);
+    }
+
+    #[test]
+    fn labels_written_before_are_joined_by_those_of_a_sample() {
+        let labels = LabelText::new(&[("container", "a"), ("pod", "q\"\n")]);
+        let mut text = Exposition::new();
+        text.sample_of("plain", &labels, &[], 1e15, None);
+        text.sample_of("more", &labels, &[("zone", "z"), ("device", "d")], 0.5, Some(7));
+        text.sample_of("none", &LabelText::default(), &[], -3.0, None);
+        let want = "\
+plain{container=\"a\",pod=\"q\\\"\\n\"} 1000000000000000
+more{container=\"a\",device=\"d\",pod=\"q\\\"\\n\",zone=\"z\"} 0.5 7
+none -3
+";
+        assert_eq!(text.into_text(), want);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Writes Prometheus' text form: families of a registry, read under their lock, or given samples. Writes to a string.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::Range;
 
 use crate::{Family, Kind, Series, lock};
 
@@ -32,9 +34,67 @@ impl Exposition {
         sample(&mut self.out, name, labels, value, Some(timestamp_ms));
     }
 
+    /// Adds a sample with labels that were written before, and `more` of its own, all in the order of their names.
+    pub fn sample_of(
+        &mut self,
+        name: &str,
+        labels: &LabelText,
+        more: &[(&str, &str)],
+        value: f64,
+        timestamp_ms: Option<i64>,
+    ) {
+        self.out.push_str(name);
+        let labels = labels.with(more);
+        if !labels.is_empty() {
+            self.out.push('{');
+            self.out.push_str(&labels);
+            self.out.push('}');
+        }
+        number(&mut self.out, value, timestamp_ms);
+    }
+
     /// The text.
     pub fn into_text(self) -> String {
         self.out
+    }
+}
+
+/// Labels with their values, written once for many samples.
+#[derive(Clone, Debug, Default)]
+pub struct LabelText {
+    text: String,
+    /// Names, and where each pair stands in the text.
+    places: Vec<(&'static str, Range<usize>)>,
+}
+
+impl LabelText {
+    /// Writes labels, which are in the order of their names.
+    pub fn new(labels: &[(&'static str, &str)]) -> Self {
+        let mut this = Self::default();
+        for (name, value) in labels {
+            let separator = if this.text.is_empty() { "" } else { "," };
+            this.text.push_str(separator);
+            let begins_at = this.text.len();
+            pair(&mut this.text, name, value);
+            this.places.push((name, begins_at..this.text.len()));
+        }
+        this
+    }
+
+    fn with(&self, more: &[(&str, &str)]) -> Cow<'_, str> {
+        if more.is_empty() {
+            return Cow::Borrowed(&self.text);
+        }
+        let own = self.places.iter().map(|(name, place)| (*name, self.text[place.clone()].into()));
+        let mut pairs: Vec<(&str, Cow<'_, str>)> = own.collect();
+        for (name, value) in more {
+            let mut text = String::new();
+            pair(&mut text, name, value);
+            pairs.push((name, text.into()));
+        }
+        pairs.sort_by_key(|(name, _)| *name);
+        let texts: Vec<&str> = pairs.iter().map(|(_, text)| text.as_ref()).collect();
+        texts.join(",").into()
     }
 }
 
@@ -85,17 +145,31 @@ fn sample(out: &mut String, name: &str, pairs: &[(&str, &str)], value: f64, time
     out.push_str(name);
     for (i, (label, text)) in pairs.iter().enumerate() {
         out.push(if i == 0 { '{' } else { ',' });
-        out.push_str(label);
-        out.push_str("=\"");
-        escape(out, text, Quotes::Escaped);
-        out.push('"');
+        pair(out, label, text);
     }
     if !pairs.is_empty() {
         out.push('}');
     }
+    number(out, value, timestamp_ms);
+}
+
+fn pair(out: &mut String, label: &str, text: &str) {
+    out.push_str(label);
+    out.push_str("=\"");
+    escape(out, text, Quotes::Escaped);
+    out.push('"');
+}
+
+/// Ends a line with its value, and the time where it has one.
+fn number(out: &mut String, value: f64, timestamp_ms: Option<i64>) {
+    // Most values are whole, and those are written several times faster as such.
+    let whole = value as i64;
+    let is_whole = whole as f64 == value && whole.unsigned_abs() < 1 << f64::MANTISSA_DIGITS && whole != 0;
+    // Writing to a String cannot fail.
+    let _ = if is_whole { write!(out, " {whole}") } else { write!(out, " {value}") };
     let _ = match timestamp_ms {
-        Some(timestamp_ms) => writeln!(out, " {value} {timestamp_ms}"),
-        None => writeln!(out, " {value}"),
+        Some(timestamp_ms) => writeln!(out, " {timestamp_ms}"),
+        None => writeln!(out),
     };
 }
 
@@ -105,6 +179,9 @@ enum Quotes {
 }
 
 fn escape(out: &mut String, text: &str, quotes: Quotes) {
+    if !text.bytes().any(|byte| matches!(byte, b'\\' | b'\n' | b'"')) {
+        return out.push_str(text);
+    }
     for c in text.chars() {
         match (c, &quotes) {
             ('\\', _) => out.push_str("\\\\"),

@@ -50,10 +50,10 @@ impl Stamp {
         let time = match self {
             Self::None => return None,
             Self::Cgroup => measured.sample.taken_at,
-            Self::Detail => measured.detail?.taken_at,
-            Self::Stored => match &measured.layer {
+            Self::Detail => measured.detail()?.taken_at,
+            Self::Stored => match measured.layer() {
                 Some(layer) => layer.taken_at,
-                None => measured.detail?.taken_at,
+                None => measured.detail()?.taken_at,
             },
         };
         (!time.is_unset()).then(|| time.unix_nanos() / 1_000_000)

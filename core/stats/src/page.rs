@@ -1,14 +1,13 @@
 //! The whole answer to a scrape, made family by family so that it need not be in memory at once: on a node full of pods it
 //! has some megabytes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use core_metrics::{Exposition, Kind};
+use core_metrics::{Exposition, Kind, LabelText};
 use core_types::WallTime;
 
 use crate::detail::{CgroupDetail, DetailReading, MountedFilesystem};
-use crate::families::{self, Family, Value};
+use crate::families::{self, Family};
 use crate::filesystem::FilesystemSample;
 use crate::machine::{MachineFacts, VersionFacts};
 use crate::readings::{LayersReading, Measured, UsageReading};
@@ -17,11 +16,7 @@ use crate::subjects::Whose;
 /// A cgroup with the writable layer that belongs to it.
 pub(crate) struct Row<'a> {
     measured: &'a Measured,
-    /// Writable layer, where the runtime reported its size.
-    pub(crate) layer: Option<LayerRow<'a>>,
-    /// Disks and open files, where they were read.
-    pub(crate) detail: Option<&'a CgroupDetail>,
-    details: &'a DetailReading,
+    page: &'a Page,
 }
 
 /// A writable layer as the metrics show it.
@@ -40,10 +35,24 @@ impl std::ops::Deref for Row<'_> {
     }
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// Writable layer, where the runtime reported its size.
+    pub(crate) fn layer(&self) -> Option<LayerRow<'a>> {
+        let layers = &self.page.layers;
+        let layer = layers.layers.get(self.measured.subject.labels.name.as_str())?;
+        let filesystem = layers.filesystems.get(&layer.mountpoint)?;
+        let taken_at = layer.taken_at;
+        Some(LayerRow { device: &filesystem.device, used_bytes: layer.bytes?, taken_at })
+    }
+
+    /// Disks and open files, where they were read.
+    pub(crate) fn detail(&self) -> Option<&'a CgroupDetail> {
+        self.page.details.cgroups.get(&self.measured.subject.path)
+    }
+
     /// File systems of the machine, for its root cgroup.
     pub(crate) fn filesystems(&self) -> &[(MountedFilesystem, FilesystemSample)] {
-        if self.subject.whose == Whose::Machine { &self.details.filesystems } else { &[] }
+        if self.subject.whose == Whose::Machine { &self.page.details.filesystems } else { &[] }
     }
 
     /// When it was made: the runtime's word, or the age of the cgroup.
@@ -69,6 +78,8 @@ pub struct Page {
     usage: Arc<UsageReading>,
     layers: Arc<LayersReading>,
     details: Arc<DetailReading>,
+    /// Those of each measured cgroup.
+    labels: Vec<LabelText>,
 }
 
 impl Page {
@@ -78,7 +89,8 @@ impl Page {
         version: VersionFacts,
         (usage, layers, details): (Arc<UsageReading>, Arc<LayersReading>, Arc<DetailReading>),
     ) -> Self {
-        Self { machine, version, usage, layers, details }
+        let labels = usage.measured.iter().map(labels).collect();
+        Self { machine, version, usage, layers, details, labels }
     }
 
     /// The text in Prometheus' form, in pieces of one family each, sorted by name.
@@ -106,37 +118,23 @@ impl Page {
     }
 
     fn write(&self, text: &mut Exposition, family: &Family) {
-        let rows = self.usage.measured.iter().map(|measured| self.row(measured));
-        let values = rows.map(|row| ((family.values)(&row), row));
         let mut begun = false;
-        for (values, measured) in values.filter(|(values, _)| !values.is_empty()) {
+        for (measured, labels) in self.usage.measured.iter().zip(&self.labels) {
+            let row = Row { measured, page: self };
+            let values = (family.values)(&row);
+            if values.is_empty() {
+                continue;
+            }
             if !begun {
                 text.family(family.name, family.help, family.kind);
                 begun = true;
             }
-            let id = measured.subject.path.cgroupfs();
+            let stamp = family.stamp.millis(&row);
             for value in &values {
-                let labels = labels(&measured, &id, family, value);
-                match family.stamp.millis(&measured) {
-                    Some(millis) => text.sample_at(family.name, &labels, value.number, millis),
-                    None => text.sample(family.name, &labels, value.number),
-                }
+                let own = value.labels.iter().map(AsRef::as_ref);
+                let more: Vec<(&str, &str)> = family.labels.iter().copied().zip(own).collect();
+                text.sample_of(family.name, labels, &more, value.number, stamp);
             }
-        }
-    }
-
-    fn row<'a>(&'a self, measured: &'a Measured) -> Row<'a> {
-        let layer = self.layers.layers.get(measured.subject.labels.name.as_str());
-        let layer = layer.and_then(|layer| {
-            let filesystem = self.layers.filesystems.get(&layer.mountpoint)?;
-            let taken_at = layer.taken_at;
-            Some(LayerRow { device: &filesystem.device, used_bytes: layer.bytes?, taken_at })
-        });
-        Row {
-            measured,
-            layer,
-            detail: self.details.cgroups.get(&measured.subject.path),
-            details: &self.details,
         }
     }
 
@@ -151,24 +149,17 @@ impl Page {
     }
 }
 
-/// All labels sorted by name, as Go's encoder writes them.
-fn labels<'a>(
-    measured: &'a Measured,
-    id: &'a str,
-    family: &Family,
-    value: &'a Value,
-) -> Vec<(&'static str, &'a str)> {
+/// The labels that every family has, sorted by name, as Go's encoder writes them.
+fn labels(measured: &Measured) -> LabelText {
     let own = &measured.subject.labels;
-    let mut labels: BTreeMap<&'static str, &'a str> = BTreeMap::from([
-        ("container", own.container.as_str()),
-        ("id", id),
-        ("image", own.image.as_str()),
-        ("name", own.name.as_str()),
-        ("namespace", own.namespace.as_str()),
-        ("pod", own.pod.as_str()),
-    ]);
-    labels.extend(family.labels.iter().copied().zip(value.labels.iter().map(AsRef::as_ref)));
-    labels.into_iter().collect()
+    LabelText::new(&[
+        ("container", &own.container),
+        ("id", &measured.subject.path.cgroupfs()),
+        ("image", &own.image),
+        ("name", &own.name),
+        ("namespace", &own.namespace),
+        ("pod", &own.pod),
+    ])
 }
 
 #[cfg(test)]

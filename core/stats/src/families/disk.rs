@@ -36,7 +36,8 @@ fn counters(row: &Row<'_>, value: fn(&DiskCounters) -> f64) -> Vec<Value> {
 
 /// A value for each block device that the cgroup used. Devices without a name share one.
 fn disks(row: &Row<'_>, value: impl Fn(&DiskSample) -> Option<u64>) -> Vec<Value> {
-    let disks = row.detail.iter().flat_map(|detail| &detail.disks).filter(|disk| !disk.device.is_empty());
+    let disks =
+        row.detail().into_iter().flat_map(|detail| &detail.disks).filter(|disk| !disk.device.is_empty());
     disks.map(|disk| on(&disk.device, value(disk).unwrap_or(0) as f64)).collect()
 }
 
@@ -53,12 +54,12 @@ fn operations(row: &Row<'_>, operation: &str, whole: fn(&DiskCounters) -> f64) -
 }
 
 fn descriptors(row: &Row<'_>, value: fn(&DescriptorSample) -> u64) -> Vec<Value> {
-    let counted = row.detail.and_then(|detail| detail.descriptors);
+    let counted = row.detail().and_then(|detail| detail.descriptors);
     counted.iter().map(|sample| Value { labels: Vec::new(), number: value(sample) as f64 }).collect()
 }
 
 fn device_usage(row: &Row<'_>) -> Vec<Value> {
-    let disks = row.detail.iter().flat_map(|detail| &detail.disks);
+    let disks = row.detail().into_iter().flat_map(|detail| &detail.disks);
     let of = |disk: &DiskSample| {
         let (device, major, minor) = (disk.device.clone(), disk.major.to_string(), disk.minor.to_string());
         let value = |(operation, bytes): (&String, &u64)| Value {
@@ -72,7 +73,7 @@ fn device_usage(row: &Row<'_>) -> Vec<Value> {
 
 /// File systems of the machine, and the writable layer of a container where the runtime measures it.
 fn usage(row: &Row<'_>) -> Vec<Value> {
-    let layer = row.layer.map(|layer: LayerRow<'_>| on(layer.device, layer.used_bytes as f64));
+    let layer = row.layer().map(|layer: LayerRow<'_>| on(layer.device, layer.used_bytes as f64));
     let mut values = filesystems(row, |sample| sample.used_bytes);
     values.extend(layer);
     values
@@ -170,7 +171,7 @@ pub(super) const ULIMITS: &[Family] = &[family(
     "container_ulimits_soft",
     "Soft ulimit values for the container root process. Unlimited if -1, except priority and nice",
     |m| {
-        let limit = m.detail.and_then(|detail| detail.max_open_files);
+        let limit = m.detail().and_then(|detail| detail.max_open_files);
         let value = |limit: i64| Value { labels: vec!["max_open_files".into()], number: limit as f64 };
         limit.map(value).into_iter().collect()
     },

@@ -3,10 +3,14 @@
 //! Whatever cannot be read is left out: a process, and with it what it had open, may go at any moment.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use core_stats::{DescriptorSample, DiskSample};
+use rustix::fs::{Mode, OFlags, RawDir};
 
 use super::parse::text;
 
@@ -100,18 +104,30 @@ fn name(sys: &Path, major: u32, minor: u32) -> String {
 /// Open files of the processes that a cgroup lists.
 pub(super) fn descriptors(proc: &Path, procs: &str) -> DescriptorSample {
     let mut sample = DescriptorSample::default();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
     for process in procs.lines() {
-        let Ok(entries) = fs::read_dir(proc.join(process).join("fd")) else { continue };
-        for entry in entries.flatten() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(dir) = rustix::fs::open(proc.join(process).join("fd"), flags, Mode::empty()) else { continue };
+        let mut entries = RawDir::new(&dir, &mut buffer);
+        while let Some(Ok(entry)) = entries.next() {
+            if entry.file_name().to_bytes().starts_with(b".") {
+                continue;
+            }
             sample.open += 1;
-            let target = fs::read_link(entry.path()).unwrap_or_default();
-            sample.sockets += u64::from(target.to_str().is_some_and(|target| target.starts_with("socket:")));
+            sample.sockets += u64::from(is_socket(&dir, entry.file_name()));
             if sample.open >= MAX_COUNTED {
                 return sample;
             }
         }
     }
     sample
+}
+
+fn is_socket(dir: &OwnedFd, name: &CStr) -> bool {
+    // Longer targets are paths.
+    let mut target = [MaybeUninit::uninit(); 64];
+    let read = rustix::fs::readlinkat_raw(dir, name, &mut target);
+    read.is_ok_and(|(target, _)| target.starts_with(b"socket:"))
 }
 
 /// Soft limit of open files of a process; -1 for none.

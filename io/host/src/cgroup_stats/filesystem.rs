@@ -1,22 +1,59 @@
 //! One look at a file system. A mount that hangs hangs the caller, who runs this on the bounded pool.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use core_stats::FilesystemSample;
 use core_types::WallTime;
 use ports::FileError;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use crate::error::AtPath as _;
 use crate::mountinfo;
 
-/// Size and free space of the file system of a path.
-pub(super) fn read(path: &Path, now: WallTime) -> Result<FilesystemSample, FileError> {
-    let path = std::fs::canonicalize(path).at("resolve", path)?;
-    let stat = rustix::fs::statvfs(&path).at("read the size of the file system of", &path)?;
-    let device = device_of(&mountinfo::read()?, &path).unwrap_or_default();
-    let id = std::fs::metadata(&path).at("stat", &path)?.dev();
-    Ok(FilesystemSample { device, id, ..sample(&stat, now) })
+/// Looks at file systems, and remembers what they are called: the list of mounts of a node full of pods is long.
+#[derive(Default)]
+pub(super) struct Filesystems {
+    names: Mutex<BTreeMap<PathBuf, (MountId, String)>>,
+}
+
+/// What tells one mount from another: numbers of the device and of the mount.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct MountId {
+    device: u64,
+    mount: u64,
+}
+
+impl Filesystems {
+    /// Size and free space of the file system of a path.
+    pub(super) fn read(&self, path: &Path, now: WallTime) -> Result<FilesystemSample, FileError> {
+        let path = std::fs::canonicalize(path).at("resolve", path)?;
+        let stat = rustix::fs::statvfs(&path).at("read the size of the file system of", &path)?;
+        let flags = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let place = rustix::fs::statx(CWD, &path, AtFlags::empty(), flags).at("stat", &path)?;
+        let id = rustix::fs::makedev(place.stx_dev_major, place.stx_dev_minor);
+        // Kernels before 5.8 do not number mounts.
+        let is_numbered = StatxFlags::from_bits_retain(place.stx_mask).contains(StatxFlags::MNT_ID);
+        let mount = is_numbered.then_some(MountId { device: id, mount: place.stx_mnt_id });
+        let device = self.name(&path, mount)?;
+        Ok(FilesystemSample { device, id, ..sample(&stat, now) })
+    }
+
+    fn name(&self, path: &Path, mount: Option<MountId>) -> Result<String, FileError> {
+        let names = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mount) = mount
+            && let Some((known, name)) = names().get(path)
+            && *known == mount
+        {
+            return Ok(name.clone());
+        }
+        let name = device_of(&mountinfo::read()?, path).unwrap_or_default();
+        if let Some(mount) = mount {
+            names().insert(path.to_path_buf(), (mount, name.clone()));
+        }
+        Ok(name)
+    }
 }
 
 /// Numbers of a file system, without its name.
@@ -64,12 +101,15 @@ mod tests {
     fn a_file_system_tells_its_size_and_what_is_left() {
         let now = WallTime::from_unix_secs(1);
         let temp = tempfile::tempdir().unwrap();
-        let sample = read(temp.path(), now).unwrap();
+        let filesystems = Filesystems::default();
+        let read = |path: &Path| filesystems.read(path, now);
+        let sample = read(temp.path()).unwrap();
         assert!(sample.capacity_bytes >= sample.used_bytes && sample.capacity_bytes > sample.available_bytes);
         assert!(sample.inodes >= sample.inodes_free && !sample.device.is_empty(), "{sample:?}");
         assert_eq!(sample.taken_at, now);
-        assert_eq!(read(temp.path().parent().unwrap(), now).unwrap().id, sample.id);
-        assert_ne!(read(Path::new("/proc"), now).unwrap().id, sample.id);
-        assert!(read(&temp.path().join("missing"), now).is_err());
+        assert_eq!(read(temp.path()).unwrap().device, sample.device, "remembered");
+        assert_eq!(read(temp.path().parent().unwrap()).unwrap().id, sample.id);
+        assert_ne!(read(Path::new("/proc")).unwrap().id, sample.id);
+        assert!(read(&temp.path().join("missing")).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `files` | files of an opened directory |
 //! | `parse` | the kernel's text formats |
 //! | `v1`, `v2` | which file has which number |
 //! | `detail` | disk I/O, open files |
@@ -13,6 +14,7 @@
 //! cgroups and writes nothing. Whatever cannot be read is left out of the sample: a cgroup may go at any moment.
 
 mod detail;
+mod files;
 mod filesystem;
 mod mounted;
 mod parse;
@@ -28,10 +30,10 @@ use core_cm::CgroupPath;
 use core_stats::{
     CgroupDetail, CgroupSample, FilesystemSample, InterfaceSample, MachineTasks, MountedFilesystem, NetworkOf,
 };
-use core_types::WallTime;
 use ports::stats::CgroupTarget;
 use ports::{CgroupError, Clock, FileError, HostStats};
 
+use self::filesystem::Filesystems;
 pub(crate) use self::filesystem::sample as filesystem_sample;
 use crate::blocking::{Blocking, BlockingError};
 use crate::cgroups::{self, CgroupSetupError, CgroupVersion, is_plain_name};
@@ -61,6 +63,7 @@ struct Machine {
     proc: PathBuf,
     sys: PathBuf,
     clock: Arc<dyn Clock>,
+    filesystems: Filesystems,
 }
 
 /// The mounted hierarchies, from their roots.
@@ -82,7 +85,13 @@ impl HostStatsReader {
             }
             CgroupVersion::V2 => Tree::V2(v2::V2::new(mount_point, Path::new(PROC))),
         };
-        Ok(Self::on(Machine { tree, proc: PathBuf::from(PROC), sys: PathBuf::from(SYS), clock }))
+        Ok(Self::on(Machine {
+            tree,
+            proc: PathBuf::from(PROC),
+            sys: PathBuf::from(SYS),
+            clock,
+            filesystems: Filesystems::default(),
+        }))
     }
 
     fn on(machine: Machine) -> Self {
@@ -104,7 +113,7 @@ impl HostStats for HostStatsReader {
 
     async fn filesystem(&self, path: &str) -> Result<FilesystemSample, FileError> {
         let (machine, wanted) = (Arc::clone(&self.machine), PathBuf::from(path));
-        let read = move || filesystem::read(&wanted, machine.clock.wall());
+        let read = move || machine.filesystems.read(&wanted, machine.clock.wall());
         let result = self.blocking.run(path, read).await;
         result
             .unwrap_or_else(|error| Err(no_result(error, "read the size of the file system of", path.into())))
@@ -211,20 +220,6 @@ impl Machine {
 /// Directory of a cgroup below the root of a hierarchy.
 fn dir_below(hierarchy: &Path, path: &CgroupPath) -> PathBuf {
     path.0.iter().fold(hierarchy.to_path_buf(), |dir, name| dir.join(name))
-}
-
-/// When the cgroup was made: its directory's time changes when a cgroup is made below, that of a file hardly ever does.
-fn created_at(dir: &Path, steady_file: &str) -> WallTime {
-    let times = [dir.to_path_buf(), dir.join(steady_file)];
-    let times = times.iter().filter_map(|path| std::fs::metadata(path).ok()?.modified().ok());
-    let oldest = times.min().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let nanos = oldest.and_then(|age| i64::try_from(age.as_nanos()).ok());
-    nanos.map(WallTime::from_unix_nanos).unwrap_or_default()
-}
-
-/// Processes of the cgroup itself.
-fn count_processes(dir: &Path) -> Option<u64> {
-    Some(parse::text(dir, "cgroup.procs")?.lines().count() as u64)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The kernel's text formats.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use core_stats::{InterfaceSample, PressureLine, PressureSample};
@@ -8,8 +7,17 @@ use core_stats::{InterfaceSample, PressureLine, PressureSample};
 /// Interfaces that upstream does not count.
 const IGNORED_INTERFACES: [&str; 4] = ["lo", "veth", "docker", "nerdctl"];
 
-/// Numbers by name, from a file with a name and a number in each line.
-pub(super) type Numbers = HashMap<String, u64>;
+use super::files::Files;
+
+/// A file with a name and a number in each line. Few of its lines are asked for, so it is searched as it is.
+#[derive(Default)]
+pub(super) struct Numbers(String);
+
+impl Numbers {
+    pub(super) fn of_text(text: String) -> Self {
+        Self(text)
+    }
+}
 
 /// Text of a file; `None` when it is not there or cannot be read (any more).
 pub(super) fn text(dir: &Path, file: &str) -> Option<String> {
@@ -26,24 +34,15 @@ pub(super) fn limit(text: &str) -> Option<u64> {
     if text == "max" { Some(u64::MAX) } else { text.parse().ok() }
 }
 
-/// Numbers by name.
-pub(super) fn numbers(dir: &Path, file: &str) -> Option<Numbers> {
-    let text = text(dir, file)?;
-    let pairs = text.lines().filter_map(|line| {
-        let (name, number) = line.split_once(' ')?;
-        Some((name.to_owned(), number.trim().parse().ok()?))
-    });
-    Some(pairs.collect())
-}
-
 /// A number by its name; 0 when there is none, as upstream has it.
 pub(super) fn of(numbers: &Numbers, name: &str) -> u64 {
-    numbers.get(name).copied().unwrap_or(0)
+    let of_line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    numbers.0.lines().find_map(of_line).unwrap_or(0)
 }
 
 /// A pressure file; `None` when the kernel keeps none.
-pub(super) fn pressure(dir: &Path, file: &str) -> Option<PressureSample> {
-    let text = text(dir, file)?;
+pub(super) fn pressure(dir: &Files, file: &str) -> Option<PressureSample> {
+    let text = dir.text(file)?;
     let line = |word: &str| {
         let line = text.lines().find(|line| line.split(' ').next() == Some(word))?;
         let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));

@@ -22,7 +22,7 @@ fn put(dir: &Path, files: &[(&str, &str)]) {
 
 fn machine(tree: Tree, proc: &Path) -> Machine {
     let (proc, sys) = (proc.to_path_buf(), proc.with_file_name("sys"));
-    Machine { tree, proc, sys, clock: Arc::new(HostClock::new()) }
+    Machine { tree, proc, sys, clock: Arc::new(HostClock::new()), filesystems: Filesystems::default() }
 }
 
 fn target(names: &[&str], network: NetworkOf) -> CgroupTarget {

@@ -9,8 +9,9 @@ use core_stats::{
     ReclaimSample,
 };
 
-use super::parse::{Numbers, limit, number, numbers, of, pressure, text};
-use super::{count_processes, created_at, dir_below};
+use super::dir_below;
+use super::files::Files;
+use super::parse::{Numbers, limit, of, pressure, text};
 use crate::machine::meminfo_kib;
 
 const NANOS_PER_MICRO: u64 = 1_000;
@@ -32,11 +33,11 @@ impl V2 {
 
     /// One reading; `None` when the cgroup is not there.
     pub(super) fn read(&self, path: &CgroupPath) -> Option<CgroupSample> {
-        let dir = Some(self.dir(path)).filter(|dir| dir.is_dir())?;
-        let memory = numbers(&dir, "memory.stat");
+        let dir = Files::open(&self.dir(path))?;
+        let memory = dir.numbers("memory.stat");
         Some(CgroupSample {
-            created_at: created_at(&dir, "cgroup.events"),
-            cpu: numbers(&dir, "cpu.stat").map(|stat| cpu(&stat)),
+            created_at: dir.created_at("cgroup.events"),
+            cpu: dir.numbers("cpu.stat").map(|stat| cpu(&stat)),
             memory: memory.and_then(|stat| self.memory(path, &dir, &stat)),
             processes: processes(&dir),
             pressure: Pressure {
@@ -49,16 +50,16 @@ impl V2 {
         })
     }
 
-    fn memory(&self, path: &CgroupPath, dir: &Path, stat: &Numbers) -> Option<MemorySample> {
-        let (usage_bytes, swap_bytes) = match number(dir, "memory.current") {
-            Some(usage_bytes) => (usage_bytes, number(dir, "memory.swap.current").unwrap_or(0)),
+    fn memory(&self, path: &CgroupPath, dir: &Files, stat: &Numbers) -> Option<MemorySample> {
+        let (usage_bytes, swap_bytes) = match dir.number("memory.current") {
+            Some(usage_bytes) => (usage_bytes, dir.number("memory.swap.current").unwrap_or(0)),
             None if path.0.is_empty() => self.memory_of_root(stat)?,
             None => return None,
         };
-        let events = numbers(dir, "memory.events").unwrap_or_default();
+        let events = dir.numbers("memory.events").unwrap_or_default();
         Some(MemorySample {
             usage_bytes,
-            max_usage_bytes: number(dir, "memory.peak").unwrap_or(0),
+            max_usage_bytes: dir.number("memory.peak").unwrap_or(0),
             failures: 0,
             kernel_bytes: of(stat, "kernel"),
             cache_bytes: of(stat, "file"),
@@ -105,28 +106,28 @@ fn cpu(stat: &Numbers) -> CpuSample {
     }
 }
 
-fn processes(dir: &Path) -> Option<ProcessSample> {
+fn processes(dir: &Files) -> Option<ProcessSample> {
     Some(ProcessSample {
-        processes: count_processes(dir)?,
-        threads: number(dir, "pids.current"),
-        threads_max: number(dir, "pids.max").filter(|max| *max != u64::MAX).unwrap_or(0),
+        processes: dir.count_processes()?,
+        threads: dir.number("pids.current"),
+        threads_max: dir.number("pids.max").filter(|max| *max != u64::MAX).unwrap_or(0),
     })
 }
 
-fn cpu_spec(dir: &Path) -> CpuSpec {
-    let max = text(dir, "cpu.max").unwrap_or_default();
+fn cpu_spec(dir: &Files) -> CpuSpec {
+    let max = dir.text("cpu.max").unwrap_or_default();
     let (quota, period) = max.trim().split_once(' ').unwrap_or(("max", "0"));
     CpuSpec {
-        shares: number(dir, "cpu.weight").map_or(0, shares_from_weight),
+        shares: dir.number("cpu.weight").map_or(0, shares_from_weight),
         period_us: period.parse().unwrap_or(0),
         quota_us: limit(quota).filter(|quota| *quota != u64::MAX).unwrap_or(0),
     }
 }
 
-fn memory_spec(dir: &Path) -> Option<MemorySpec> {
+fn memory_spec(dir: &Files) -> Option<MemorySpec> {
     Some(MemorySpec {
-        limit_bytes: number(dir, "memory.max")?,
-        swap_limit_bytes: number(dir, "memory.swap.max").unwrap_or(0),
-        reservation_bytes: number(dir, "memory.min").unwrap_or(0),
+        limit_bytes: dir.number("memory.max")?,
+        swap_limit_bytes: dir.number("memory.swap.max").unwrap_or(0),
+        reservation_bytes: dir.number("memory.min").unwrap_or(0),
     })
 }
