@@ -11,7 +11,8 @@ use core_types::{ContainerId, SandboxId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use io_cri::{CriClient, CriOptions};
 use ports::ContainerRuntime as _;
-use ports::runtime::{RuntimeEvents, RuntimeResult};
+use ports::runtime::RuntimeResult;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
 use crate::clock::now;
@@ -63,7 +64,7 @@ pub(crate) fn measure(rig: &Rig, pods: usize) -> Result<Vec<Figure>> {
 /// From the end of a container's process to the runtime's event of it: no kubelet can know earlier.
 async fn exit_to_event(cri: &CriClient, parent: &str) -> Result<Figure> {
     let mut took = Vec::new();
-    let mut events = cri.events().await?;
+    let mut events = all_events(cri).await?;
     for number in 0..SEQUENCE {
         let (sandbox, container) = start(cri, parent, number, &["/bin/sleep", life::TO_END]).await?;
         let is_of_it = |event: &RuntimeEvent, kind| event.container_id == container && event.kind == kind;
@@ -77,9 +78,26 @@ async fn exit_to_event(cri: &CriClient, parent: &str) -> Result<Figure> {
     Ok(Figure::new("container exit to status", "ms", median(&took), how))
 }
 
-async fn until(events: &mut RuntimeEvents, is_it: impl Fn(&RuntimeEvent) -> bool) -> Result<()> {
+/// The runtime's events. They are taken as they come: containerd starts no pod while somebody does not take its events.
+async fn all_events(cri: &CriClient) -> Result<UnboundedReceiver<RuntimeResult<RuntimeEvent>>> {
+    let mut stream = cri.events().await?;
+    let (sender, events) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = stream.next().await {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(events)
+}
+
+async fn until(
+    events: &mut UnboundedReceiver<RuntimeResult<RuntimeEvent>>,
+    is_it: impl Fn(&RuntimeEvent) -> bool,
+) -> Result<()> {
     let found = async {
-        while let Some(event) = events.next().await {
+        while let Some(event) = events.recv().await {
             if is_it(&event?) {
                 return Ok(());
             }
