@@ -59,3 +59,51 @@ impl CalmView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core_types::WallTime;
+    use futures_util::FutureExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Tokio's time, which tests pause.
+    struct Paused(Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> MonoTime {
+            MonoTime::ZERO + self.0.elapsed()
+        }
+
+        fn wall(&self) -> WallTime {
+            WallTime::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_change_is_told_at_once_and_those_after_it_together() {
+        let (sender, view) = watch::channel(Arc::default());
+        let mut calm = CalmView::new(view, Arc::new(Paused(Instant::now())));
+        let at = MonoTime::from_secs;
+        let change = |alive| {
+            let sync_loop_alive = at(alive);
+            sender.send_replace(Arc::new(NodeView { sync_loop_alive, ..NodeView::default() }));
+        };
+        assert!(calm.changed().now_or_never().is_none());
+        change(1);
+        assert!(calm.changed().now_or_never().is_some_and(|node| node.sync_loop_alive == at(1)));
+        let began = Instant::now();
+        change(2);
+        // Waits that are given up lose nothing.
+        assert!(tokio::time::timeout(PAUSE / 2, calm.changed()).await.is_err());
+        change(3);
+        assert_eq!(calm.now().sync_loop_alive, at(3), "whoever looks sees the newest");
+        assert_eq!(calm.changed().await.sync_loop_alive, at(3));
+        assert_eq!(began.elapsed(), PAUSE);
+        tokio::time::sleep(PAUSE).await;
+        assert!(calm.changed().now_or_never().is_none(), "nothing new");
+        change(4);
+        assert!(calm.changed().now_or_never().is_some(), "the first after a pause");
+    }
+}

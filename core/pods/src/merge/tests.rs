@@ -62,6 +62,33 @@ fn a_set_is_compared_with_the_one_before() {
 }
 
 #[test]
+fn a_set_that_names_the_same_pods_gives_the_same_as_one_that_was_compared_whole() {
+    let deleted = |mut pod: Pod| {
+        pod.metadata.deletion_timestamp = Some(at(9).to_api());
+        pod
+    };
+    let first = [pod("a", "1"), pod("b", "2"), pod("c", "3")];
+    let second = [pod("a", "1"), image(pod("b", "2"), "x"), deleted(pod("c", "3"))];
+    let mut in_place = PodSources::new([PodSource::Api]);
+    replace(&mut in_place, PodSource::Api, &first, 1);
+    let change = replace(&mut in_place, PodSource::Api, &second, 2);
+    // Here the number of pods changes with the rest, and the fourth goes again.
+    let mut whole = PodSources::new([PodSource::Api]);
+    let with_another = [first.as_slice(), &[pod("d", "4")]].concat();
+    replace(&mut whole, PodSource::Api, &with_another, 1);
+    let mut compared = replace(&mut whole, PodSource::Api, &second, 2);
+    assert_eq!(uids(&compared.removed), ["4"]);
+    compared.removed.clear();
+    assert_eq!(change, compared);
+    assert_eq!((uids(&change.updated), uids(&change.deleted)), (vec!["2".to_owned()], vec!["3".to_owned()]));
+    assert_eq!(in_place.pods().collect::<Vec<_>>(), whole.pods().collect::<Vec<_>>());
+    // Another pod in the place of one.
+    let third = [pod("a", "1"), pod("b", "5"), second[2].clone()];
+    let change = replace(&mut in_place, PodSource::Api, &third, 3);
+    assert_eq!((uids(&change.removed), uids(&change.added)), (vec!["2".to_owned()], vec!["5".to_owned()]));
+}
+
+#[test]
 fn each_difference_has_its_list() {
     let first = annotate(pod("a", "1"), "x", "1");
     let with_status = Pod { status: Some(PodStatus::default()), ..first.clone() };
