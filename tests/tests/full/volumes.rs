@@ -152,3 +152,60 @@ fn downward_api_files_tell_of_the_pod() {
     let (_, code) = node.cri.sh_any("told", "main", "echo x > /info/uid");
     assert_ne!(code, 0, "the files are not the pod's to change");
 }
+
+/// Huge pages of 2 MiB that the machine sets aside while this lives.
+struct HugePages {
+    before: String,
+}
+
+impl HugePages {
+    const COUNT: &str = "/proc/sys/vm/nr_hugepages";
+
+    /// `None` when the kernel has not so many.
+    fn reserve(pages: u64) -> Option<Self> {
+        let before = fs::read_to_string(Self::COUNT).ok()?;
+        let this = Self { before };
+        fs::write(Self::COUNT, pages.to_string()).ok()?;
+        let reserved: u64 = fs::read_to_string(Self::COUNT).ok()?.trim().parse().ok()?;
+        (reserved >= pages).then_some(this)
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        // A machine that cannot give them back keeps them until it starts anew.
+        let _ = fs::write(Self::COUNT, &self.before);
+    }
+}
+
+#[test]
+fn huge_pages_are_mounted_and_not_given_twice() {
+    let Some(_pages) = HugePages::reserve(8) else {
+        return lab::skip("the kernel cannot set 8 huge pages aside");
+    };
+    let mut node = Node::started();
+    let of = |name: &str, size: &str| {
+        let amount = json!({ "hugepages-2Mi": size, "memory": "32Mi", "cpu": "10m" });
+        let main = with(
+            mounting("main", json!([{ "name": "huge", "mountPath": "/huge" }])),
+            json!({ "resources": { "requests": amount, "limits": amount } }),
+        );
+        let volumes = json!([{ "name": "huge", "emptyDir": { "medium": "HugePages" } }]);
+        pod(name, json!({ "containers": [main], "volumes": volumes }))
+    };
+    node.put(&of("huge", "12Mi"));
+    let uid = status::uid(&node.ready("huge"));
+    let mounted = node.cri.sh("huge", "main", "grep ' /huge ' /proc/mounts");
+    assert!(mounted.contains("hugetlbfs") && mounted.contains("pagesize=2M"), "{mounted}");
+    // Eight pages are there, six of them taken.
+    node.put(&of("more", "8Mi"));
+    let refused = node.until("more", "refused", SOON, |pod| pod["status"]["phase"] == "Failed");
+    assert!(
+        refused["status"]["message"].as_str().is_some_and(|text| text.contains("hugepages-2Mi")),
+        "{refused}"
+    );
+    node.take("more");
+    node.take("huge");
+    node.gone("huge");
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&uid));
+}
