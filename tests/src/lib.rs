@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 mod dbus;
 pub mod https;
+pub mod hung_mount;
 pub mod logind;
 pub mod manifest;
 pub mod manifest_server;

@@ -9,6 +9,9 @@ use core_types::MonoTime;
 /// After a measurement a directory is left alone for so many times as long as it took.
 const REST: u32 = 9;
 
+/// It is left alone no longer than this: what took longer than ten seconds has waited, not worked.
+const REST_AT_MOST: Duration = Duration::from_secs(90);
+
 /// Directories by name, with the last measurement of each.
 #[derive(Debug)]
 pub struct SizeBook<T> {
@@ -55,11 +58,13 @@ impl<T: Clone> SizeBook<T> {
         is_due
     }
 
-    /// A measurement ended. `None` when it failed: the last one stays, and the next may begin after the rest.
+    /// A measurement ended. `None` when it failed, as after a file system that hung: the last one stays, and the next may begin when as
+    /// much time has passed as it took.
     pub fn end(&mut self, name: &str, now: MonoTime, result: Option<T>) {
         let Some(entry) = self.entries.get_mut(name) else { return };
         let Some(began) = entry.running_since.take() else { return };
-        entry.rests_until = now + now.since(began) * REST;
+        let rest = now.since(began).saturating_mul(if result.is_some() { REST } else { 1 });
+        entry.rests_until = now + rest.min(REST_AT_MOST);
         if result.is_some() {
             entry.began = Some(began);
             entry.last = result;
@@ -122,6 +127,19 @@ mod tests {
         assert!(book.begin("a", at(100), Duration::ZERO));
         book.give_up("a");
         assert!(book.begin("a", at(100), Duration::ZERO));
+    }
+
+    #[test]
+    fn what_hung_is_measured_again_soon_after_it_answers() {
+        let mut book = SizeBook::default();
+        assert!(book.begin("a", at(0), Duration::ZERO));
+        book.end("a", at(20), None);
+        assert!(!book.begin("a", at(39), Duration::ZERO));
+        assert!(book.begin("a", at(40), Duration::ZERO), "it failed after a while");
+        book.end("a", at(4_000), Some(1));
+        assert!(book.begin("a", at(4_090), Duration::ZERO), "it answered after an hour");
+        book.end("a", at(8_000), None);
+        assert!(book.begin("a", at(8_090), Duration::ZERO), "it failed after an hour");
     }
 
     #[test]

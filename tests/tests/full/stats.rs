@@ -2,16 +2,23 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use lab::wait::Stopwatch;
 use serde_json::{Value, json};
 use tests::{
-    Node, Podwright, SOON, cgroup, https,
+    Node, Podwright, SOON, cgroup, eventually_true, https,
+    hung_mount::HungMount,
     manifest::{IDLE, pod, shell, with},
+    node::full_name,
     prometheus::{self, Page},
     status,
 };
 
 const MIB: u64 = 1 << 20;
+
+/// Longer than the agent takes to say that a volume hangs.
+const HANGS: Duration = Duration::from_secs(17);
 
 /// Uses processor time, memory, its layer, its volume and its log, and then rests.
 const LOAD: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; \
@@ -273,4 +280,52 @@ fn check_metrics(kernel: &Kernel<'_>, node: &Node) {
     for path in ["/stats/summary", "/metrics/resource", "/metrics/slis"] {
         assert_eq!(https::get(node.agent.ports().secure, path, None).0, 200, "{path}");
     }
+}
+
+/// One volume of a pod, as the summary has it.
+fn volume_of<'a>(summary: &'a Value, pod: &str) -> Option<&'a Value> {
+    let pods = summary["pods"].as_array().into_iter().flatten();
+    let mut found = pods.filter(|found| found["podRef"]["name"] == full_name(pod));
+    found.next()?["volume"].as_array()?.iter().find(|volume| volume["name"] == "data")
+}
+
+#[test]
+fn a_file_system_that_hangs_holds_up_no_figures_but_its_own() {
+    let mut node = Node::prepared();
+    node.agent.config["volumeStatsAggPeriod"] = json!("1s");
+    node.start();
+    let names = ["hung", "well"];
+    for name in names {
+        let mounts = json!({ "volumeMounts": [{ "name": "data", "mountPath": "/data" }] });
+        let spec = json!({ "containers": [with(shell("main", IDLE), mounts)], "volumes": [{ "name": "data", "emptyDir": {} }] });
+        node.put(&pod(name, spec));
+    }
+    let uids = names.map(|name| status::uid(&node.ready(name)));
+    let used = |node: &Node, name: &str| volume_of(&summary(node, ""), name)?["usedBytes"].as_u64();
+    let has_used = |node: &Node, name: &str, bytes: u64| used(node, name).is_some_and(|used| used >= bytes);
+    for name in names {
+        node.cri.sh(name, "main", "dd if=/dev/zero of=/data/file bs=1M count=1 2>/dev/null");
+        eventually_true("a volume to be measured", SOON, || has_used(&node, name, MIB));
+    }
+    let place = node.pod_dir(&uids[0]).join("volumes/kubernetes.io~empty-dir/data");
+    let Some(hung) = HungMount::over(&place) else { return lab::skip("the kernel has no FUSE") };
+    // What the other uses is followed, for longer than one look at the hung one may take.
+    let began = Stopwatch::start();
+    let mut megabytes = 1;
+    while began.elapsed() < HANGS {
+        megabytes += 1;
+        node.cri.sh(
+            "well",
+            "main",
+            &format!("dd if=/dev/zero of=/data/file{megabytes} bs=1M count=1 2>/dev/null"),
+        );
+        eventually_true("the other volume to be measured", SOON, || has_used(&node, "well", megabytes * MIB));
+    }
+    assert!(has_used(&node, "hung", MIB), "its last figure stays");
+    assert_eq!(node.agent.healthz("/healthz").unwrap().status, 200);
+    drop(hung);
+    node.cri.sh("hung", "main", "dd if=/dev/zero of=/data/more bs=1M count=3 2>/dev/null");
+    eventually_true("the volume to be measured again", SOON, || has_used(&node, "hung", 4 * MIB));
+    names.iter().for_each(|name| node.take(name));
+    names.iter().for_each(|name| node.gone(name));
 }
