@@ -1,6 +1,7 @@
 //! A file system that hangs: whoever asks for its size waits until it goes.
 //!
-//! It speaks as much of the kernel's FUSE protocol (`linux/fuse.h`) as a directory needs that is looked up and nothing else.
+//! It speaks as much of the kernel's FUSE protocol (`linux/fuse.h`) as a directory needs that is looked at and nothing else. Whoever
+//! made it must not ask more of it: a process that waits for itself cannot even be killed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -12,6 +13,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 const INIT: u32 = 26;
 const GETATTR: u32 = 3;
+/// Kernels that know it take the other for an answer that it is not known here.
+const STATX: u32 = 52;
+const ENOSYS: i32 = 38;
 /// Version of the protocol that is spoken: `FUSE_KERNEL_VERSION` and a minor one that all kernels in use know.
 const VERSION: [u32; 2] = [7, 31];
 /// Bytes of a request that come before what it is about.
@@ -67,14 +71,15 @@ fn answer(kernel: &mut File) {
         };
         let number =
             |at: usize| u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
-        let about = match number(4) {
-            INIT => init(),
-            GETATTR => attributes(),
+        let (error, about) = match number(4) {
+            INIT => (0, init()),
+            GETATTR => (0, attributes()),
+            STATX => (-ENOSYS, Vec::new()),
             _ => continue,
         };
         let length = u32::try_from(16 + about.len()).expect("short");
         let mut reply = Vec::from(length.to_ne_bytes());
-        reply.extend(0_u32.to_ne_bytes());
+        reply.extend(error.to_ne_bytes());
         reply.extend(&request[8..16]);
         reply.extend(about);
         if kernel.write_all(&reply).is_err() {

@@ -326,6 +326,13 @@ fn a_file_system_that_hangs_holds_up_no_figures_but_its_own() {
     drop(hung);
     node.cri.sh("hung", "main", "dd if=/dev/zero of=/data/more bs=1M count=3 2>/dev/null");
     eventually_true("the volume to be measured again", SOON, || has_used(&node, "hung", 4 * MIB));
-    names.iter().for_each(|name| node.take(name));
-    names.iter().for_each(|name| node.gone(name));
+    // A pod whose volume hangs while it goes holds up no other either, and goes when it can.
+    let hung = HungMount::over(&place);
+    node.take("hung");
+    node.put(&pod("after", json!({ "containers": [shell("main", IDLE)] })));
+    node.ready("after");
+    node.take("well");
+    node.gone("well");
+    drop(hung);
+    node.gone("hung");
 }
