@@ -54,8 +54,8 @@ impl ContainerGc {
 
     /// Runs until it is stopped.
     pub(crate) async fn run(mut self, mut view: CalmView, mut requests: Requests, stop: CancellationToken) {
-        let mut node = view.now();
         loop {
+            let node = view.now();
             let due = self.due(&node);
             tokio::select! {
                 biased;
@@ -65,7 +65,7 @@ impl ContainerGc {
                     // Who does not wait any more does not listen.
                     let _ = answer.send(());
                 }
-                changed = view.changed() => node = changed,
+                _ = view.changed() => {}
                 () = timer::until(self.outside.clock.as_ref(), due) => self.pass(&node, PodFate::Stays).await,
             }
         }

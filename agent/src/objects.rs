@@ -128,7 +128,7 @@ pub(crate) struct ObjectTask {
     ttl_policy: TtlPolicy,
     /// The view that was looked at last.
     seen: Arc<NodeView>,
-    /// Pods that were registered and not shown since.
+    /// Pods that were registered since then.
     registered: BTreeSet<PodUid>,
     changed: mpsc::Sender<Vec<PodUid>>,
     watches: BTreeMap<KeyedRef, AbortHandle>,

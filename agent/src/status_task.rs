@@ -96,11 +96,7 @@ impl StatusTask {
     /// Shows the manager the pods that changed, and static ones when what stands for them did.
     fn take_view(&mut self, node: Arc<NodeView>) {
         let mut changed = node.pods_changed_since(&self.seen);
-        let same_mirrors = match (&node.mirrors, &self.seen.mirrors) {
-            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
-            (new, old) => new.is_some() == old.is_some(),
-        };
-        if !same_mirrors {
+        if node.mirrors.as_ref().map(Arc::as_ptr) != self.seen.mirrors.as_ref().map(Arc::as_ptr) {
             let is_static = |pod: &PodView| pod.source != Some(PodSource::Api);
             changed.extend(node.pods.iter().filter(|(_, pod)| is_static(pod)).map(|(uid, _)| uid.clone()));
         }

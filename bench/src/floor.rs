@@ -1,7 +1,5 @@
 //! The floor: the runtime calls that start a pod, without any kubelet.
 
-use std::fmt::Display;
-
 use anyhow::{Context as _, Result, bail};
 use core_metrics::Registry;
 use core_types::runtime::{
@@ -136,7 +134,7 @@ async fn remove_all(cri: &CriClient, sandboxes: &[SandboxId], at_once: usize) ->
 async fn start(
     cri: &CriClient,
     cgroup_parent: &str,
-    number: impl Display,
+    number: usize,
     command: &[&str],
 ) -> RuntimeResult<(SandboxId, ContainerId)> {
     let name = format!("floor-{number}");

@@ -28,7 +28,6 @@ const DIRECTORY: u32 = 0o040_755;
 #[derive(Debug)]
 pub struct HungMount {
     path: PathBuf,
-    device: Option<File>,
     answers: Option<JoinHandle<()>>,
 }
 
@@ -44,9 +43,8 @@ impl HungMount {
         let options = std::ffi::CString::new(options).expect("no NUL in it");
         mount("hung", path, "fuse", MountFlags::NODEV | MountFlags::NOSUID, options.as_c_str())
             .expect("mounted");
-        let mut kernel = device.try_clone().expect("another handle");
-        let answers = std::thread::spawn(move || answer(&mut kernel));
-        Some(Self { path: path.to_path_buf(), device: Some(device), answers: Some(answers) })
+        let answers = std::thread::spawn(move || answer(device));
+        Some(Self { path: path.to_path_buf(), answers: Some(answers) })
     }
 }
 
@@ -55,7 +53,6 @@ impl Drop for HungMount {
         // Whoever waits for it is let go, and the thread with them.
         let _ = unmount(&self.path, UnmountFlags::FORCE);
         let _ = unmount(&self.path, UnmountFlags::DETACH);
-        drop(self.device.take());
         if let Some(answers) = self.answers.take() {
             let _ = answers.join();
         }
@@ -63,7 +60,7 @@ impl Drop for HungMount {
 }
 
 /// Answers until the mount goes. Whatever is not known here is never answered.
-fn answer(kernel: &mut File) {
+fn answer(mut kernel: File) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(read) = kernel.read(&mut buffer) {
         let Some(request) = buffer.get(..read).filter(|request| request.len() >= HEADER_BYTES) else {

@@ -68,9 +68,8 @@ impl Hints {
 
 /// Whether a picture shows what an event tells: then the event came after what it tells was seen.
 fn shows(picture: &ObservedPod, id: &ContainerId, kind: RuntimeEventKind) -> bool {
-    let is_sandbox = || picture.sandboxes.iter().any(|sandbox| sandbox.id().as_str() == id.as_str());
     match picture.containers.iter().find(|container| container.id() == id) {
         Some(container) => kind == RuntimeEventKind::Created || container.state() != ContainerState::Created,
-        None => is_sandbox(),
+        None => picture.sandboxes.iter().any(|sandbox| sandbox.id().as_str() == id.as_str()),
     }
 }

@@ -105,13 +105,6 @@ struct Entry {
     retry_at: Option<MonoTime>,
 }
 
-/// Whether there is something to compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    Some,
-    None,
-}
-
 /// All pods that the API server knows.
 #[derive(Debug, Default)]
 pub struct StatusManager {
@@ -126,14 +119,11 @@ impl StatusManager {
     /// Takes what is known of a pod now.
     pub fn observe(&mut self, target: Target) {
         let uid = target.uid.clone();
-        let news = match self.entries.get_mut(&uid) {
+        let is_news = match self.entries.get_mut(&uid) {
             Some(known) => known.renew(target),
-            None => {
-                self.entries.insert(uid.clone(), Entry::new(target));
-                News::Some
-            }
+            None => self.entries.insert(uid.clone(), Entry::new(target)).is_none(),
         };
-        if news == News::Some {
+        if is_news {
             self.open.insert(uid);
         }
     }
@@ -149,24 +139,21 @@ impl StatusManager {
         if self.held_until.is_some_and(|until| until > now) {
             return None;
         }
-        let mut compared = Vec::new();
-        let mut job = None;
-        for uid in &self.open {
-            let Some(entry) = self.entries.get_mut(uid).filter(|entry| entry.is_due(now)) else { continue };
-            compared.push(uid.clone());
-            if let Some(work) = entry.work() {
-                if let Work::Patch(patch) = &work {
-                    entry.sent = Some(patch.clone());
-                }
-                entry.is_busy = true;
-                job = Some(Job { uid: uid.clone(), key: entry.target.server.key(), work });
-                break;
-            }
-        }
-        for uid in compared {
+        while let Some(uid) = self.next_due(now).cloned() {
             self.open.remove(&uid);
+            let Some(entry) = self.entries.get_mut(&uid) else { continue };
+            let Some(work) = entry.work() else { continue };
+            if let Work::Patch(patch) = &work {
+                entry.sent = Some(patch.clone());
+            }
+            entry.is_busy = true;
+            return Some(Job { key: entry.target.server.key(), uid, work });
         }
-        job
+        None
+    }
+
+    fn next_due(&self, now: MonoTime) -> Option<&PodUid> {
+        self.open.iter().find(|uid| self.entries.get(*uid).is_some_and(|entry| entry.is_due(now)))
     }
 
     /// Takes the answer to a request.
@@ -237,12 +224,13 @@ impl Entry {
         self.answered = Some(answered);
     }
 
-    fn renew(&mut self, target: Target) -> News {
+    /// Takes what is known now; true when there is something to compare.
+    fn renew(&mut self, target: Target) -> bool {
         let same_server = Arc::ptr_eq(&self.target.server, &target.server);
         if self.target.server.metadata.uid != target.server.metadata.uid {
             // A mirror pod was made anew.
             *self = Self { is_busy: self.is_busy, ..Self::new(target) };
-            return News::Some;
+            return true;
         }
         if !same_server && self.answered.as_ref().is_some_and(|answered| !is_newer(answered, &target.server))
         {
@@ -253,7 +241,7 @@ impl Entry {
             && self.target.containers == target.containers
             && self.target.removal == target.removal;
         self.target = target;
-        if same { News::None } else { News::Some }
+        !same
     }
 
     fn is_due(&self, now: MonoTime) -> bool {

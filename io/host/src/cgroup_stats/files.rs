@@ -55,7 +55,7 @@ impl Files {
 
     /// Numbers by name.
     pub(super) fn numbers(&self, file: &str) -> Option<Numbers> {
-        self.text(file).map(Numbers::of_text)
+        self.text(file).map(Numbers)
     }
 
     /// How many processes it lists.

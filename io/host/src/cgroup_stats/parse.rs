@@ -4,20 +4,14 @@ use std::path::Path;
 
 use core_stats::{InterfaceSample, PressureLine, PressureSample};
 
+use super::files::Files;
+
 /// Interfaces that upstream does not count.
 const IGNORED_INTERFACES: [&str; 4] = ["lo", "veth", "docker", "nerdctl"];
 
-use super::files::Files;
-
 /// A file with a name and a number in each line. Few of its lines are asked for, so it is searched as it is.
 #[derive(Default)]
-pub(super) struct Numbers(String);
-
-impl Numbers {
-    pub(super) fn of_text(text: String) -> Self {
-        Self(text)
-    }
-}
+pub(super) struct Numbers(pub(super) String);
 
 /// Text of a file; `None` when it is not there or cannot be read (any more).
 pub(super) fn text(dir: &Path, file: &str) -> Option<String> {
