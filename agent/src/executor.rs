@@ -5,6 +5,7 @@
 //! that was cut short by a crash is simply done again from what the runtime shows.
 
 mod certificates;
+mod classes;
 mod containers;
 mod context;
 mod hooks;
@@ -21,20 +22,19 @@ mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use core_certificates::pod::{PodCertificate, PodCertificateAsk};
-use core_cm::PodResources;
+use core_cm::{ClassRequests, PodResources};
 use core_pods::worker::{Operation, Outcome, Touched};
 use core_references::TokenAsk;
 use core_runtime::backoff::{Backoff, CrashBackoff};
 use core_runtime::plan::FailedProbe;
 use core_status::Waiting;
-use core_types::api::Pod;
 use core_types::runtime::CgroupDriver;
 use core_types::view::Problem;
 use core_types::{ContainerId, ObservedPod, PodKey, PodUid, Quantity};
 use ports::Cgroups;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::collections::Collections;
@@ -45,6 +45,7 @@ use crate::outside::{CgroupBase, Outside};
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
 
+use classes::Classes;
 use context::Op;
 use references::KnownToken;
 use turns::Turns;
@@ -82,8 +83,6 @@ pub(crate) struct OpInput {
     /// What of its resources is in force; `None` before the first sync.
     pub(crate) actuated: Option<PodResources>,
     pub(crate) runtime: RuntimeUp,
-    /// Pods that count for the QoS cgroups.
-    pub(crate) active: Vec<Arc<Pod>>,
     pub(crate) notes: Notes,
     pub(crate) cancel: CancellationToken,
 }
@@ -103,12 +102,19 @@ pub(crate) struct ExecutorPlace {
     images: Images,
     objects: Option<Objects>,
     collections: Option<Collections>,
+    requests: watch::Receiver<ClassRequests>,
     made: Option<Arc<Executor>>,
 }
 
 impl ExecutorPlace {
-    pub(crate) fn new(images: Images, objects: Option<Objects>, collections: Option<Collections>) -> Self {
-        Self { images, objects, collections, made: None }
+    /// `requests` are those of the pods that count for the QoS cgroups.
+    pub(crate) fn new(
+        images: Images,
+        objects: Option<Objects>,
+        collections: Option<Collections>,
+        requests: watch::Receiver<ClassRequests>,
+    ) -> Self {
+        Self { images, objects, collections, requests, made: None }
     }
 
     /// The executor, once there is one.
@@ -120,7 +126,8 @@ impl ExecutorPlace {
     pub(crate) fn fill(&mut self, outside: &Outside, settings: &Arc<Settings>, runtime: &RuntimeUp) {
         if self.made.is_none() {
             let parts = (self.images.clone(), self.objects.clone(), self.collections.clone());
-            match Executor::new(outside.clone(), Arc::clone(settings), parts, runtime) {
+            let facts = (runtime, self.requests.clone());
+            match Executor::new(outside.clone(), Arc::clone(settings), parts, facts) {
                 Ok(executor) => self.made = Some(Arc::new(executor)),
                 Err(error) => tracing::error!("{error}; no pod can be started"),
             }
@@ -137,8 +144,7 @@ pub(crate) struct Executor {
     images: Images,
     user_ids: UserIds,
     turns: Turns,
-    /// Whether the QoS cgroups were given their sizes in this life of the agent.
-    has_sized_classes: AtomicBool,
+    classes: Classes,
     /// Secrets and ConfigMaps; `None` without an API server.
     objects: Option<Objects>,
     /// Services and runtime classes; `None` without an API server.
@@ -156,7 +162,7 @@ impl Executor {
         outside: Outside,
         settings: Arc<Settings>,
         (images, objects, collections): (Images, Option<Objects>, Option<Collections>),
-        runtime: &RuntimeUp,
+        (runtime, requests): (&RuntimeUp, watch::Receiver<ClassRequests>),
     ) -> Result<Self, String> {
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
         let cgroups = match settings.runtime.cgroups_per_qos {
@@ -174,7 +180,7 @@ impl Executor {
             images,
             user_ids,
             turns,
-            has_sized_classes: AtomicBool::new(false),
+            classes: Classes::new(requests),
             objects,
             collections,
             allocatable,

@@ -30,6 +30,7 @@
 //! All run on one thread if need be; what blocks is behind the ports. [`start`] makes them, [`Agent::stop`] ends them in
 //! order: sources, loop, PLEG. Stopping the agent stops no container.
 
+mod active;
 mod api_source;
 mod calm_view;
 pub mod certificates;

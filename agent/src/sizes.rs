@@ -14,12 +14,15 @@ use core_types::{MonoTime, PodUid, WallTime};
 use ports::Checkpoints;
 use tokio::sync::watch;
 
+use crate::active::Active;
 use crate::checkpoints::{self, Keeper};
 use crate::metrics::ResizeMetrics;
 
 /// The books.
 pub(crate) struct Sizes {
     allocations: Allocations,
+    /// Those that count for the QoS cgroups.
+    pub(crate) active: Active,
     actuated: ResourceBook,
     /// When something of a pod was put in force last: older pictures do not show it.
     changed_at: BTreeMap<PodUid, MonoTime>,
@@ -45,6 +48,7 @@ impl Sizes {
         let (keep_actuated, actuated) = watch::channel(Arc::default());
         let sizes = Self {
             allocations: Allocations::default(),
+            active: Active::default(),
             actuated: ResourceBook::new(),
             changed_at: BTreeMap::new(),
             keep_allocated,

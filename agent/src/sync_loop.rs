@@ -141,8 +141,9 @@ pub(crate) struct SyncLoop {
 impl SyncLoop {
     pub(crate) fn new(outside: Outside, settings: Arc<Settings>, parts: Parts) -> Self {
         let Parts { inputs, looks, publisher, sizes, images, collections, recorder } = parts;
+        let objects = inputs.objects.objects.clone();
         Self {
-            executor: ExecutorPlace::new(images, inputs.objects.objects.clone(), collections),
+            executor: ExecutorPlace::new(images, objects, collections, sizes.active.requests()),
             sources: PodSources::new(settings.sources.configured.iter().copied()),
             problems: BTreeMap::new(),
             workers: PodWorkers::new(settings.worker_policy),

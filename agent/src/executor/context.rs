@@ -8,7 +8,6 @@ use core_pods::worker::{Outcome, Touched};
 use core_runtime::RuntimeEventText;
 use core_runtime::backoff::Now;
 use core_status::Waiting;
-use core_types::api::Pod;
 use core_types::view::Problem;
 use core_types::{EventType, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +53,6 @@ pub(crate) struct Op {
     /// What of the pod's resources is in force; nothing when nothing was noted of it.
     pub(crate) actuated: PodResources,
     pub(crate) runtime: RuntimeUp,
-    pub(crate) active: Vec<Arc<Pod>>,
     pub(crate) notes: Notes,
     pub(crate) cancel: CancellationToken,
     pub(crate) waiting: BTreeMap<String, Waiting>,
@@ -69,19 +67,8 @@ pub(crate) struct Op {
 
 impl Op {
     pub(crate) fn new(input: OpInput) -> (Self, core_pods::worker::Operation) {
-        let OpInput {
-            uid,
-            key,
-            operation,
-            observed,
-            probes,
-            memory,
-            actuated,
-            runtime,
-            active,
-            notes,
-            cancel,
-        } = input;
+        let OpInput { uid, key, operation, observed, probes, memory, actuated, runtime, notes, cancel } =
+            input;
         let observed = observed
             .unwrap_or_else(|| Arc::new(ObservedPod::empty(uid.clone(), key.clone(), notes.clock.now())));
         let op = Self {
@@ -92,7 +79,6 @@ impl Op {
             memory,
             actuated: actuated.unwrap_or_default(),
             runtime,
-            active,
             notes,
             cancel,
             waiting: BTreeMap::new(),

@@ -16,7 +16,10 @@ impl Executor {
             .await
             .map_err(|error| StepError::failed("FailedUnmount", error))?;
         self.destroy_cgroup(op).await?;
-        self.size_classes(op).await.map_err(|error| StepError::failed("FailedRemove", error))?;
+        if let Some(cgroups) = &self.cgroups {
+            let sized = self.classes.size(cgroups, &self.settings.node_facts).await;
+            sized.map_err(|error| StepError::failed("FailedRemove", error))?;
+        }
         self.release_user_namespace(op).await
     }
 

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use core_cm::PodResources;
-use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_cm::cgroup::CgroupPath;
 use core_cm::resize::{ResizeNeeds, resize_needs};
 use core_pods::unsupported::unsupported_fields;
 use core_pods::worker::Touched;
@@ -15,8 +14,7 @@ use core_runtime::plan::{Action, PlanInput, PodPlan, Progress, SandboxChange};
 use core_runtime::text::pod_text;
 use core_runtime::{RuntimeEventText, plan};
 use core_types::api::Pod;
-use core_types::{ContainerKind, PodExt, QosClass, SandboxId};
-use ports::CgroupError;
+use core_types::{ContainerKind, PodExt, SandboxId};
 
 use super::Executor;
 use super::containers::PodSetup;
@@ -95,31 +93,13 @@ impl Executor {
     async fn ensure_cgroups(&self, op: &Op, pod: &Pod, needs: &ResizeNeeds) -> StepResult<()> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let path = CgroupPath::pod(core_cm::qos_class(pod), &op.uid);
-        let is_there = cgroups.exists(&path).await.unwrap_or(false);
-        if !is_there || !needs.is_empty() || !self.has_sized_classes.load(Ordering::Relaxed) {
-            self.size_classes(op)
-                .await
-                .map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
-            self.has_sized_classes.store(true, Ordering::Relaxed);
-        }
+        let sized = self.classes.size(cgroups, &self.settings.node_facts).await;
+        sized.map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
         // The order of a resize is its plan's.
-        if is_there && !needs.is_empty() {
+        if !needs.is_empty() && cgroups.exists(&path).await.unwrap_or(false) {
             return Ok(());
         }
         self.ensure_pod_cgroup(op, pod, &path).await
-    }
-
-    /// Gives the QoS classes what their pods ask for together: when a pod comes, is resized or goes, and once in the agent's life.
-    pub(super) async fn size_classes(&self, op: &Op) -> Result<(), CgroupError> {
-        let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        for qos in QosClass::ALL {
-            let active = op.active.iter().map(|pod| pod.as_ref());
-            let values = core_cm::qos_values(qos, active, &self.settings.node_facts);
-            if values != CgroupValues::default() {
-                cgroups.ensure(&CgroupPath::qos(qos), &values).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn ensure_pod_cgroup(&self, op: &Op, pod: &Pod, path: &CgroupPath) -> StepResult<()> {

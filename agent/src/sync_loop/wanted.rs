@@ -48,7 +48,7 @@ impl SyncLoop {
         let of_manifests = self.problems.values().flatten().cloned();
         self.publisher.change().source_problems = of_manifests.chain(self.sources.problems()).collect();
         self.take_change(change);
-        if self.sources.all_ready() {
+        if self.sources.all_ready() && !self.publisher.node().sources_heard {
             self.publisher.change().sources_heard = true;
             let (sources, workers) = (&self.sources, &self.workers);
             self.sizes.retain(|uid| sources.get(uid).is_some() || workers.get(uid).is_some());

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use core_pods::worker::{Event, OpId, Operation, Outcome};
-use core_types::api::Pod;
 use core_types::view::Lifecycle;
 use core_types::{ObjectRef, ObservedPod, PodKey, PodUid};
 use tokio_util::sync::CancellationToken;
@@ -86,6 +85,7 @@ impl SyncLoop {
         if matches!(operation, Operation::Sync { .. }) {
             self.measure_begin(&uid);
         }
+        self.count_active(&uid);
         let cancel = CancellationToken::new();
         let observed = self.publisher.node().observed.get(&uid).cloned();
         let probes = self.probe_facts(&uid, observed.as_deref());
@@ -99,7 +99,6 @@ impl SyncLoop {
             probes,
             memory: self.records.entry(uid.clone()).or_default().memory.take().unwrap_or_default(),
             runtime: self.inputs.runtime.borrow().clone(),
-            active: self.active_pods(),
             notes: Notes {
                 uid: uid.clone(),
                 clock: Arc::clone(&self.outside.clock),
@@ -127,10 +126,11 @@ impl SyncLoop {
         }
     }
 
-    /// Pods that count for the QoS cgroups: those that run or may run.
-    pub(super) fn active_pods(&self) -> Vec<Arc<Pod>> {
-        let active = self.workers.iter().filter(|(_, worker)| worker.lifecycle() < Lifecycle::Terminated);
-        active.filter_map(|(_, worker)| Some(self.sizes.given(worker.pod()?))).collect()
+    /// Counts the pod for the QoS cgroups while it runs or may run.
+    pub(super) fn count_active(&mut self, uid: &PodUid) {
+        let worker = self.workers.get(uid).filter(|worker| worker.lifecycle() < Lifecycle::Terminated);
+        let pod = worker.and_then(|worker| worker.pod()).map(|pod| self.sizes.given(pod));
+        self.sizes.active.count(uid, pod.as_ref());
     }
 
     /// The operation on the pod with the resources that it was given.

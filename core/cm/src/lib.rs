@@ -16,6 +16,7 @@ pub mod memory_qos;
 pub mod oom;
 pub mod pod_resources;
 pub mod qos;
+pub mod requests;
 pub mod resize;
 pub mod resources;
 pub mod systemd;
@@ -28,6 +29,7 @@ pub use memory_qos::{MemoryQos, MemoryReservation};
 pub use oom::oom_score_adj;
 pub use pod_resources::PodResources;
 pub use qos::{has_critical_priority, is_critical, is_node_critical, qos_class};
+pub use requests::{ActiveRequests, ClassRequests};
 pub use resources::{Overhead, ResourceList, pod_limits, pod_requests};
 pub use values::{
     CgroupVersion, CpuQuota, NodeFacts, SwapBehavior, node_values, pod_values, qos_values, reserved_values,

@@ -8,6 +8,7 @@ use core_types::QosClass;
 use core_types::api::{Container, Pod, ResourceRequirements};
 
 use crate::qos::qos_class;
+use crate::requests::ClassRequests;
 use crate::resources::{Overhead, amount, pod_level, pod_limits, pod_requests};
 use crate::values::{CgroupVersion, NodeFacts};
 
@@ -113,29 +114,17 @@ pub(crate) fn of_pod(pod: &Pod, node: &NodeFacts) -> Unified {
 }
 
 /// Keys of the cgroup of a QoS class; those of Guaranteed stand for `kubepods`, which is above all pods.
-pub(crate) fn of_class<'a>(
-    class: QosClass,
-    active: impl IntoIterator<Item = &'a Pod>,
-    node: &NodeFacts,
-) -> Unified {
+pub(crate) fn of_class(class: QosClass, active: &ClassRequests, node: &NodeFacts) -> Unified {
     let mut unified = Unified::new();
     if node.cgroup_version == CgroupVersion::V1 || class == QosClass::BestEffort {
         return unified;
     }
     let is_tiered = matches!(node.memory_qos, MemoryQos::On { reservation: MemoryReservation::Tiered, .. });
-    let mut requests = BTreeMap::from([(QosClass::Guaranteed, 0), (QosClass::Burstable, 0)]);
-    for pod in active.into_iter().filter(|_| is_tiered) {
-        let memory = pod_requests(pod, Overhead::Included).get("memory").map_or(0, |memory| memory.value());
-        *requests.entry(qos_class(pod)).or_insert(0_i64) += memory;
-    }
+    let protected = |bytes: i128| if is_tiered { i64::try_from(bytes).unwrap_or(i64::MAX) } else { 0 };
     if class == QosClass::Guaranteed {
-        set(
-            &mut unified,
-            MIN,
-            requests[&QosClass::Guaranteed].saturating_add(requests[&QosClass::Burstable]),
-        );
+        set(&mut unified, MIN, protected(active.guaranteed_memory_bytes + active.burstable_memory_bytes));
     }
-    set(&mut unified, LOW, requests[&QosClass::Burstable]);
+    set(&mut unified, LOW, protected(active.burstable_memory_bytes));
     unified
 }
 
@@ -191,16 +180,13 @@ mod tests {
 
     #[test]
     fn classes_protect_what_their_pods_request_together() {
-        let pods = [
-            pod(&[r#"{"requests":{"memory":"1Mi"}}"#], &[], "{}"),
-            pod(
-                &[r#"{"requests":{"memory":"4Mi","cpu":"1"},"limits":{"memory":"4Mi","cpu":"1"}}"#],
-                &[],
-                "{}",
-            ),
-        ];
+        let active = ClassRequests {
+            burstable_memory_bytes: 1 << 20,
+            guaranteed_memory_bytes: 4 << 20,
+            ..ClassRequests::default()
+        };
         let node = on(None, MemoryReservation::Tiered);
-        let of = |class| of_class(class, &pods, &node);
+        let of = |class| of_class(class, &active, &node);
         assert_eq!(of(QosClass::Burstable)[LOW], (1 << 20).to_string());
         assert_eq!(of(QosClass::Guaranteed)[MIN], (5 << 20).to_string());
         assert_eq!(of(QosClass::Guaranteed)[LOW], (1 << 20).to_string());

@@ -9,6 +9,7 @@ use crate::cgroup::CgroupValues;
 use crate::convert::{MIN_SHARES, hugepage_size_name, quota_from_milli_cpu, shares_from_milli_cpu};
 use crate::memory_qos::{self, MemoryQos};
 use crate::qos::qos_class;
+use crate::requests::ClassRequests;
 use crate::resources::{
     Overhead, ResourceList, all_containers, amount, hugepage_bytes, pod_level, pod_limits, pod_requests,
 };
@@ -116,23 +117,15 @@ pub fn reserved_values(reserved: &ResourceList, node: &NodeFacts) -> CgroupValue
     }
 }
 
-/// Values of the cgroup of a QoS class, given the pods that are active on the node. Guaranteed pods stand directly below
+/// Values of the cgroup of a QoS class, given what the active pods of the node request. Guaranteed pods stand directly below
 /// `kubepods`, so their class has no values of its own but the protection that `kubepods` gives to all.
-pub fn qos_values<'a>(
-    class: QosClass,
-    active: impl IntoIterator<Item = &'a Pod> + Clone,
-    node: &NodeFacts,
-) -> CgroupValues {
-    let unified = memory_qos::of_class(class, active.clone(), node);
+pub fn qos_values(class: QosClass, active: &ClassRequests, node: &NodeFacts) -> CgroupValues {
+    let unified = memory_qos::of_class(class, active, node);
     let cpu_shares = match class {
         QosClass::Guaranteed => return CgroupValues { unified, ..CgroupValues::default() },
         QosClass::BestEffort => MIN_SHARES,
         QosClass::Burstable => {
-            let burstable = active.into_iter().filter(|pod| qos_class(pod) == QosClass::Burstable);
-            let requests = burstable.map(|pod| pod_requests(pod, Overhead::Included));
-            shares_from_milli_cpu(
-                requests.filter_map(|list| list.get("cpu").map(|cpu| cpu.milli_value())).sum(),
-            )
+            shares_from_milli_cpu(i64::try_from(active.burstable_milli_cpu).unwrap_or(i64::MAX))
         }
     };
     CgroupValues {
@@ -297,18 +290,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn burstable_shares_are_the_sum_of_burstable_requests() {
-        let burstable = pod(&[r#"{"requests":{"cpu":"500m"}}"#], &[], "{}");
-        let guaranteed =
-            pod(&[r#"{"requests":{"cpu":"1","memory":"1G"},"limits":{"cpu":"1","memory":"1G"}}"#], &[], "{}");
-        let pods = [burstable.clone(), guaranteed, burstable];
-        assert_eq!(qos_values(QosClass::Burstable, &pods, &node()).cpu_shares, Some(1024));
-        assert_eq!(qos_values(QosClass::BestEffort, &pods, &node()).cpu_shares, Some(2));
-        assert_eq!(qos_values(QosClass::Burstable, &[], &node()).cpu_shares, Some(2));
-        assert_eq!(qos_values(QosClass::Burstable, &[], &node()).hugepage_limits["1GB"], 1 << 62);
-        assert_eq!(qos_values(QosClass::Guaranteed, &pods, &node()).cpu_shares, None);
+    fn burstable_shares_are_what_burstable_pods_request() {
+        let active = ClassRequests { burstable_milli_cpu: 1000, ..ClassRequests::default() };
+        let none = ClassRequests::default();
+        assert_eq!(qos_values(QosClass::Burstable, &active, &node()).cpu_shares, Some(1024));
+        assert_eq!(qos_values(QosClass::BestEffort, &active, &node()).cpu_shares, Some(2));
+        assert_eq!(qos_values(QosClass::Burstable, &none, &node()).cpu_shares, Some(2));
+        assert_eq!(qos_values(QosClass::Burstable, &none, &node()).hugepage_limits["1GB"], 1 << 62);
+        assert_eq!(qos_values(QosClass::Guaranteed, &active, &node()).cpu_shares, None);
         let v1 = NodeFacts { cgroup_version: CgroupVersion::V1, ..node() };
-        assert_eq!(qos_values(QosClass::Guaranteed, &pods, &v1), CgroupValues::default());
+        assert_eq!(qos_values(QosClass::Guaranteed, &active, &v1), CgroupValues::default());
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! is still desired, so that its status and logs can be read. The same UID may come back (static pods): the new spec
 //! waits until the old incarnation is Finished.
 
+mod names;
 mod one;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use core_types::api::Pod;
 use core_types::view::{Lifecycle, PodSource};
 use core_types::{Invariant, MonoTime, PodExt, PodKey, PodUid};
 
+use names::Names;
 pub use one::PodWorker;
 
 /// Identifies one started operation; the outcome of an operation that is not the current one is ignored.
@@ -257,6 +259,8 @@ impl Default for WorkerPolicy {
 pub struct PodWorkers {
     policy: WorkerPolicy,
     workers: BTreeMap<PodUid, PodWorker>,
+    /// The pods of each name.
+    names: Names,
     next_op: u64,
     /// When the runtime was first seen as a whole; nothing starts before.
     relisted_at: Option<MonoTime>,
@@ -279,6 +283,7 @@ impl PodWorkers {
         Self {
             policy,
             workers: BTreeMap::new(),
+            names: Names::default(),
             next_op: 0,
             relisted_at: None,
             unclaimed: BTreeMap::new(),
@@ -303,7 +308,7 @@ impl PodWorkers {
         self.workers.values().filter_map(PodWorker::due).chain(overdue).chain(holds).min()
     }
 
-    fn due(&self, now: MonoTime) -> Vec<PodUid> {
+    fn due(&self, now: MonoTime) -> BTreeSet<PodUid> {
         let has_come = |at: Option<MonoTime>| at.is_some_and(|at| at <= now);
         let is_due = |uid: &PodUid, worker: &PodWorker| {
             has_come(worker.due())
@@ -317,18 +322,13 @@ impl PodWorkers {
     pub fn step(&mut self, now: MonoTime, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         let everyone = self.take(now, event, &mut effects);
-        let affected: Vec<PodUid> = match everyone {
+        let affected: BTreeSet<PodUid> = match everyone {
             Affected::One(uid) => {
                 // The pod's own progress may free its name for another, or room.
-                let key = self.workers.get(&uid).map(|worker| worker.key().clone());
-                let waits = |other: &PodUid| {
-                    self.holds.get(other).is_some_and(|hold| hold.until_ended.contains(&uid))
-                };
-                self.workers
-                    .iter()
-                    .filter(|(other, w)| Some(w.key()) == key.as_ref() || waits(other))
-                    .map(|(uid, _)| uid.clone())
-                    .collect()
+                let key = self.workers.get(&uid).map(PodWorker::key);
+                let waiting = self.holds.iter().filter(|(_, hold)| hold.until_ended.contains(&uid));
+                let waiting = waiting.map(|(other, _)| other);
+                key.into_iter().flat_map(|key| self.names.of(key)).chain(waiting).cloned().collect()
             }
             Affected::Due => self.due(now),
             Affected::All => self.workers.keys().cloned().collect(),
@@ -350,9 +350,7 @@ impl PodWorkers {
             Event::Desired { pod, source } => {
                 let uid = pod.uid();
                 self.unclaimed.remove(&uid);
-                let worker =
-                    self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::desired(&pod, source));
-                worker.want(pod, source);
+                self.meet(&uid, &pod.key(), || PodWorker::desired(&pod, source)).want(pod, source);
                 Affected::One(uid)
             }
             Event::Renewed { pod } => {
@@ -370,7 +368,7 @@ impl PodWorkers {
             }
             Event::Orphan { uid, key } => {
                 self.unclaimed.remove(&uid);
-                self.workers.entry(uid.clone()).or_insert_with(|| PodWorker::orphan(now, uid.clone(), key));
+                self.meet(&uid, &key.clone(), || PodWorker::orphan(now, uid.clone(), key));
                 Affected::One(uid)
             }
             Event::Found { uid, key } => {
@@ -413,6 +411,14 @@ impl PodWorkers {
     }
 
     /// Takes a whole picture: what it does not show has stopped.
+    /// The incarnation, which is new when nobody knows it.
+    fn meet(&mut self, uid: &PodUid, key: &PodKey, new: impl FnOnce() -> PodWorker) -> &mut PodWorker {
+        self.workers.entry(uid.clone()).or_insert_with(|| {
+            self.names.add(key.clone(), uid.clone());
+            new()
+        })
+    }
+
     fn relist(
         &mut self,
         now: MonoTime,
@@ -437,8 +443,10 @@ impl PodWorkers {
         worker.settle(may_start, effects);
         worker.tell_overdue(now, effects);
         if worker.lifecycle() == Lifecycle::Finished {
+            self.names.remove(worker.key(), uid);
             match worker.take_successor() {
                 Some(successor) => {
+                    self.names.add(successor.key().clone(), uid.clone());
                     *worker = successor;
                     effects.push(Effect::Moved { uid: uid.clone(), to: Lifecycle::Waiting });
                 }
@@ -478,15 +486,14 @@ impl PodWorkers {
             return false;
         };
         let held = self.unclaimed.values().any(|key| key == me.key());
-        held || self.workers.iter().any(|(other_uid, other)| {
-            other_uid != uid
-                && other.key() == me.key()
-                && match other.lifecycle() {
-                    Lifecycle::Syncing | Lifecycle::Terminating => true,
-                    Lifecycle::Waiting => other.may_hold_name() && other_uid < uid,
-                    Lifecycle::Terminated | Lifecycle::Finished => false,
-                }
-        })
+        let others = self.names.of(me.key()).filter(|other_uid| *other_uid != uid);
+        let others = others.filter_map(|other_uid| Some((other_uid, self.workers.get(other_uid)?)));
+        let has_it = |(other_uid, other): (&PodUid, &PodWorker)| match other.lifecycle() {
+            Lifecycle::Syncing | Lifecycle::Terminating => true,
+            Lifecycle::Waiting => other.may_hold_name() && other_uid < uid,
+            Lifecycle::Terminated | Lifecycle::Finished => false,
+        };
+        held || others.into_iter().any(has_it)
     }
 
     /// Checks the invariants that concern several pods; for simulation and debug builds.

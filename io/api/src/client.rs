@@ -288,6 +288,27 @@ impl ApiClient {
         self.object(&Parts::encoded(Method::PATCH, path, value, content_type)?).await
     }
 
+    /// As [`ApiClient::create`], where nobody needs the object that comes back.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub(crate) async fn create_only<B: Serialize + Sync>(
+        &self,
+        path: &ObjectPath,
+        object: &B,
+    ) -> ApiResult<()> {
+        self.call(&Parts::encoded(Method::POST, path, object, codec::CONTENT_TYPE)?).await.map(drop)
+    }
+
+    /// As [`ApiClient::patch`], where nobody needs the object that comes back.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub(crate) async fn patch_only(&self, path: &ObjectPath, patch: Patch<'_>) -> ApiResult<()> {
+        let (content_type, value) = patch.parts();
+        self.call(&Parts::encoded(Method::PATCH, path, value, content_type)?).await.map(drop)
+    }
+
     /// Deletes an object.
     ///
     /// # Errors

@@ -31,18 +31,18 @@ impl NodeEvents {
     async fn create(&self, record: &EventRecord) -> ApiResult<()> {
         let event = event(record, &self.node_name);
         let path = ObjectPath::collection::<Event>(namespace_of(record));
-        match self.client.create::<Event, Event>(&path, &event).await {
+        match self.client.create_only(&path, &event).await {
             // The answer to an earlier try was lost.
             Err(error) if error.is_already_exists() => Ok(()),
-            result => result.map(drop),
+            result => result,
         }
     }
 
     async fn update(&self, record: &EventRecord) -> ApiResult<()> {
         let path = ObjectPath::namespaced::<Event>(namespace_of(record), &record.name);
-        match self.client.patch::<Event>(&path, Patch::StrategicMerge(&sighting(record))).await {
+        match self.client.patch_only(&path, Patch::StrategicMerge(&sighting(record))).await {
             Err(error) if error.is_not_found() => self.create(record).await,
-            result => result.map(drop),
+            result => result,
         }
     }
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 use core_stats::{DescriptorSample, DiskSample};
 use rustix::fs::{Mode, OFlags, RawDir};
 
+use super::files::Files;
 use super::parse::text;
 
 /// Open files that are counted at most: a cgroup full of processes must not cost a scrape its time.
@@ -37,7 +38,8 @@ type ByDevice = BTreeMap<(u32, u32), BTreeMap<String, u64>>;
 
 /// Disk I/O of a version 1 cgroup.
 pub(super) fn disks_v1(dir: &Path, sys: &Path) -> Vec<DiskSample> {
-    let read = |file: &str| text(dir, file).map(|text| lines_v1(&text)).filter(|found| !found.is_empty());
+    let Some(dir) = Files::open(dir) else { return Vec::new() };
+    let read = |file: &str| dir.text(file).map(|text| lines_v1(&text)).filter(|found| !found.is_empty());
     let found = V1_FILES.iter().find_map(|(bytes, operations)| Some((read(bytes)?, read(operations))));
     let Some((bytes, operations)) = found else { return Vec::new() };
     let mut operations = operations.unwrap_or_default();

@@ -51,7 +51,7 @@ impl V1 {
         Some(CgroupSample {
             created_at: cpu_dir.created_at("cgroup.clone_children"),
             cpu: self.files("cpuacct", path).and_then(|dir| cpu(&dir, &cpu_dir)),
-            memory: memory_dir.as_ref().and_then(memory),
+            memory: memory_dir.as_ref().and_then(|dir| memory(dir, path.0.is_empty())),
             processes: processes(&cpu_dir, self.files("pids", path).as_ref()),
             // The kernel keeps pressure for version 2 only.
             pressure: Pressure::default(),
@@ -84,10 +84,10 @@ fn cpu(dir: &Files, cpu_dir: &Files) -> Option<CpuSample> {
     })
 }
 
-fn memory(dir: &Files) -> Option<MemorySample> {
+fn memory(dir: &Files, is_root: bool) -> Option<MemorySample> {
     let stat = dir.numbers("memory.stat")?;
-    // With the hierarchy switched off a cgroup counts its own pages only.
-    let is_hierarchical = dir.number("memory.use_hierarchy").unwrap_or(1) == 1;
+    // With the hierarchy switched off a cgroup counts its own pages only; its totals say so themselves, but for those of the root.
+    let is_hierarchical = !is_root || dir.number("memory.use_hierarchy").unwrap_or(1) == 1;
     let sum = |name: &str| match is_hierarchical {
         true => of(&stat, &format!("total_{name}")),
         false => of(&stat, name),

@@ -2,7 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ports::CgroupError;
@@ -18,11 +19,26 @@ pub(super) enum Missing {
     Skipped,
 }
 
+/// Makes the last of these directories, each of which is in the one before it, and those before it that are not there.
+pub(super) fn make_dirs(cgroup: &Named, dirs: &[PathBuf]) -> Result<(), CgroupError> {
+    let Some((last, above)) = dirs.split_last() else { return Ok(()) };
+    match create(last) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !above.is_empty() => {
+            make_dirs(cgroup, above)?;
+            make_dir(cgroup, last)
+        }
+        result => result.map_err(|error| cgroup.error("create", last, error)),
+    }
+}
+
 /// Makes the directory if it is not there.
 pub(super) fn make_dir(cgroup: &Named, dir: &Path) -> Result<(), CgroupError> {
-    use std::os::unix::fs::DirBuilderExt as _;
+    create(dir).map_err(|error| cgroup.error("create", dir, error))
+}
+
+fn create(dir: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o755).create(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(cgroup.error("create", dir, error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }

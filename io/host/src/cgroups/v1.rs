@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use core_cm::cgroup::{CgroupLimits, CgroupValues};
 use ports::CgroupError;
 
-use super::files::{Missing, Setting, make_dir, read, read_as, read_limit_bytes, write};
+use super::files::{Missing, Setting, make_dirs, read, read_as, read_limit_bytes, write};
 use super::{CgroupSetupError, Named};
 
 /// Controllers without which upstream does not start.
@@ -83,26 +83,18 @@ impl V1 {
     pub(super) fn ensure(&self, cgroup: &Named, values: &CgroupValues) -> Result<(), CgroupError> {
         let mut made = BTreeSet::new();
         for (name, hierarchy) in self.managed() {
-            if name == "cpuset" {
-                self.fill_root_cpuset(cgroup, hierarchy)?;
+            let dirs: Vec<PathBuf> = cgroup.dirs(hierarchy).collect();
+            if made.insert(hierarchy) {
+                make_dirs(cgroup, &dirs)?;
             }
-            if made.insert(hierarchy) || name == "cpuset" {
-                for dir in cgroup.dirs(hierarchy) {
-                    make_dir(cgroup, &dir)?;
-                    if name == "cpuset" {
-                        inherit_cpuset(cgroup, &dir)?;
-                    }
-                }
+            if name == "cpuset" {
+                // An empty cpuset above would leave ours without processors, also above the agent's root.
+                let above = hierarchy.ancestors().take(self.root.len());
+                let upwards: Vec<&Path> = dirs.iter().rev().map(PathBuf::as_path).chain(above).collect();
+                inherit_cpuset(cgroup, &upwards)?;
             }
         }
         self.set(cgroup, values)
-    }
-
-    /// An empty cpuset above would leave ours without processors.
-    fn fill_root_cpuset(&self, cgroup: &Named, hierarchy: &Path) -> Result<(), CgroupError> {
-        let mut above: Vec<&Path> = hierarchy.ancestors().take(self.root.len()).collect();
-        above.reverse();
-        above.into_iter().try_for_each(|dir| inherit_cpuset(cgroup, dir))
     }
 
     fn set(&self, cgroup: &Named, values: &CgroupValues) -> Result<(), CgroupError> {
@@ -151,21 +143,27 @@ fn set_cpu(setting: &Setting<'_>, values: &CgroupValues) -> Result<(), CgroupErr
     if early.is_err() { set_period() } else { Ok(()) }
 }
 
-/// Copies processors and memory nodes from the parent where there are none: a cpuset without them takes no task.
-fn inherit_cpuset(cgroup: &Named, dir: &Path) -> Result<(), CgroupError> {
-    let Some(parent) = dir.parent() else { return Ok(()) };
+/// Copies processors and memory nodes from the next directory above that has some: a cpuset without them takes no task. The kernel gives
+/// none to a cpuset below one that has none, so what is above the first that has some needs no look.
+fn inherit_cpuset(cgroup: &Named, upwards: &[&Path]) -> Result<(), CgroupError> {
+    let topmost = upwards.last().and_then(|dir| dir.parent());
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let current = match read(dir, file) {
-            Ok(current) => current,
-            // The hierarchy is mounted with `noprefix` or shares a directory that is not a cpuset's.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(cgroup.error("read", &dir.join(file), error)),
-        };
-        if current.is_empty() {
-            let inherited =
-                read(parent, file).map_err(|error| cgroup.error("read", &parent.join(file), error))?;
-            let operation = format!("write {inherited} to");
-            write(dir, file, &inherited).map_err(|error| cgroup.error(operation, &dir.join(file), error))?;
+        let mut empty = Vec::new();
+        for dir in upwards.iter().copied().chain(topmost) {
+            match read(dir, file) {
+                Ok(current) if current.is_empty() => empty.push(dir),
+                Ok(inherited) => {
+                    for dir in empty.into_iter().rev() {
+                        let operation = format!("write {inherited} to");
+                        write(dir, file, &inherited)
+                            .map_err(|error| cgroup.error(operation, &dir.join(file), error))?;
+                    }
+                    break;
+                }
+                // The hierarchy is mounted with `noprefix` or shares a directory that is not a cpuset's.
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                Err(error) => return Err(cgroup.error("read", &dir.join(file), error)),
+            }
         }
     }
     Ok(())
