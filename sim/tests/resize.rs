@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use core_types::api::Pod;
 use core_types::runtime::ContainerState;
-use core_types::{ContainerId, PodExt, PodKey, PodUid};
+use core_types::{ContainerId, PodExt, PodKey, PodUid, QosClass};
 use ports::{Cgroups, Control};
 use sim::runtime::EventSupport;
 use sim::world::World;
@@ -213,4 +213,29 @@ async fn a_resize_that_waits_gets_its_room_when_another_pod_goes() {
     secs(60).await;
     assert_eq!(pending(), None);
     check(&world, &BTreeMap::from([("a", (12_000, 64))])).await.expect("it has its size");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_qos_class_has_what_its_pods_request_and_gets_it_back_within_minutes() {
+    let world = World::new(1, 0, EventSupport::Streams).expect("a world");
+    let control = world.control().expect("the agent runs");
+    let class = core_cm::CgroupPath::qos(QosClass::Burstable);
+    let shares = async || world.cgroups.limits(&class).await.expect("the class is there").cpu_shares;
+    // Half of main's limit and a thousandth, and the 10 thousandths of side.
+    let of_pods = |milli_cpu: u64| milli_cpu * 1024 / 1000;
+    for name in ["a", "b"] {
+        control.apply(manifest(name, 1000, 64, "")).await.expect("it is taken");
+    }
+    secs(30).await;
+    assert_eq!(shares().await, of_pods(2 * 511));
+    control.resize(manifest("a", 2000, 64, "")).await.expect("it is taken");
+    secs(60).await;
+    assert_eq!(shares().await, of_pods(511 + 1011));
+    let meddled = core_cm::CgroupValues { cpu_shares: Some(7), ..core_cm::CgroupValues::default() };
+    world.cgroups.ensure(&class, &meddled).await.expect("it is changed");
+    secs(180).await;
+    assert_eq!(shares().await, of_pods(511 + 1011), "somebody else changed it");
+    control.remove(&PodKey::new("default", "a")).await.expect("it is removed");
+    secs(60).await;
+    assert_eq!(shares().await, of_pods(511));
 }

@@ -1,18 +1,22 @@
-//! The cgroups of the QoS classes: they get what their pods request together, once in the agent's life and when it changed.
+//! The cgroups of the QoS classes: they get what their pods request together, when it changed and while pods are synced once a minute.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use core_cm::cgroup::{CgroupPath, CgroupValues};
 use core_cm::{ClassRequests, NodeFacts};
-use core_types::QosClass;
+use core_types::{MonoTime, QosClass};
 use ports::{CgroupError, Cgroups};
 use tokio::sync::{Mutex, watch};
+
+/// How long they are taken to be as they were made (CONTRACT 5.2: upstream makes them anew every minute): somebody may change them.
+const TRUSTED: Duration = Duration::from_secs(60);
 
 /// What they should have and what they have.
 pub(super) struct Classes {
     requests: watch::Receiver<ClassRequests>,
-    /// What they were made from last. Whoever writes holds it, so that nothing older is written after.
-    in_force: Mutex<Option<ClassRequests>>,
+    /// What they were made from last, and when. Whoever writes holds it, so that nothing older is written after.
+    in_force: Mutex<Option<(ClassRequests, MonoTime)>>,
 }
 
 impl Classes {
@@ -21,10 +25,15 @@ impl Classes {
     }
 
     /// Gives the classes what the active pods request now.
-    pub(super) async fn size(&self, cgroups: &Arc<dyn Cgroups>, node: &NodeFacts) -> Result<(), CgroupError> {
+    pub(super) async fn size(
+        &self,
+        cgroups: &Arc<dyn Cgroups>,
+        node: &NodeFacts,
+        now: MonoTime,
+    ) -> Result<(), CgroupError> {
         let mut in_force = self.in_force.lock().await;
         let requests = *self.requests.borrow();
-        if *in_force == Some(requests) {
+        if in_force.is_some_and(|(known, since)| known == requests && now.since(since) < TRUSTED) {
             return Ok(());
         }
         *in_force = None;
@@ -34,7 +43,7 @@ impl Classes {
                 cgroups.ensure(&CgroupPath::qos(class), &values).await?;
             }
         }
-        *in_force = Some(requests);
+        *in_force = Some((requests, now));
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::report::{Figure, median};
 use crate::session::{LIMIT, Session, Spent};
 
 /// Containers that are ended, and sizes that are changed, one after another.
-const REPEATS: usize = 5;
+const REPEATS: usize = 15;
 /// How long pods are watched for flips after the kubelet was started again.
 const WATCHED: Duration = Duration::from_secs(20);
 /// The argument of `sleep` by which the container that is ended is found; it is no other process's.
@@ -90,7 +90,7 @@ pub(crate) fn exit_to_status(session: &Session<'_>) -> Result<Vec<Figure>> {
         session.delete(&names, 0)?;
         session.until_gone(&names)?;
     }
-    let how = "median of 5, from SIGKILL to a watcher's event";
+    let how = "median of 15, from SIGKILL to a watcher's event";
     Ok(vec![Figure::new("container exit to status", "ms", median(&took), how)])
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn resize_to_status(session: &Session<'_>) -> Result<Vec<Figure>> {
     }
     session.delete(&names, 1)?;
     session.until_gone(&names)?;
-    Ok(vec![Figure::new("in-place resize to status", "ms", median(&took), "median of 5, at a watcher")])
+    Ok(vec![Figure::new("in-place resize to status", "ms", median(&took), "median of 15, at a watcher")])
 }
 
 /// The kubelet ends and is started again beside its pods.

@@ -410,7 +410,6 @@ impl PodWorkers {
         }
     }
 
-    /// Takes a whole picture: what it does not show has stopped.
     /// The incarnation, which is new when nobody knows it.
     fn meet(&mut self, uid: &PodUid, key: &PodKey, new: impl FnOnce() -> PodWorker) -> &mut PodWorker {
         self.workers.entry(uid.clone()).or_insert_with(|| {
@@ -419,6 +418,7 @@ impl PodWorkers {
         })
     }
 
+    /// Takes a whole picture: what it does not show has stopped.
     fn relist(
         &mut self,
         now: MonoTime,

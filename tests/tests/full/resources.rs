@@ -77,6 +77,9 @@ fn requests_and_limits_become_cgroup_values() {
             eventually_true(&format!("{} to go", dir.display()), SOON, || !dir.exists());
         }
     }
+    eventually_true("the burstable class to have no shares of pods that are gone", SOON, || {
+        limits(&node.instance, "kubepods/burstable").cpu_shares == 2
+    });
 }
 
 #[test]

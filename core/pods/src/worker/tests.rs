@@ -255,6 +255,29 @@ fn the_same_uid_comes_back_after_its_old_incarnation_is_gone() {
 }
 
 #[test]
+fn a_uid_that_comes_back_under_another_name_frees_the_old_and_takes_the_new() {
+    let mut bench = Bench::new();
+    bench.at(1, relisted(1));
+    bench.at(1, desired("a", "web"));
+    let sync = bench.at(1, seen("a", 1, true));
+    bench.end(2, "a", &sync);
+    bench.at(3, Event::Stop { uid: "a".into(), reason: StopReason::Removed, grace_secs: None });
+    bench.at(3, desired("a", "db"));
+    bench.at(3, desired("b", "web"));
+    bench.at(3, desired("c", "db"));
+    bench.at(3, seen("b", 3, true));
+    bench.at(3, seen("c", 3, true));
+    assert_eq!(bench.lifecycle("b"), Some(Lifecycle::Waiting), "the old name is held until nothing runs");
+    assert_eq!(bench.lifecycle("c"), Some(Lifecycle::Syncing), "the new name is not held yet");
+    let release = bench.at(4, seen("a", 3, true));
+    assert_eq!(bench.lifecycle("b"), Some(Lifecycle::Syncing));
+    let erase = bench.end(5, "a", &release);
+    bench.end(6, "a", &erase);
+    bench.at(7, seen("a", 7, true));
+    assert_eq!(bench.lifecycle("a"), Some(Lifecycle::Waiting), "the new name is another's");
+}
+
+#[test]
 fn a_pod_waits_until_the_other_of_its_name_is_stopped() {
     let mut bench = Bench::new();
     bench.at(1, relisted(1));
