@@ -4,7 +4,7 @@
 //! book of uses that an earlier life kept. Writes that book. Which images go [`core_reclaim::ImageBook`] says.
 //!
 //! ```text
-//! every 5 min, and soon after other images come into use: look at the file system > short, or an age limit, or other images?
+//! every 5 min, when an image is old enough that was missed, and soon after other images come into use: look at the file system > short, or an age limit, or other images?
 //!              > list the images, note their uses > remove what goes > forget who may use what is gone
 //! ```
 //! The ticker's reason: nobody tells when a file system fills up. At rest it costs one look at the file system.
@@ -48,8 +48,12 @@ enum ImageGcError {
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
     Files(#[from] FileError),
-    #[error("{}", .0.text())]
-    Shortfall(Shortfall),
+    #[error("{}", .shortfall.text())]
+    TooLittle {
+        shortfall: Shortfall,
+        /// How long it is until the next image is old enough.
+        next_of_age: Option<Duration>,
+    },
     #[error(
         "wanted to free {wanted} bytes, but freed {freed} bytes space with errors in image deletion: {source}"
     )]
@@ -100,8 +104,8 @@ impl ImageGc {
             view.wait_for(|view| view.runtime.last_relist.is_some()).await;
             self.restore().await;
             loop {
-                self.look(&view.now()).await;
-                let mut next_at = self.outside.clock.now() + PERIOD;
+                let wait = self.look(&view.now()).await;
+                let mut next_at = self.outside.clock.now() + wait;
                 let clock = Arc::clone(&self.outside.clock);
                 loop {
                     tokio::select! {
@@ -132,7 +136,8 @@ impl ImageGc {
         }
     }
 
-    async fn look(&mut self, node: &NodeView) {
+    /// Looks once, and says how long to wait for the next time.
+    async fn look(&mut self, node: &NodeView) -> Duration {
         let result = self.collect(node).await;
         if let Err(error) = &result {
             tracing::warn!(%error, "unused images");
@@ -140,7 +145,7 @@ impl ImageGc {
                 ImageGcError::NoCapacity => {
                     self.recorder.node(&Happening::warning("InvalidDiskCapacity", error.to_string()));
                 }
-                ImageGcError::Shortfall(_) => {
+                ImageGcError::TooLittle { .. } => {
                     self.recorder.node(&Happening::warning("FreeDiskSpaceFailed", error.to_string()));
                 }
                 _ => {}
@@ -150,6 +155,11 @@ impl ImageGc {
             }
         }
         self.has_failed = result.is_err();
+        match result {
+            // What was too young for this time is wanted as soon as it is not.
+            Err(ImageGcError::TooLittle { next_of_age: Some(wait), .. }) => wait.clamp(GATHER, PERIOD),
+            _ => PERIOD,
+        }
     }
 
     async fn collect(&mut self, node: &NodeView) -> Result<(), ImageGcError> {
@@ -176,11 +186,14 @@ impl ImageGc {
         let freed_bytes = self.remove(&plan.unused, plan.bytes_to_free).await?;
         self.forget_removed(now).await;
         match freed_bytes < plan.bytes_to_free {
-            true => Err(ImageGcError::Shortfall(Shortfall {
-                used_percent: plan.used_percent,
-                capacity_bytes: disk.capacity_bytes,
-                freed_bytes,
-            })),
+            true => Err(ImageGcError::TooLittle {
+                shortfall: Shortfall {
+                    used_percent: plan.used_percent,
+                    capacity_bytes: disk.capacity_bytes,
+                    freed_bytes,
+                },
+                next_of_age: self.book.next_of_age(self.policy, now),
+            }),
             false => Ok(()),
         }
     }

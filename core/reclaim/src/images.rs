@@ -200,6 +200,12 @@ impl ImageBook {
 
     /// Images that nobody uses and the runtime does not hold, the one unused for longest first; of those unused for as
     /// long the one seen first.
+    /// How long it is until the next unused image is old enough to go for its room; `None` when none is too young.
+    pub fn next_of_age(&self, policy: ImagePolicy, now: WallTime) -> Option<Duration> {
+        let ages = self.idle(now).into_iter().map(|(_, image)| now.since(image.first_seen));
+        ages.filter(|age| *age < policy.min_age).map(|age| policy.min_age - age).min()
+    }
+
     fn idle(&self, now: WallTime) -> Vec<(&String, &ImageUse)> {
         let mut idle: Vec<_> =
             self.images.iter().filter(|(_, image)| !image.pinned && image.last_used < now).collect();
@@ -282,6 +288,13 @@ mod tests {
 
     fn disk(available_bytes: u64) -> ImageDisk {
         ImageDisk { capacity_bytes: 1000, available_bytes }
+    }
+
+    #[test]
+    fn the_next_image_of_age_is_the_oldest_that_is_too_young() {
+        assert_eq!(book().next_of_age(POLICY, at(310)), Some(Duration::from_secs(110)));
+        assert_eq!(book().next_of_age(POLICY, at(420)), None);
+        assert_eq!(ImageBook::default().next_of_age(POLICY, at(0)), None);
     }
 
     #[test]
