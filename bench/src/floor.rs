@@ -139,7 +139,7 @@ async fn start(
     command: &[&str],
 ) -> RuntimeResult<(SandboxId, ContainerId)> {
     let name = format!("floor-{number}");
-    // What any kubelet asks for its sandboxes: to build this filter takes longer than the rest of the sandbox's start.
+    // What any kubelet asks for its sandboxes.
     let security =
         SecurityContext { seccomp: Some(SeccompProfile::RuntimeDefault), ..SecurityContext::default() };
     let linux = SandboxLinux { cgroup_parent: cgroup_parent.to_owned(), security, ..SandboxLinux::default() };
