@@ -425,12 +425,19 @@ struct Signals {
 impl Signals {
     fn register() -> Result<Self> {
         const SECOND_SIGNAL: i32 = 1;
-        let stopping = Arc::new(AtomicBool::new(false));
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            // Handlers run in the order of registration: the first signal finds `stopping` unset and sets it.
+        let seen = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
+        for (kind, own, other) in
+            [(SignalKind::terminate(), &seen[0], &seen[1]), (SignalKind::interrupt(), &seen[1], &seen[0])]
+        {
+            // Handlers run in the order of registration. Each signal is noted before the other is looked for: of two that two threads
+            // take at the same time, one at least sees the other.
             let number = kind.as_raw_value();
-            signal_hook::flag::register_conditional_shutdown(number, SECOND_SIGNAL, Arc::clone(&stopping))
-                .and_then(|_| signal_hook::flag::register(number, Arc::clone(&stopping)))
+            let end_if = |flag: &Arc<AtomicBool>| {
+                signal_hook::flag::register_conditional_shutdown(number, SECOND_SIGNAL, Arc::clone(flag))
+            };
+            end_if(own)
+                .and_then(|_| signal_hook::flag::register(number, Arc::clone(own)))
+                .and_then(|_| end_if(other))
                 .context("set up signal handlers")?;
         }
         let of = |kind| signal(kind).context("set up signal handlers");
