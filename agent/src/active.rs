@@ -1,7 +1,5 @@
 //! The pods that count for the QoS cgroups, and what they request together: the executor reads it when it sizes the classes.
 
-use std::sync::Arc;
-
 use core_cm::{ActiveRequests, ClassRequests};
 use core_types::PodUid;
 use core_types::api::Pod;
@@ -21,7 +19,7 @@ impl Active {
     }
 
     /// The pod as it counts now; `None` when it does not.
-    pub(crate) fn count(&mut self, uid: &PodUid, pod: Option<&Arc<Pod>>) {
+    pub(crate) fn count(&mut self, uid: &PodUid, pod: Option<&Pod>) {
         match pod {
             Some(pod) => self.pods.put(uid, pod),
             None => self.pods.remove(uid),

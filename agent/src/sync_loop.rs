@@ -276,6 +276,7 @@ impl SyncLoop {
                 Effect::Moved { uid, to } => {
                     tracing::debug!(pod_uid = %uid, ?to, "pod moved on");
                     self.end_resizes(&uid, to);
+                    self.count_active(&uid);
                     match to {
                         // The last picture is older than the removal: it must not make an orphan of the pod again.
                         Lifecycle::Finished => drop(self.publisher.change_observed().remove(&uid)),

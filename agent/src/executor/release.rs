@@ -16,10 +16,7 @@ impl Executor {
             .await
             .map_err(|error| StepError::failed("FailedUnmount", error))?;
         self.destroy_cgroup(op).await?;
-        if let Some(cgroups) = &self.cgroups {
-            let sized = self.classes.size(cgroups, &self.settings.node_facts, op.now().mono).await;
-            sized.map_err(|error| StepError::failed("FailedRemove", error))?;
-        }
+        self.size_classes(op).await.map_err(|error| StepError::failed("FailedRemove", error))?;
         self.release_user_namespace(op).await
     }
 

@@ -93,8 +93,7 @@ impl Executor {
     async fn ensure_cgroups(&self, op: &Op, pod: &Pod, needs: &ResizeNeeds) -> StepResult<()> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let path = CgroupPath::pod(core_cm::qos_class(pod), &op.uid);
-        let sized = self.classes.size(cgroups, &self.settings.node_facts, op.now().mono).await;
-        sized.map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
+        self.size_classes(op).await.map_err(|error| StepError::failed("FailedCreatePodContainer", error))?;
         // The order of a resize is its plan's.
         if !needs.is_empty() && cgroups.exists(&path).await.unwrap_or(false) {
             return Ok(());

@@ -22,7 +22,6 @@ impl SyncLoop {
 
     /// Renews the status of a pod, stops it when its phase is terminal, and shows it.
     pub(super) fn refresh(&mut self, uid: &PodUid) {
-        self.count_active(uid);
         let Some(worker) = self.workers.get(uid) else {
             self.records.remove(uid);
             self.publisher.change_pods().remove(uid);

@@ -130,7 +130,7 @@ impl SyncLoop {
     pub(super) fn count_active(&mut self, uid: &PodUid) {
         let worker = self.workers.get(uid).filter(|worker| worker.lifecycle() < Lifecycle::Terminated);
         let pod = worker.and_then(|worker| worker.pod()).map(|pod| self.sizes.given(pod));
-        self.sizes.active.count(uid, pod.as_ref());
+        self.sizes.active.count(uid, pod.as_deref());
     }
 
     /// The operation on the pod with the resources that it was given.

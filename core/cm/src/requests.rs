@@ -2,7 +2,6 @@
 //! beside ten others and beside a thousand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use core_types::api::Pod;
 use core_types::{PodUid, QosClass};
@@ -53,25 +52,22 @@ impl ClassRequests {
 /// The pods that count, each with what it was given.
 #[derive(Debug, Default)]
 pub struct ActiveRequests {
-    pods: BTreeMap<PodUid, (Arc<Pod>, ClassRequests)>,
+    pods: BTreeMap<PodUid, ClassRequests>,
     sum: ClassRequests,
 }
 
 impl ActiveRequests {
     /// The pod counts with what it asks for now.
-    pub fn put(&mut self, uid: &PodUid, pod: &Arc<Pod>) {
-        if self.pods.get(uid).is_some_and(|(known, _)| Arc::ptr_eq(known, pod)) {
-            return;
-        }
+    pub fn put(&mut self, uid: &PodUid, pod: &Pod) {
         self.remove(uid);
         let own = ClassRequests::of(pod);
         self.sum.add(own, 1);
-        self.pods.insert(uid.clone(), (Arc::clone(pod), own));
+        self.pods.insert(uid.clone(), own);
     }
 
     /// The pod counts no more.
     pub fn remove(&mut self, uid: &PodUid) {
-        if let Some((_, own)) = self.pods.remove(uid) {
+        if let Some(own) = self.pods.remove(uid) {
             self.sum.add(own, -1);
         }
     }
@@ -86,9 +82,9 @@ impl ActiveRequests {
 mod tests {
     use super::*;
 
-    fn pod(resources: &str) -> Arc<Pod> {
+    fn pod(resources: &str) -> Pod {
         let spec = format!(r#"{{"spec":{{"containers":[{{"name":"a","resources":{resources}}}]}}}}"#);
-        Arc::new(serde_json::from_str(&spec).expect("a pod"))
+        serde_json::from_str(&spec).expect("a pod")
     }
 
     #[test]

@@ -45,6 +45,16 @@ impl Bench {
         Self { workers: PodWorkers::new(WorkerPolicy::default()), now_secs: 1 }
     }
 
+    /// One that has synced a pod once, in the second 2.
+    fn synced(uid: &str, name: &str) -> Self {
+        let mut bench = Self::new();
+        bench.at(1, relisted(1));
+        bench.at(1, desired(uid, name));
+        let sync = bench.at(1, seen(uid, 1, true));
+        bench.end(2, uid, &sync);
+        bench
+    }
+
     fn at(&mut self, secs: u64, event: Event) -> Vec<Effect> {
         self.now_secs = secs;
         let effects = self.workers.step(MonoTime::from_secs(secs), event);
@@ -89,11 +99,7 @@ fn nothing_starts_before_the_runtime_was_seen() {
 #[test]
 fn a_pod_waits_for_others_to_end_but_not_for_ever() {
     for ends in [true, false] {
-        let mut bench = Bench::new();
-        bench.at(1, relisted(1));
-        bench.at(1, desired("old", "old"));
-        let first = bench.at(1, seen("old", 1, true));
-        bench.end(2, "old", &first);
+        let mut bench = Bench::synced("old", "old");
         let second = bench.at(3, seen("old", 3, false));
         let stop = Event::Stop { uid: "old".into(), reason: StopReason::Evicted, grace_secs: None };
         bench.at(4, stop);
@@ -181,11 +187,7 @@ fn an_operation_that_changed_nothing_asks_for_no_picture() {
 
 #[test]
 fn a_removed_pod_is_stopped_seen_stopped_released_and_erased() {
-    let mut bench = Bench::new();
-    bench.at(1, relisted(1));
-    bench.at(1, desired("a", "web"));
-    let sync = bench.at(1, seen("a", 1, true));
-    bench.end(2, "a", &sync);
+    let mut bench = Bench::synced("a", "web");
     let effects = bench.at(3, Event::Stop { uid: "a".into(), reason: StopReason::Removed, grace_secs: None });
     assert!(started(&effects).is_none(), "no picture shows the effect of the sync yet");
     let stop = bench.at(4, seen("a", 3, false));
@@ -203,11 +205,7 @@ fn a_removed_pod_is_stopped_seen_stopped_released_and_erased() {
 
 #[test]
 fn a_completed_pod_is_kept_until_it_is_removed() {
-    let mut bench = Bench::new();
-    bench.at(1, relisted(1));
-    bench.at(1, desired("a", "job"));
-    let sync = bench.at(1, seen("a", 1, true));
-    bench.end(2, "a", &sync);
+    let mut bench = Bench::synced("a", "job");
     bench.at(3, Event::Stop { uid: "a".into(), reason: StopReason::Completed, grace_secs: None });
     let release = bench.at(4, seen("a", 3, true));
     let after = bench.end(5, "a", &release);
@@ -239,11 +237,7 @@ fn a_stop_cancels_the_running_sync_and_grace_only_shrinks() {
 
 #[test]
 fn the_same_uid_comes_back_after_its_old_incarnation_is_gone() {
-    let mut bench = Bench::new();
-    bench.at(1, relisted(1));
-    bench.at(1, desired("a", "web"));
-    let sync = bench.at(1, seen("a", 1, true));
-    bench.end(2, "a", &sync);
+    let mut bench = Bench::synced("a", "web");
     bench.at(3, Event::Stop { uid: "a".into(), reason: StopReason::Removed, grace_secs: None });
     bench.at(3, desired("a", "web"));
     assert_eq!(bench.lifecycle("a"), Some(Lifecycle::Terminating));
@@ -256,11 +250,7 @@ fn the_same_uid_comes_back_after_its_old_incarnation_is_gone() {
 
 #[test]
 fn a_uid_that_comes_back_under_another_name_frees_the_old_and_takes_the_new() {
-    let mut bench = Bench::new();
-    bench.at(1, relisted(1));
-    bench.at(1, desired("a", "web"));
-    let sync = bench.at(1, seen("a", 1, true));
-    bench.end(2, "a", &sync);
+    let mut bench = Bench::synced("a", "web");
     bench.at(3, Event::Stop { uid: "a".into(), reason: StopReason::Removed, grace_secs: None });
     bench.at(3, desired("a", "db"));
     bench.at(3, desired("b", "web"));
@@ -279,11 +269,7 @@ fn a_uid_that_comes_back_under_another_name_frees_the_old_and_takes_the_new() {
 
 #[test]
 fn a_pod_waits_until_the_other_of_its_name_is_stopped() {
-    let mut bench = Bench::new();
-    bench.at(1, relisted(1));
-    bench.at(1, desired("b", "web"));
-    let sync = bench.at(1, seen("b", 1, true));
-    bench.end(2, "b", &sync);
+    let mut bench = Bench::synced("b", "web");
     bench.at(3, Event::Stop { uid: "b".into(), reason: StopReason::Removed, grace_secs: None });
     bench.at(3, desired("a", "web"));
     bench.at(3, seen("a", 3, true));
