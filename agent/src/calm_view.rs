@@ -62,29 +62,16 @@ impl CalmView {
 
 #[cfg(test)]
 mod tests {
-    use core_types::WallTime;
     use futures_util::FutureExt as _;
     use tokio::time::Instant;
 
     use super::*;
-
-    /// Tokio's time, which tests pause.
-    struct Paused(Instant);
-
-    impl Clock for Paused {
-        fn now(&self) -> MonoTime {
-            MonoTime::ZERO + self.0.elapsed()
-        }
-
-        fn wall(&self) -> WallTime {
-            WallTime::default()
-        }
-    }
+    use crate::timer::TokioClock;
 
     #[tokio::test(start_paused = true)]
     async fn the_first_change_is_told_at_once_and_those_after_it_together() {
         let (sender, view) = watch::channel(Arc::default());
-        let mut calm = CalmView::new(view, Arc::new(Paused(Instant::now())));
+        let mut calm = CalmView::new(view, Arc::new(TokioClock::new()));
         let at = MonoTime::from_secs;
         let change = |alive| {
             let sync_loop_alive = at(alive);

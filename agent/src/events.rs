@@ -5,12 +5,12 @@
 //! revision and wait on [`Recorder::revisions`].
 //!
 //! Beside it two tasks: [`keep_journal`] writes what changed behind everybody's back, so that a restart forgets nothing, and
-//! [`tell`] brings events to the API server as fast as their [`Budget`] allows.
+//! [`tell`] brings events to the API server as fast as their [`Budget`] allows, and with [`Courtesy`] towards pods that start.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use core_events::{Book, Budget, Limits, journal};
+use core_events::{Book, Budget, Courtesy, Limits, journal};
 use core_metrics::Registry;
 use core_types::{EventRecord, Invariant, ObjectKind, ObjectRef, PodUid};
 use ports::control::EventNews;
@@ -22,6 +22,7 @@ pub(crate) use core_events::{Happening, Tally};
 
 use crate::metrics::{EventMetrics, WorkMetrics};
 use crate::timer;
+use crate::turns::Turns;
 
 /// Changes within this time go into one write of the journal: a pod's start tells several things.
 const GATHER: Duration = Duration::from_millis(200);
@@ -205,23 +206,32 @@ async fn write_news(
     Ok((news.revision, Some(size_bytes)))
 }
 
-/// Tells events to the API server within their budget. What an earlier life told is not told again.
+/// Tells events to the API server within their budget, when no pod is brought up or it may wait no longer. What an earlier life told is
+/// not told again.
 pub(crate) async fn tell(
     recorder: Recorder,
     sink: Arc<dyn EventSink>,
-    limits: Limits,
+    (limits, turns): (Limits, Turns),
     stop: CancellationToken,
 ) {
     let (mut revisions, clock) = (recorder.revisions(), Arc::clone(&recorder.0.clock));
-    let (mut budget, mut offered) = (Budget::new(limits), Book::BEGINNING);
+    let (mut budget, mut courtesy, mut offered) = (Budget::new(limits), Courtesy::default(), Book::BEGINNING);
     loop {
         let news = recorder.since(offered);
         offered = news.revision;
         for event in news.events {
+            courtesy.offer(clock.now(), &event);
             budget.offer(clock.now(), event);
         }
         recorder.0.metrics.dropped(budget.dropped());
-        while let Some(event) = budget.next(clock.now()) {
+        let gives_way = loop {
+            if !turns.are_free() && !courtesy.is_over(clock.now()) {
+                break courtesy.until();
+            }
+            let Some(event) = budget.next(clock.now()) else {
+                courtesy.end();
+                break None;
+            };
             match sink.send(&event).await {
                 Ok(()) => {}
                 Err(error @ EventSinkError::Refused(_)) => {
@@ -231,15 +241,17 @@ pub(crate) async fn tell(
                     tracing::debug!(%error, name = event.name, "an event is sent again in {RETRY:?}");
                     budget.put_back(event);
                     pause(clock.as_ref(), RETRY, &stop).await;
-                    break;
+                    break None;
                 }
             }
-        }
+        };
+        let deadline = gives_way.or_else(|| budget.next_deadline());
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             _ = revisions.changed() => {}
-            () = timer::until(clock.as_ref(), budget.next_deadline()) => {}
+            () = turns.quiet(), if gives_way.is_some() => {}
+            () = timer::until(clock.as_ref(), deadline) => {}
         }
     }
 }
@@ -249,5 +261,57 @@ async fn pause(clock: &dyn Clock, time: Duration, stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = timer::until(clock, Some(clock.now() + time)) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::timer::TokioClock;
+
+    /// Reasons of the events that were sent.
+    #[derive(Default)]
+    struct Sent(Mutex<Vec<String>>);
+
+    impl Sent {
+        async fn soon(&self) -> Vec<String> {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.0.lock().expect("lock").clone()
+        }
+    }
+
+    #[async_trait]
+    impl EventSink for Sent {
+        async fn send(&self, event: &EventRecord) -> Result<(), EventSinkError> {
+            self.0.lock().expect("lock").push(event.reason.clone());
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_give_way_to_pods_that_are_brought_up() {
+        let recorder = Recorder::new(Arc::new(TokioClock::new()), "node", &Registry::new());
+        let (sent, turns, stop) = (Arc::new(Sent::default()), Turns::new(1), CancellationToken::new());
+        let means = (Limits::of(0, 1), turns.clone());
+        let task = tokio::spawn(tell(recorder.clone(), sent.clone(), means, stop.clone()));
+        recorder.node(&Happening::normal("One", "at once"));
+        assert_eq!(sent.soon().await, ["One"]);
+
+        let turn = turns.try_take();
+        recorder.node(&Happening::normal("Two", "when the pod is up"));
+        assert_eq!(sent.soon().await, ["One"]);
+        drop(turn);
+        assert_eq!(sent.soon().await, ["One", "Two"]);
+
+        let turn = turns.try_take();
+        recorder.node(&Happening::normal("Three", "with the next"));
+        assert_eq!(sent.soon().await.len(), 2);
+        recorder.node(&Happening::warning("Four", "at once"));
+        assert_eq!(sent.soon().await, ["One", "Two", "Three", "Four"]);
+        drop(turn);
+        stop.cancel();
+        task.await.expect("it ends");
     }
 }

@@ -16,7 +16,6 @@ mod release;
 mod resize;
 mod sync;
 mod terminate;
-mod turns;
 mod user_namespaces;
 mod volumes;
 
@@ -44,11 +43,11 @@ use crate::objects::Objects;
 use crate::outside::{CgroupBase, Outside};
 use crate::runtime_watch::RuntimeUp;
 use crate::settings::Settings;
+use crate::turns::Turns;
 
 use classes::Classes;
 use context::Op;
 use references::KnownToken;
-use turns::Turns;
 use user_namespaces::UserIds;
 
 /// What is remembered of a pod between its operations: its back-offs. It travels with the operation, so it has one owner.
@@ -99,22 +98,27 @@ pub(crate) struct OpReport {
 
 /// The place of the executor, which cannot be made before the runtime was seen.
 pub(crate) struct ExecutorPlace {
-    images: Images,
-    objects: Option<Objects>,
-    collections: Option<Collections>,
-    requests: watch::Receiver<ClassRequests>,
+    means: Means,
     made: Option<Arc<Executor>>,
 }
 
+/// What an executor works with besides the outside.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) images: Images,
+    /// Secrets and ConfigMaps; `None` without an API server.
+    pub(crate) objects: Option<Objects>,
+    /// Services and runtime classes; `None` without an API server.
+    pub(crate) collections: Option<Collections>,
+    /// What the pods that count for the QoS cgroups request.
+    pub(crate) requests: watch::Receiver<ClassRequests>,
+    /// Turns to bring pods up.
+    pub(crate) turns: Turns,
+}
+
 impl ExecutorPlace {
-    /// `requests` are those of the pods that count for the QoS cgroups.
-    pub(crate) fn new(
-        images: Images,
-        objects: Option<Objects>,
-        collections: Option<Collections>,
-        requests: watch::Receiver<ClassRequests>,
-    ) -> Self {
-        Self { images, objects, collections, requests, made: None }
+    pub(crate) fn new(means: Means) -> Self {
+        Self { means, made: None }
     }
 
     /// The executor, once there is one.
@@ -125,9 +129,7 @@ impl ExecutorPlace {
     /// Makes the executor for a runtime that is up, unless there is one.
     pub(crate) fn fill(&mut self, outside: &Outside, settings: &Arc<Settings>, runtime: &RuntimeUp) {
         if self.made.is_none() {
-            let parts = (self.images.clone(), self.objects.clone(), self.collections.clone());
-            let facts = (runtime, self.requests.clone());
-            match Executor::new(outside.clone(), Arc::clone(settings), parts, facts) {
+            match Executor::new(outside.clone(), Arc::clone(settings), self.means.clone(), runtime) {
                 Ok(executor) => self.made = Some(Arc::new(executor)),
                 Err(error) => tracing::error!("{error}; no pod can be started"),
             }
@@ -161,9 +163,10 @@ impl Executor {
     fn new(
         outside: Outside,
         settings: Arc<Settings>,
-        (images, objects, collections): (Images, Option<Objects>, Option<Collections>),
-        (runtime, requests): (&RuntimeUp, watch::Receiver<ClassRequests>),
+        means: Means,
+        runtime: &RuntimeUp,
     ) -> Result<Self, String> {
+        let Means { images, objects, collections, requests, turns } = means;
         let driver = runtime.cgroup_driver.unwrap_or(settings.runtime.cgroup_driver);
         let cgroups = match settings.runtime.cgroups_per_qos {
             true => Some((outside.cgroups)(driver, CgroupBase::Pods)?),
@@ -171,7 +174,6 @@ impl Executor {
         };
         let allocatable = volumes::allocatable_quantities(&settings.allocatable);
         let user_ids = UserIds::new(settings.runtime.user_ids);
-        let turns = Turns::new(usize::try_from(settings.host.machine.cpu_count).unwrap_or(1));
         Ok(Self {
             outside,
             settings,

@@ -78,6 +78,7 @@ mod status_task;
 mod sync_loop;
 mod task;
 mod timer;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +122,7 @@ use sizes::Sizes;
 use sources::SourceTask;
 use status_task::StatusTask;
 use sync_loop::{Inputs, Looks, Parts, SyncLoop};
+use turns::Turns;
 
 /// Pod sets that may wait for the sync loop: sources are few and send whole sets.
 const SOURCE_QUEUE: usize = 16;
@@ -217,11 +219,11 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let looks = Looks { pods: looks, conditions: poke, conditions_at: MonoTime::ZERO };
     let publisher = Publisher::new(view_sender);
     let recorder = Recorder::new(Arc::clone(&outside.clock), &settings.host.node_name, metrics);
-    spawn_event_tasks(&mut tasks, &outside, &settings, &recorder, &stop);
+    let turns = Turns::new(usize::try_from(settings.host.machine.cpu_count).unwrap_or(1));
+    spawn_event_tasks(&mut tasks, &outside, &settings, (&recorder, &turns), &stop);
     let sizes = spawn_sizes(&mut tasks, &outside, metrics);
-    let pulls = images.pulls.clone();
-    let own = recorder.clone();
-    let parts = Parts { inputs, looks, publisher, sizes, images, collections, recorder: own };
+    let (pulls, own) = (images.pulls.clone(), recorder.clone());
+    let parts = Parts { inputs, looks, publisher, sizes, images, collections, recorder: own, turns };
     let sync_loop = SyncLoop::new(outside.clone(), Arc::clone(&settings), parts);
     tasks.spawn(sync_loop.run(stop.clone()));
     let parts = protection::Parts {
@@ -271,12 +273,13 @@ fn spawn_event_tasks(
     tasks: &mut JoinSet<()>,
     outside: &Outside,
     settings: &Settings,
-    recorder: &Recorder,
+    (recorder, turns): (&Recorder, &Turns),
     stop: &CancellationToken,
 ) {
     tasks.spawn(events::keep_journal(recorder.clone(), Arc::clone(&outside.journal), stop.clone()));
     if let Some(sink) = &outside.api.events {
-        tasks.spawn(events::tell(recorder.clone(), Arc::clone(sink), settings.events, stop.clone()));
+        let (sink, turns) = (Arc::clone(sink), turns.clone());
+        tasks.spawn(events::tell(recorder.clone(), sink, (settings.events, turns), stop.clone()));
     }
     tell_of_start(recorder, settings);
 }

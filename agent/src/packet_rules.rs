@@ -88,9 +88,9 @@ mod tests {
 
     use async_trait::async_trait;
     use core_node::packets::{Chain, Wanted};
-    use core_types::{MonoTime, WallTime};
 
     use super::*;
+    use crate::timer::TokioClock;
 
     #[derive(Default)]
     struct Filter {
@@ -135,22 +135,10 @@ mod tests {
         }
     }
 
-    struct Paused;
-
-    impl Clock for Paused {
-        fn now(&self) -> MonoTime {
-            MonoTime::ZERO
-        }
-
-        fn wall(&self) -> WallTime {
-            WallTime::from_unix_secs(0)
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_host_without_iptables_ends_no_task() {
         let (filter, stop) = (Filter { is_missing: true, ..Filter::default() }, CancellationToken::new());
-        let task = tokio::spawn(keep(Arc::new(filter), Arc::new(Paused), stop.clone()));
+        let task = tokio::spawn(keep(Arc::new(filter), Arc::new(TokioClock::new()), stop.clone()));
         tokio::time::sleep(2 * PERIOD).await;
         assert!(!task.is_finished(), "the agent would end with it");
         stop.cancel();
@@ -161,7 +149,7 @@ mod tests {
     async fn rules_that_were_cleared_or_could_not_be_made_are_made_within_a_minute() {
         let (filter, stop) = (Arc::new(Filter::default()), CancellationToken::new());
         *filter.is_broken.lock().expect("lock") = true;
-        let task = tokio::spawn(keep(filter.clone(), Arc::new(Paused), stop.clone()));
+        let task = tokio::spawn(keep(filter.clone(), Arc::new(TokioClock::new()), stop.clone()));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(filter.there().is_empty());
         *filter.is_broken.lock().expect("lock") = false;

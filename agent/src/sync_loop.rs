@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::collections::{Collections, Known};
 use crate::events::Recorder;
 use crate::eviction::EvictionNews;
-use crate::executor::ExecutorPlace;
+use crate::executor::{ExecutorPlace, Means};
 use crate::images::Images;
 use crate::node::SeenNode;
 use crate::node_shutdown::ShutdownNews;
@@ -51,6 +51,7 @@ use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::sizes::Sizes;
 use crate::sources::SourceSet;
+use crate::turns::Turns;
 use crate::{resolv_conf, timer};
 
 /// Time between two reads of the runtime's conditions while it is well (CONTRACT 1.7: upstream reads them every 5 s).
@@ -110,6 +111,7 @@ pub(crate) struct Parts {
     pub(crate) images: Images,
     /// `None` without an API server.
     pub(crate) collections: Option<Collections>,
+    pub(crate) turns: Turns,
 }
 
 /// The search for what removed pods left behind. Done once per life of the agent, when everything else is known.
@@ -140,10 +142,10 @@ pub(crate) struct SyncLoop {
 
 impl SyncLoop {
     pub(crate) fn new(outside: Outside, settings: Arc<Settings>, parts: Parts) -> Self {
-        let Parts { inputs, looks, publisher, sizes, images, collections, recorder } = parts;
-        let objects = inputs.objects.objects.clone();
+        let Parts { inputs, looks, publisher, sizes, images, collections, recorder, turns } = parts;
+        let (objects, requests) = (inputs.objects.objects.clone(), sizes.active.requests());
         Self {
-            executor: ExecutorPlace::new(images, objects, collections, sizes.active.requests()),
+            executor: ExecutorPlace::new(Means { images, objects, collections, requests, turns }),
             sources: PodSources::new(settings.sources.configured.iter().copied()),
             problems: BTreeMap::new(),
             workers: PodWorkers::new(settings.worker_policy),

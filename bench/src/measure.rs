@@ -88,7 +88,7 @@ fn numbered(prefix: &str, count: usize) -> Vec<String> {
 }
 
 /// A pod that does nothing and ends at once when it is asked to.
-fn idle() -> Value {
+pub(crate) fn idle() -> Value {
     let script = "trap 'exit 0' TERM; sleep 100000 & wait";
     json!({
         "terminationGracePeriodSeconds": 1,

@@ -89,6 +89,7 @@ impl Containerd {
             runc: &runc,
             plugins: &parts.cni_plugins(),
             snapshotter: snapshotter(dir)?,
+            app_armor: has_app_armor(),
         });
         fs::write(dir.join("containerd.toml"), config).context("the configuration of containerd")?;
         fs::create_dir_all(dir.join("certs.d")).context("containerd's folder for registries")?;
@@ -202,6 +203,13 @@ fn snapshotter(dir: &Path) -> Result<&'static str> {
     Ok(if fs_type == OVERLAYFS_MAGIC { "native" } else { "overlayfs" })
 }
 
+/// Whether the kernel holds containers to AppArmor profiles and the program that loads them is there.
+fn has_app_armor() -> bool {
+    let switch = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    let loads = || command::find_program("apparmor_parser", &["/usr/sbin"]).is_some();
+    switch.starts_with('Y') && Path::new("/sys/kernel/security/apparmor").exists() && loads()
+}
+
 struct ConfigInput<'a> {
     version: ContainerdVersion,
     driver: CgroupDriver,
@@ -209,11 +217,12 @@ struct ConfigInput<'a> {
     runc: &'a Path,
     plugins: &'a Path,
     snapshotter: &'static str,
+    app_armor: bool,
 }
 
 fn config(input: &ConfigInput<'_>) -> String {
     let (dir, runc, plugins) = (input.dir.display(), input.runc.display(), input.plugins.display());
-    let (pause, snapshotter) = (images::PAUSE, input.snapshotter);
+    let (pause, snapshotter, no_app_armor) = (images::PAUSE, input.snapshotter, !input.app_armor);
     let common = format!(
         "\
 root = '{dir}/root'
@@ -247,7 +256,7 @@ sandbox = '{pause}'
 [plugins.'io.containerd.cri.v1.images'.registry]
 config_path = '{dir}/certs.d'
 [plugins.'io.containerd.cri.v1.runtime']
-disable_apparmor = true
+disable_apparmor = {no_app_armor}
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -264,7 +273,7 @@ version = 2
 {common}
 [plugins.'io.containerd.grpc.v1.cri']
 sandbox_image = '{pause}'
-disable_apparmor = true
+disable_apparmor = {no_app_armor}
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 [plugins.'io.containerd.grpc.v1.cri'.cni]
@@ -296,6 +305,7 @@ mod tests {
                 runc: Path::new("/parts/runc"),
                 plugins: Path::new("/parts/cni"),
                 snapshotter: "overlayfs",
+                app_armor: false,
             });
             for shared in ["/var/lib/containerd", "/run/containerd", "/etc/", "/opt/cni", "/opt/containerd"] {
                 assert!(!text.contains(shared), "{version:?} names {shared}");

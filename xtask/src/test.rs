@@ -30,7 +30,7 @@ const REAL_RUNTIME: [&str; 2] = ["lab", "tests"];
 const ONCE: [&str; 3] = ["full", "cluster", "control_plane"];
 
 /// A test target that runs in a guest machine only.
-const IN_GUEST: &str = "cgroup_v2";
+const IN_GUEST: &str = "guest";
 
 /// A test target of another crate that needs a runtime; a test of `tests` starts one and runs it.
 const RUN_BY_TESTS: &str = "real_containerd";
@@ -55,7 +55,7 @@ pub(crate) enum Level {
     Runtime,
     /// The same on Debian's containerd 1.6
     Compat,
-    /// Cgroup version 2, in a guest machine
+    /// Cgroup version 2, AppArmor, swap and systemd, in a guest machine
     Guest,
 }
 

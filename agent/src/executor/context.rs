@@ -12,11 +12,11 @@ use core_types::view::Problem;
 use core_types::{EventType, MonoTime, ObservedPod, PodKey, PodUid, WallTime};
 use tokio_util::sync::CancellationToken;
 
-use super::turns::Turn;
 use super::{OpInput, OpReport, PodMemory, ProbeFacts};
 use crate::events::{Happening, Tally};
 use crate::note::Notes;
 use crate::runtime_watch::RuntimeUp;
+use crate::turns::Turn;
 
 /// Why a step ended an operation.
 #[derive(Debug)]

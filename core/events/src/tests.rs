@@ -8,7 +8,7 @@ use core_types::{EventRecord, EventType, MonoTime, ObjectKind, ObjectRef, PodKey
 use proptest::prelude::*;
 
 use crate::book::{COMBINED, COMBINED_AT, MAX_BYTES, MAX_EVENTS, MAX_MESSAGE_BYTES, MAX_PER_OBJECT};
-use crate::{Book, Budget, Happening, Limits, journal};
+use crate::{Book, Budget, Courtesy, Happening, Limits, journal};
 
 const NO_LIMIT: Limits = Limits { burst: 1, refill: Duration::ZERO };
 
@@ -283,4 +283,22 @@ proptest! {
         prop_assert_eq!(combined.len(), 1);
         prop_assert_eq!(combined[0].count as usize, count - COMBINED_AT + 1);
     }
+}
+
+#[test]
+fn good_news_gives_way_for_a_while_and_bad_news_never() {
+    let mut book = Book::default();
+    let good = book.record(&pod("web"), &Happening::normal("Pulled", "there"), at(0));
+    let bad = book.record(&pod("web"), &Happening::warning("Failed", "no"), at(0));
+    let now = |secs| MonoTime::ZERO + Duration::from_secs(secs);
+    let mut courtesy = Courtesy::default();
+    assert!(courtesy.is_over(now(0)), "nothing waits");
+    courtesy.offer(now(1), &good);
+    courtesy.offer(now(8), &good);
+    assert_eq!((courtesy.is_over(now(10)), courtesy.until()), (false, Some(now(11))));
+    assert!(courtesy.is_over(now(11)));
+    courtesy.end();
+    courtesy.offer(now(20), &good);
+    courtesy.offer(now(21), &bad);
+    assert!(courtesy.is_over(now(21)), "what waits before bad news goes with it");
 }

@@ -42,6 +42,8 @@ pub struct Desc {
 
 #[derive(Debug, Default, Clone)]
 struct Series {
+    /// Values of the family's labels.
+    labels: Vec<String>,
     value: f64,
     buckets: Vec<u64>,
     count: u64,
@@ -52,7 +54,8 @@ struct Family {
     desc: Desc,
     kind: Kind,
     bounds: &'static [f64],
-    series: Mutex<BTreeMap<Vec<String>, Series>>,
+    /// Sorted by labels, so that one is found by labels that are not owned: values change much more often than series come and go.
+    series: Mutex<Vec<Series>>,
 }
 
 impl Family {
@@ -64,22 +67,29 @@ impl Family {
             self.desc.name,
             self.desc.labels
         );
-        let key = key_of(labels);
-        let mut series = lock(&self.series);
-        if let Some(found) = series.get_mut(&key) {
-            change(found);
-        } else if series.len() < MAX_SERIES {
-            change(series.entry(key).or_default());
+        let mut all = lock(&self.series);
+        match place(&all, labels) {
+            Ok(at) => change(&mut all[at]),
+            Err(at) if all.len() < MAX_SERIES => {
+                let labels = labels.iter().map(|&label| label.to_owned()).collect();
+                all.insert(at, Series { labels, ..Series::default() });
+                change(&mut all[at]);
+            }
+            Err(_) => {}
         }
     }
 
     fn remove(&self, labels: &[&str]) {
-        lock(&self.series).remove(&key_of(labels));
+        let mut all = lock(&self.series);
+        if let Ok(at) = place(&all, labels) {
+            all.remove(at);
+        }
     }
 }
 
-fn key_of(labels: &[&str]) -> Vec<String> {
-    labels.iter().map(|&label| label.to_owned()).collect()
+/// Where the series with these labels stands, or belongs.
+fn place(all: &[Series], labels: &[&str]) -> Result<usize, usize> {
+    all.binary_search_by(|series| series.labels.iter().map(String::as_str).cmp(labels.iter().copied()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -227,9 +237,9 @@ impl Registry {
 }
 
 /// The series of a new family: one at zero when there are no labels, for a scraper that counts from the start.
-fn first(desc: Desc, bounds: &[f64]) -> BTreeMap<Vec<String>, Series> {
+fn first(desc: Desc, bounds: &[f64]) -> Vec<Series> {
     let series = Series { buckets: vec![0; bounds.len()], ..Series::default() };
-    if desc.labels.is_empty() { BTreeMap::from([(Vec::new(), series)]) } else { BTreeMap::new() }
+    if desc.labels.is_empty() { vec![series] } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -275,6 +285,19 @@ more{container=\"a\",device=\"d\",pod=\"q\\\"\\n\",zone=\"z\"} 0.5 7
 none -3
 ";
         assert_eq!(text.into_text(), want);
+    }
+
+    #[test]
+    fn series_stand_in_the_order_of_their_labels_however_they_came() {
+        let registry = Registry::new();
+        let pairs = registry.counter(Desc { name: "pairs", help: "Pairs.", labels: &["a", "b"] });
+        for labels in [["b", "a"], ["a", "c"], ["ab", ""], ["a", "b"], ["b", "a"]] {
+            pairs.inc(&labels);
+        }
+        let text = registry.text();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let line = |a, b, value| format!("pairs{{a=\"{a}\",b=\"{b}\"}} {value}");
+        assert_eq!(lines, [line("a", "b", 1), line("a", "c", 1), line("ab", "", 1), line("b", "a", 2)]);
     }
 
     #[test]

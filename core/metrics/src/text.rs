@@ -106,9 +106,9 @@ pub(crate) fn write_family(out: &mut String, family: &Family) {
     }
     let name = family.desc.name;
     header(out, name, family.desc.help, family.kind);
-    for (values, series) in all.iter() {
-        let pairs: Vec<(&str, &str)> =
-            family.desc.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+    for series in all.iter() {
+        let values = series.labels.iter().map(String::as_str);
+        let pairs: Vec<(&str, &str)> = family.desc.labels.iter().copied().zip(values).collect();
         match family.kind {
             Kind::Counter | Kind::Gauge => sample(out, name, &pairs, series.value, None),
             Kind::Histogram => histogram(out, family, &pairs, series),

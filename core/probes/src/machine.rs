@@ -26,6 +26,9 @@ use crate::ProbeKind;
 
 /// How late an agent that gets its processor time may be. A loop at rest is late by a millisecond or less.
 const PUNCTUAL: Duration = Duration::from_millis(500);
+/// All runs but the first begin on multiples of this, so that the agent wakes once for the probes of several containers. Periods are whole
+/// seconds, so that a probe that is on one stays on it.
+const TICK: Duration = Duration::from_millis(20);
 /// Runs without an answer in a row that a starved node excuses.
 const MAX_STARVED: u32 = 10;
 /// Containers that ran before the agent are asked within this time: their status waits for it.
@@ -286,11 +289,13 @@ fn was_starved(now: MonoTime, run: &Run) -> bool {
     run.began_at.since(run.due_at) > PUNCTUAL || now.since(run.began_at + run.timeout) > PUNCTUAL
 }
 
-/// The first point of the raster `due + n * period` after `now`.
+/// The first point of the raster `due + n * period` after `now`, put off to the next [`TICK`].
 fn next_period(due: MonoTime, period: Duration, now: MonoTime) -> MonoTime {
     let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
     let passed = now.as_nanos().saturating_sub(due.as_nanos()) / period_ns;
-    MonoTime::from_nanos(due.as_nanos().saturating_add(period_ns.saturating_mul(passed.saturating_add(1))))
+    let next_ns = due.as_nanos().saturating_add(period_ns.saturating_mul(passed.saturating_add(1)));
+    let tick_ns = u64::try_from(TICK.as_nanos()).unwrap_or(1);
+    MonoTime::from_nanos(next_ns.div_ceil(tick_ns).saturating_mul(tick_ns))
 }
 
 /// A part of the period that only depends on the probe's name, so that the probes of a node do not run all at once.

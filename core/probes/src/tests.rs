@@ -177,6 +177,25 @@ fn a_container_that_hangs_is_found_on_a_starved_node_too() {
 }
 
 #[test]
+fn runs_after_the_first_fall_together_with_those_of_other_containers() {
+    for start_ms in [1, 7, 20, 1_019] {
+        let start = at(0) + Duration::from_millis(start_ms);
+        let mut machine = machine(ProbeKind::Liveness, Schedule { period: SECOND, ..schedule() });
+        machine.see(start, Some(&instance("a", 0)), Gate::Open);
+        assert_eq!(machine.next_deadline(), Some(start), "the first is not put off");
+        let mut due = start;
+        for _ in 0..3 {
+            let run = machine.begin(due).expect("a run");
+            machine.end(due, &run, Verdict::Success);
+            let next = machine.next_deadline().expect("another");
+            assert_eq!(next.as_nanos() % 20_000_000, 0);
+            assert!(next.since(due) >= SECOND && next.since(due) < SECOND + Duration::from_millis(20));
+            due = next;
+        }
+    }
+}
+
+#[test]
 fn spreads_lie_below_the_period_and_differ() {
     let of = |name: &str| spread(name, 10 * SECOND);
     let all: Vec<Duration> = (0..100).map(|n| of(&format!("pod-{n}/main/Liveness"))).collect();

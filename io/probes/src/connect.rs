@@ -1,11 +1,12 @@
 //! One connection: plain or TLS without verification.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -72,6 +73,16 @@ pub(crate) async fn tcp(host: &str, port: u16) -> Result<Connection, String> {
     };
     let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
     Ok(Connection { stream })
+}
+
+/// Runs an exchange and the connection that carries it in one task, so that no message has to wake another one. The connection
+/// ends with the exchange.
+pub(crate) async fn carried<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
+    match select(pin!(exchange), pin!(connection)).await {
+        Either::Left((answer, _connection)) => answer,
+        // How the connection ended shows in the answer.
+        Either::Right((_ended, exchange)) => exchange.await,
+    }
 }
 
 /// Connects with TLS.

@@ -10,9 +10,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
-use tokio::task::JoinSet;
 
-use crate::connect::{address, tcp};
+use crate::connect::{address, carried, tcp};
 
 /// gRPC status codes that have a text of their own.
 const OK: &str = "0";
@@ -65,19 +64,14 @@ async fn check(
 ) -> Result<ProbeAnswer, String> {
     let failed = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
-    // Drives the connection and ends it with this probe.
-    let mut connections = JoinSet::new();
-    connections.spawn(async move {
-        // An error shows in the answer.
-        let _ = connection.await;
-    });
     let request = Request::post(format!("http://{server}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .header(header::USER_AGENT, user_agent)
         .body(Full::new(message(service)))
         .map_err(|error| error.to_string())?;
-    read(sender.send_request(request).await.map_err(failed)?).await
+    let exchange = async { read(sender.send_request(request).await.map_err(failed)?).await };
+    carried(connection, exchange).await
 }
 
 async fn read(answer: Response<Incoming>) -> Result<ProbeAnswer, String> {

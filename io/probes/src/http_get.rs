@@ -11,13 +11,20 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
 use rustls::ClientConfig;
-use tokio::task::JoinSet;
 use url::Url;
 
-use crate::connect::{Io, tcp, tls};
+use crate::connect::{Io, carried, tcp, tls};
 
 /// Redirects in a row, as Go's client.
 const MAX_REDIRECTS: usize = 10;
+
+/// What a server answered to one request.
+enum Answer {
+    /// It is elsewhere.
+    Redirect(Url),
+    /// It is this.
+    Verdict(ProbeAnswer),
+}
 
 /// Sends the request. The caller bounds its time.
 pub(crate) async fn ask(request: &HttpRequest, user_agent: &str, config: &Arc<ClientConfig>) -> ProbeAnswer {
@@ -27,17 +34,12 @@ pub(crate) async fn ask(request: &HttpRequest, user_agent: &str, config: &Arc<Cl
         (Err(error), _) => return ProbeAnswer::Unknown(format!("{url:?} is no URL: {error}")),
         (_, Err(error)) => return ProbeAnswer::Unknown(error),
     };
-    // Drives the connections while answers are awaited and read; ends them with this probe.
-    let mut connections = JoinSet::new();
     let mut next = first.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let answer = match get(&next, &first, &headers, config, &mut connections).await {
-            Ok(answer) => answer,
+        match get(&next, &first, &headers, config).await {
+            Ok(Answer::Redirect(to)) => next = to,
+            Ok(Answer::Verdict(verdict)) => return verdict,
             Err(message) => return ProbeAnswer::Failure(format!("Get {:?}: {message}", next.as_str())),
-        };
-        match redirect(&next, &answer) {
-            Some(to) if to.host_str() == first.host_str() => next = to,
-            _ => return judge(answer).await,
         }
     }
     ProbeAnswer::Failure(format!("Get {:?}: stopped after {MAX_REDIRECTS} redirects", next.as_str()))
@@ -48,8 +50,7 @@ async fn get(
     first: &Url,
     headers: &HeaderMap,
     config: &Arc<ClientConfig>,
-    connections: &mut JoinSet<()>,
-) -> Result<Response<Incoming>, String> {
+) -> Result<Answer, String> {
     let host = url.host_str().ok_or("it names no host")?;
     let port = url.port_or_known_default().ok_or("it names no port")?;
     // An IPv6 address stands in brackets in a URL and without them everywhere else.
@@ -58,12 +59,6 @@ async fn get(
         scheme if scheme == Scheme::Https.as_str() => tls(bare, port, config).await?,
         _ => Box::new(tcp(bare, port).await?),
     };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
-    connections.spawn(async move {
-        // An error shows in the answer or its body.
-        let _ = connection.await;
-    });
     let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
@@ -73,10 +68,19 @@ async fn get(
         let host = HeaderValue::try_from(host).map_err(|error| error.to_string())?;
         request.headers_mut().insert(header::HOST, host);
     }
-    sender.send_request(request).await.map_err(|error| {
-        // What Go says of a server that closes the connection instead of answering.
-        if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
-    })
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(|error| {
+            // What Go says of a server that closes the connection instead of answering.
+            if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
+        })?;
+        match redirect(url, &answer) {
+            Some(to) if to.host_str() == first.host_str() => Ok(Answer::Redirect(to)),
+            _ => Ok(Answer::Verdict(judge(answer).await)),
+        }
+    };
+    carried(connection, exchange).await
 }
 
 /// The pod's headers over ours. An empty `User-Agent` or `Accept` removes ours.

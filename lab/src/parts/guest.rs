@@ -1,4 +1,4 @@
-//! What a guest machine is made of: qemu, and a kernel of Debian's with its modules.
+//! What a guest machine is made of: qemu, a kernel of Debian's with its modules, and the programs that the guest runs of this machine.
 //!
 //! qemu is installed, because its libraries are many and are found by the system's loader only; it starts nothing by itself. The
 //! kernel is unpacked: installed, it would become this machine's own.
@@ -15,6 +15,8 @@ use super::{LOCK, Parts, debian_release, download, install_packages, locked_cach
 use crate::command;
 
 const QEMU: &str = "qemu-system-x86";
+/// With the program that loads AppArmor profiles; on a machine whose kernel has no AppArmor it does nothing.
+const APP_ARMOR: &str = "apparmor";
 
 /// Debian's name for its newest kernel; the package of that name only leads to the one that holds it. The kernel for clouds would
 /// do, had it the file system that qemu shares folders by.
@@ -33,7 +35,7 @@ impl GuestParts {
     /// Finds the parts, making what is missing; `parts` are those that run in the guest.
     pub fn ready(parts: &Parts) -> Result<Self> {
         let (cache, _lock) = locked_cache(LOCK)?;
-        install_packages(&[QEMU])?;
+        install_packages(&[QEMU, APP_ARMOR])?;
         let qemu = command::find_program("qemu-system-x86_64", &["/usr/bin"])
             .with_context(|| format!("the package {QEMU} holds no qemu-system-x86_64"))?;
         let kernel = cache.join(debian_release()?).join(KERNEL);

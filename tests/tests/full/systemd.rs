@@ -1,5 +1,5 @@
 //! The adapter of systemd's units on a real D-Bus. What the real systemd makes of them is seen in a guest machine
-//! (`tests/tests/cgroup_v2/systemd.rs`).
+//! (`tests/tests/guest/systemd.rs`).
 
 use std::sync::Arc;
 

@@ -1,10 +1,15 @@
-//! What is other on cgroup version 2, and tests of `full` that are worth a run on it. `cargo xtask test` runs these in a guest machine.
+//! What is other on cgroup version 2, with AppArmor, with swap and with systemd, and tests of `full` that are worth a run there.
+//! `cargo xtask test` runs these in a guest machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod app_armor;
 mod life;
+mod logind;
 #[path = "../full/oom.rs"]
 mod oom;
+mod sizes;
+mod swap;
 mod systemd;
 
 use std::{fs, path::Path};
@@ -12,6 +17,11 @@ use std::{fs, path::Path};
 /// Whether the machine counts everything in one hierarchy.
 fn is_version_2() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Whether this is the guest machine, which tests may change as they like.
+fn is_guest() -> bool {
+    Path::new("/guest/jobs").is_dir()
 }
 
 /// What a file of a cgroup holds.
