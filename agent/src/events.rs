@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use core_events::{Book, Budget, Courtesy, Limits, journal};
 use core_metrics::Registry;
-use core_types::{EventRecord, Invariant, ObjectKind, ObjectRef, PodUid};
+use core_types::{EventRecord, EventType, Invariant, ObjectKind, ObjectRef, PodUid};
 use ports::control::EventNews;
 use ports::{Clock, EventJournal, EventSink, EventSinkError};
 use tokio::sync::watch;
@@ -206,8 +206,8 @@ async fn write_news(
     Ok((news.revision, Some(size_bytes)))
 }
 
-/// Tells events to the API server within their budget, when no pod is brought up or it may wait no longer. What an earlier life told is
-/// not told again.
+/// Tells events to the API server within their budget; those of what is normal when no pod is brought up, or when they may wait no
+/// longer. What an earlier life told is not told again.
 pub(crate) async fn tell(
     recorder: Recorder,
     sink: Arc<dyn EventSink>,
@@ -215,23 +215,26 @@ pub(crate) async fn tell(
     stop: CancellationToken,
 ) {
     let (mut revisions, clock) = (recorder.revisions(), Arc::clone(&recorder.0.clock));
-    let (mut budget, mut courtesy, mut offered) = (Budget::new(limits), Courtesy::default(), Book::BEGINNING);
+    let (mut budget, mut courtesy) = (Budget::new(limits), Courtesy::default());
+    // Revisions up to which bad and good news was offered.
+    let (mut bad, mut good) = (Book::BEGINNING, Book::BEGINNING);
     loop {
-        let news = recorder.since(offered);
-        offered = news.revision;
+        let news = recorder.since(bad);
+        bad = news.revision;
         for event in news.events {
-            courtesy.offer(clock.now(), &event);
-            budget.offer(clock.now(), event);
+            match event.event_type {
+                EventType::Warning => budget.offer(clock.now(), event),
+                EventType::Normal => courtesy.wait(clock.now()),
+            }
+        }
+        if courtesy.ends(clock.now(), turns.are_free()) {
+            let news = recorder.since(good);
+            good = news.revision;
+            let events = news.events.into_iter().filter(|event| event.event_type == EventType::Normal);
+            events.for_each(|event| budget.offer(clock.now(), event));
         }
         recorder.0.metrics.dropped(budget.dropped());
-        let gives_way = loop {
-            if !turns.are_free() && !courtesy.is_over(clock.now()) {
-                break courtesy.until();
-            }
-            let Some(event) = budget.next(clock.now()) else {
-                courtesy.end();
-                break None;
-            };
+        while let Some(event) = budget.next(clock.now()) {
             match sink.send(&event).await {
                 Ok(()) => {}
                 Err(error @ EventSinkError::Refused(_)) => {
@@ -241,17 +244,17 @@ pub(crate) async fn tell(
                     tracing::debug!(%error, name = event.name, "an event is sent again in {RETRY:?}");
                     budget.put_back(event);
                     pause(clock.as_ref(), RETRY, &stop).await;
-                    break None;
+                    break;
                 }
             }
-        };
-        let deadline = gives_way.or_else(|| budget.next_deadline());
+        }
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             _ = revisions.changed() => {}
-            () = turns.quiet(), if gives_way.is_some() => {}
-            () = timer::until(clock.as_ref(), deadline) => {}
+            () = turns.quiet(), if courtesy.until().is_some() => {}
+            () = timer::until(clock.as_ref(), courtesy.until()) => {}
+            () = timer::until(clock.as_ref(), budget.next_deadline()) => {}
         }
     }
 }
@@ -305,11 +308,17 @@ mod tests {
         drop(turn);
         assert_eq!(sent.soon().await, ["One", "Two"]);
 
-        let turn = turns.try_take();
-        recorder.node(&Happening::normal("Three", "with the next"));
-        assert_eq!(sent.soon().await.len(), 2);
+        let mut turn = turns.try_take();
+        recorder.node(&Happening::normal("Three", "in 10 s, although pods are brought up all the time"));
         recorder.node(&Happening::warning("Four", "at once"));
-        assert_eq!(sent.soon().await, ["One", "Two", "Three", "Four"]);
+        for _ in 0..3 {
+            assert_eq!(sent.soon().await, ["One", "Two", "Four"]);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            turn = turns.try_take();
+        }
+        assert_eq!(sent.soon().await.len(), 3);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(sent.soon().await, ["One", "Two", "Four", "Three"]);
         drop(turn);
         stop.cancel();
         task.await.expect("it ends");

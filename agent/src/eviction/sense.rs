@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use core_reclaim::{
     Candidate, FsLayout, Observations, OverLimit, Pressure, SignalReading, Threshold, has_storage_limits,
-    is_spared, over_limit, places, pod_use, pressures, rank,
+    over_limit, places, pod_use, pressures, rank,
 };
 use core_stats::{CgroupLayout, FilesystemSample, Measured, Whose, limit_root};
 use core_types::PodExt;
@@ -215,7 +215,7 @@ impl Sense {
         let node = Arc::clone(&self.view.borrow());
         let running = running(&node).map(|view| Candidate {
             usage: pod_use(&view.pod.uid(), &usage, storage.as_deref()),
-            is_critical: is_spared(&view.pod, view.source),
+            is_critical: core_cm::is_critical(&view.pod),
             pod: Arc::clone(&view.pod),
         });
         running.collect()

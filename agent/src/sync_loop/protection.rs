@@ -2,7 +2,6 @@
 //! of memory.
 
 use core_pods::worker::{Event, PodWorker, StopReason};
-use core_reclaim::is_spared;
 use core_types::pressure::Pressures;
 use core_types::view::Lifecycle;
 use core_types::{ContainerRef, Invariant, PodExt, PodUid, Shutdown};
@@ -52,8 +51,7 @@ impl SyncLoop {
             // It ended meanwhile.
             return;
         }
-        let is_spared = |worker: &PodWorker| worker.pod().is_some_and(|pod| is_spared(pod, worker.source()));
-        if self.workers.get(&uid).is_some_and(is_spared) {
+        if self.workers.get(&uid).and_then(PodWorker::pod).is_some_and(|pod| core_cm::is_critical(pod)) {
             return self.report_broken(Invariant::CriticalSpared);
         }
         let why = Happening::warning(EVICTED, message.clone()).annotated(annotations);

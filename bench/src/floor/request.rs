@@ -14,6 +14,8 @@ use core_types::api::Pod;
 use core_types::runtime::{ContainerConfig, DnsConfig, LinuxResources, SandboxConfig};
 use serde_json::{Value, json};
 
+use crate::session::CLUSTER_DNS;
+
 /// Shares of a container that asks for nothing.
 const LEAST_CPU_SHARES: i64 = 2;
 /// The same for the score by which the kernel picks whom to kill.
@@ -51,7 +53,7 @@ impl Place {
             pod: &pod,
             attempt: 0,
             hostname: name,
-            dns: DnsConfig::default(),
+            dns: DnsConfig { servers: vec![CLUSTER_DNS.to_owned()], ..DnsConfig::default() },
             pod_logs_dir: &self.dir.to_string_lossy(),
             cgroup_parent: &format!("{}/pod{name}", self.cgroup),
             resources: LinuxResources::default(),

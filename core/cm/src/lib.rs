@@ -28,7 +28,7 @@ pub use linux::{container_resources, may_swap, sandbox_overhead, sandbox_resourc
 pub use memory_qos::{MemoryQos, MemoryReservation};
 pub use oom::oom_score_adj;
 pub use pod_resources::PodResources;
-pub use qos::{has_critical_priority, is_critical, is_node_critical, qos_class};
+pub use qos::{is_critical, is_node_critical, qos_class};
 pub use requests::{ActiveRequests, ClassRequests};
 pub use resources::{Overhead, ResourceList, pod_limits, pod_requests};
 pub use values::{

@@ -31,15 +31,15 @@ pub fn qos_class(pod: &Pod) -> QosClass {
     common(classes).unwrap_or(QosClass::BestEffort)
 }
 
-/// True for pods that eviction spares and that may push others off the node: static and mirror pods and those of a
-/// system priority.
+/// True for pods that eviction spares and that may push others off the node: static and mirror pods, which nobody would make anew,
+/// and those of a system priority. What a person runs on the node beside these is as ordinary as a pod of the API server.
 pub fn is_critical(pod: &Pod) -> bool {
     let is_mirror = pod.annotation(keys::CONFIG_MIRROR_ANNOTATION).is_some();
-    pod.is_static() || is_mirror || has_critical_priority(pod)
+    (pod.is_static() && !pod.is_local()) || is_mirror || has_critical_priority(pod)
 }
 
 /// True for pods of a system priority.
-pub fn has_critical_priority(pod: &Pod) -> bool {
+fn has_critical_priority(pod: &Pod) -> bool {
     let priority = pod.spec_ref().and_then(|spec| spec.priority);
     priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL_PRIORITY)
 }

@@ -1,42 +1,38 @@
 //! Courtesy: events of what is normal give way to the start of pods.
 //!
 //! Each event costs the node and the API server about as much as a status does, and a status is waited for. So good news waits while pods
-//! are brought up, but not for ever; bad news never does, and takes along what waits before it.
+//! are brought up, but not for ever; bad news never does.
 
 use std::time::Duration;
 
-use core_types::{EventRecord, EventType, MonoTime};
+use core_types::MonoTime;
 
-/// The longest that an event gives way.
+/// The longest that good news gives way.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// For how long what waits gives way.
+/// For how long the good news that waits gives way.
 #[derive(Debug, Default)]
 pub struct Courtesy {
     until: Option<MonoTime>,
 }
 
 impl Courtesy {
-    /// Notes an event that begins to wait.
-    pub fn offer(&mut self, now: MonoTime, event: &EventRecord) {
-        match event.event_type {
-            EventType::Normal => self.until.get_or_insert(now + LONGEST),
-            EventType::Warning => self.until.insert(now),
-        };
+    /// Good news begins to wait.
+    pub fn wait(&mut self, now: MonoTime) {
+        self.until.get_or_insert(now + LONGEST);
     }
 
-    /// Whether events may be told although pods are brought up.
-    pub fn is_over(&self, now: MonoTime) -> bool {
-        self.until.is_none_or(|until| until <= now)
-    }
-
-    /// Until when what waits gives way; `None` when nothing does.
+    /// Until when what waits gives way; `None` when nothing waits.
     pub fn until(&self) -> Option<MonoTime> {
         self.until
     }
 
-    /// Everything that may be told was told.
-    pub fn end(&mut self) {
-        self.until = None;
+    /// Whether what waits is to be told now, and so waits no more.
+    pub fn ends(&mut self, now: MonoTime, is_quiet: bool) -> bool {
+        let ends = self.until.is_some_and(|until| is_quiet || until <= now);
+        if ends {
+            self.until = None;
+        }
+        ends
     }
 }

@@ -286,19 +286,15 @@ proptest! {
 }
 
 #[test]
-fn good_news_gives_way_for_a_while_and_bad_news_never() {
-    let mut book = Book::default();
-    let good = book.record(&pod("web"), &Happening::normal("Pulled", "there"), at(0));
-    let bad = book.record(&pod("web"), &Happening::warning("Failed", "no"), at(0));
-    let now = |secs| MonoTime::ZERO + Duration::from_secs(secs);
+fn good_news_gives_way_for_a_while_only() {
+    let now = |secs| MonoTime::from_secs(secs);
     let mut courtesy = Courtesy::default();
-    assert!(courtesy.is_over(now(0)), "nothing waits");
-    courtesy.offer(now(1), &good);
-    courtesy.offer(now(8), &good);
-    assert_eq!((courtesy.is_over(now(10)), courtesy.until()), (false, Some(now(11))));
-    assert!(courtesy.is_over(now(11)));
-    courtesy.end();
-    courtesy.offer(now(20), &good);
-    courtesy.offer(now(21), &bad);
-    assert!(courtesy.is_over(now(21)), "what waits before bad news goes with it");
+    assert!(!courtesy.ends(now(0), true), "nothing waits");
+    courtesy.wait(now(1));
+    courtesy.wait(now(8));
+    assert_eq!((courtesy.ends(now(10), false), courtesy.until()), (false, Some(now(11))));
+    assert!(courtesy.ends(now(10), true), "nobody is brought up any more");
+    courtesy.wait(now(10));
+    assert_eq!((courtesy.ends(now(19), false), courtesy.ends(now(20), false)), (false, true));
+    assert_eq!(courtesy.until(), None);
 }

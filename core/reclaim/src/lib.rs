@@ -46,7 +46,7 @@ pub use measure::{SignalReading, pod_use};
 pub use message::{EvictionText, eviction_text, refusal_text};
 pub use oom::{OomKill, OomParser};
 pub use pressure::{NodePressure, Pressure};
-pub use ranking::{Candidate, Ranked, is_spared, rank};
+pub use ranking::{Candidate, Ranked, rank};
 pub use signal::{NodeCondition, Resource, Signal};
 pub use threshold::{
     Amount, FsLayout, PodsEnforced, Threshold, ThresholdError, ThresholdTexts, parse_thresholds,

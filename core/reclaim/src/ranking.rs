@@ -4,9 +4,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use core_cm::{Overhead, has_critical_priority, is_critical, pod_requests};
+use core_cm::{Overhead, pod_requests};
 use core_types::api::{Pod, Volume};
-use core_types::view::PodSource;
 use core_types::{PodExt, PodKey, Quantity};
 
 use crate::signal::{Resource, Signal};
@@ -20,17 +19,8 @@ pub struct Candidate {
     pub pod: Arc<Pod>,
     /// What it uses; `None` when it could not be measured.
     pub usage: Option<PodUse>,
-    /// Whether it never goes ([`is_spared`]).
+    /// Whether it never goes ([`core_cm::is_critical`]).
     pub is_critical: bool,
-}
-
-/// Whether a pod never goes: a static or mirror pod, which nobody would make anew, or one of a system priority. What a person
-/// runs on the node beside these is no static pod.
-pub fn is_spared(pod: &Pod, source: Option<PodSource>) -> bool {
-    match source {
-        Some(PodSource::Local) => has_critical_priority(pod),
-        _ => is_critical(pod),
-    }
 }
 
 /// A place in the order, with the figures that gave it.
@@ -220,7 +210,7 @@ mod tests {
             }).collect();
             let ranked = rank(&candidates, Signal::MemoryAvailable, FsLayout::Single);
             prop_assert_eq!(ranked.len(), pods.iter().filter(|(rank, ..)| *rank != 2).count());
-            prop_assert!(ranked.iter().all(|ranked| !is_spared(&candidates[ranked.index].pod, Some(PodSource::Api))));
+            prop_assert!(ranked.iter().all(|ranked| !core_cm::is_critical(&candidates[ranked.index].pod)));
             let exceeding: Vec<_> = ranked.iter().map(|ranked| ranked.exceeds_request).collect();
             prop_assert!(exceeding.is_sorted_by(|a, b| a >= b), "{:?}", exceeding);
         }

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use core_types::api::Pod;
-use core_types::view::PodSource;
 use serde_json::json;
 
-use crate::ranking::{Candidate, is_spared};
+use crate::ranking::Candidate;
 use crate::usage::{ContainerUse, DiskUse, PodUse};
 
 const MIB: u64 = 1 << 20;
@@ -31,7 +30,7 @@ pub(crate) fn pod(name: &str, priority: i32, requests: &[(&str, &str)]) -> Pod {
 }
 
 pub(crate) fn candidate(pod: Pod, usage: impl Into<Option<PodUse>>) -> Candidate {
-    let is_critical = is_spared(&pod, Some(PodSource::Api));
+    let is_critical = core_cm::is_critical(&pod);
     Candidate { pod: Arc::new(pod), usage: usage.into(), is_critical }
 }
 

@@ -30,6 +30,8 @@ pub const CONTAINER_PORTS_ANNOTATION: &str = "io.kubernetes.container.ports";
 pub const POD_DELETION_GRACE_PERIOD_ANNOTATION: &str = "io.kubernetes.pod.deletionGracePeriod";
 /// Container annotation: `spec.terminationGracePeriodSeconds` of the pod, in seconds.
 pub const POD_TERMINATION_GRACE_PERIOD_ANNOTATION: &str = "io.kubernetes.pod.terminationGracePeriod";
+/// Annotation of pods of `podwright run`, podwright's own: where they come from, which for upstream is a file like any other.
+pub const LOCAL_SOURCE_ANNOTATION: &str = "podwright.io/source";
 /// Container annotation of sidecars only, podwright's own: place among the pod's init containers, from 0. With it a pod whose
 /// spec is gone still stops its sidecars last; upstream's kubelet does not read it.
 pub const SIDECAR_PLACE_ANNOTATION: &str = "podwright.io/sidecar-place";

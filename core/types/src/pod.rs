@@ -69,6 +69,8 @@ pub trait PodExt {
     fn ephemeral_target(&self, name: &str) -> Option<&str>;
     /// Whether the pod comes from a manifest of the node instead of an API server.
     fn is_static(&self) -> bool;
+    /// Whether a person runs the pod on the node, with `podwright run`. Such a pod is static, too.
+    fn is_local(&self) -> bool;
     /// `spec.hostNetwork`.
     fn is_host_network(&self) -> bool;
     /// `spec.restartPolicy`, `Always` when unset.
@@ -148,6 +150,10 @@ impl PodExt for Pod {
 
     fn is_static(&self) -> bool {
         self.annotation(keys::CONFIG_SOURCE_ANNOTATION).is_some_and(|source| source != "api")
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_static() && self.annotation(keys::LOCAL_SOURCE_ANNOTATION).is_some()
     }
 
     fn is_host_network(&self) -> bool {

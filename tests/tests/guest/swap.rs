@@ -38,9 +38,10 @@ fn run(command: &[&str]) {
     lab::command::output(Command::new(command[0]).args(&command[1..])).unwrap();
 }
 
-fn swap_total_bytes() -> u64 {
+/// A figure of `/proc/meminfo`.
+fn meminfo_bytes(name: &str) -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("SwapTotal:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
@@ -51,7 +52,7 @@ fn swap_max(node: &Node, pod: &Value) -> String {
 }
 
 #[test]
-fn a_node_with_swap_starts_when_it_is_told_to_and_its_static_pods_do_not_swap() {
+fn a_node_with_swap_starts_when_it_is_told_to_and_ordinary_burstable_pods_have_their_share_of_it() {
     if !is_guest() {
         return lab::skip(
             "this is no guest machine, and it may lack cgroup version 2 and has swap of its own",
@@ -70,12 +71,19 @@ fn a_node_with_swap_starts_when_it_is_told_to_and_its_static_pods_do_not_swap() 
     node.start();
     let resources = json!({ "requests": { "memory": "64Mi" }, "limits": { "memory": "128Mi" } });
     let main = with(shell("main", IDLE), json!({ "resources": resources }));
-    node.put(&pod("critical", json!({ "containers": [main] })));
-    let critical = node.until("critical", "Ready", LATER, lab::agent::is_ready);
-    assert_eq!(swap_max(&node, &critical), "0");
+    let of = |name: &str| pod(name, json!({ "containers": [main] }));
+    node.put(&of("critical"));
+    node.podwright().run_with(&["run", "-"], &of("ordinary").to_string()).ok();
+    let share = (64 << 20) as f64 / meminfo_bytes("MemTotal") as f64 * meminfo_bytes("SwapTotal") as f64;
+    // The kernel counts in pages.
+    let share = (share as u64 / 4096 * 4096).to_string();
+    for (name, want) in [("critical", "0"), ("ordinary", &*share)] {
+        let pod = node.until(name, "Ready", LATER, lab::agent::is_ready);
+        assert_eq!(swap_max(&node, &pod), want, "{name}");
+    }
     let reply = node.agent.read_only("/stats/summary").unwrap();
     let summary: Value = serde_json::from_str(&reply.body).unwrap();
     let of_node = |name: &str| summary["node"]["swap"][name].as_u64().unwrap();
     let total_bytes = of_node("swapAvailableBytes") + of_node("swapUsageBytes");
-    assert_eq!(total_bytes, swap_total_bytes(), "{}", summary["node"]["swap"]);
+    assert_eq!(total_bytes, meminfo_bytes("SwapTotal"), "{}", summary["node"]["swap"]);
 }

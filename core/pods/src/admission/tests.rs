@@ -353,12 +353,20 @@ fn nobody_ends_for_a_pod_that_does_not_belong_here() {
 }
 
 #[test]
-fn static_pods_are_critical() {
-    for (source, expected) in [("file", true), ("http", true), ("api", false)] {
-        let mut pod = pod("p", json!({"containers": []}));
-        let key = core_types::keys::CONFIG_SOURCE_ANNOTATION.to_owned();
-        pod.metadata.annotations = Some([(key, source.to_owned())].into());
-        assert_eq!(is_critical(&pod), expected, "{source}");
+fn static_pods_are_critical_but_for_those_that_a_person_runs() {
+    use core_types::keys::{CONFIG_SOURCE_ANNOTATION, LOCAL_SOURCE_ANNOTATION};
+    for (priority, key, source, expected) in [
+        (0, "", "file", true),
+        (0, "", "http", true),
+        (0, "", "api", false),
+        (0, LOCAL_SOURCE_ANNOTATION, "file", false),
+        (2_000_000_000, LOCAL_SOURCE_ANNOTATION, "file", true),
+        (0, LOCAL_SOURCE_ANNOTATION, "api", false),
+    ] {
+        let mut pod = pod("p", json!({"priority": priority, "containers": []}));
+        let annotations = [(CONFIG_SOURCE_ANNOTATION, source), (key, "local")];
+        pod.metadata.annotations = Some(annotations.map(|(key, value)| (key.into(), value.into())).into());
+        assert_eq!(is_critical(&pod), expected, "{priority} {key} {source}");
     }
 }
 

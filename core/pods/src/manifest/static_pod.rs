@@ -4,6 +4,7 @@ use core_types::WallTime;
 use core_types::api::{Pod, PodStatus, Toleration};
 use core_types::keys::{
     CONFIG_HASH_ANNOTATION, CONFIG_MIRROR_ANNOTATION, CONFIG_SEEN_ANNOTATION, CONFIG_SOURCE_ANNOTATION,
+    LOCAL_SOURCE_ANNOTATION,
 };
 use core_types::view::PodSource;
 
@@ -27,6 +28,7 @@ fn strip_server_fields(pod: &mut Pod) {
             CONFIG_HASH_ANNOTATION,
             CONFIG_SEEN_ANNOTATION,
             CONFIG_SOURCE_ANNOTATION,
+            LOCAL_SOURCE_ANNOTATION,
         ] {
             annotations.remove(key);
         }
@@ -86,6 +88,9 @@ fn apply_static_defaults(pod: &mut Pod, context: &StaticContext<'_>, seen: WallT
     annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), uid);
     annotations.insert(CONFIG_SOURCE_ANNOTATION.to_owned(), context.source.annotation().to_owned());
     annotations.insert(CONFIG_SEEN_ANNOTATION.to_owned(), seen.to_rfc3339_nano());
+    if context.source == PodSource::Local {
+        annotations.insert(LOCAL_SOURCE_ANNOTATION.to_owned(), "local".to_owned());
+    }
     let spec = pod.spec.get_or_insert_default();
     spec.node_name = Some(context.node_name.to_owned());
     if matches!(context.source, PodSource::File | PodSource::Local) {

@@ -179,6 +179,10 @@ fn a_local_pod_keeps_its_name_and_reads_back_the_same() {
     assert_eq!(first.spec.as_ref().unwrap().tolerations.as_ref().unwrap().len(), 1);
     let again = read(&serde_json::to_vec(&*first).unwrap());
     assert_eq!(first, again);
+    assert!(first.is_local() && first.is_static());
+    // A manifest of the node's owner cannot say that it is a person's, nor the other way round.
+    let said = WEB.replace("  labels:", "  annotations: {podwright.io/source: local}\n  labels:");
+    assert!(!pod(&said).is_local() && pod(&said).is_static());
 }
 
 #[test]
