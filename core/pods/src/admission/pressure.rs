@@ -1,11 +1,11 @@
 //! Pods that a node which is short of something does not take (CONTRACT 3.4): all but critical ones while disk or process IDs are
-//! short, and while only memory is short those that ask for none of it.
+//! short, and while only memory is short those that ask for none of it. What a person runs on the node is taken.
 
 use core_cm::qos_class;
 use core_reclaim::refusal_text;
-use core_types::QosClass;
 use core_types::api::{Pod, PodSpec};
 use core_types::pressure::Pressures;
+use core_types::{PodExt as _, QosClass};
 
 use super::is_critical;
 
@@ -17,6 +17,8 @@ pub(super) fn refusal(pod: &Pod, spec: &PodSpec, shown: Pressures) -> Option<Str
     let only_memory = Pressures { memory: true, ..Pressures::default() };
     let is_taken = shown == Pressures::default()
         || is_critical(pod)
+        // Whoever runs a pod on the node is there to see what comes of it.
+        || pod.is_local()
         || (shown == only_memory
             && (qos_class(pod) != QosClass::BestEffort || tolerates_memory_pressure(spec)));
     (!is_taken).then(|| refusal_text(shown))

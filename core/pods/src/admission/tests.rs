@@ -371,6 +371,24 @@ fn static_pods_are_critical_but_for_those_that_a_person_runs() {
 }
 
 #[test]
+fn under_pressure_pods_are_taken_that_are_critical_or_that_a_person_runs() {
+    use core_types::keys::{CONFIG_SOURCE_ANNOTATION, LOCAL_SOURCE_ANNOTATION};
+    let (labels, sysctls) =
+        (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
+    let (allocatable, none) = (allocatable(), Vec::new());
+    let pressures = core_types::pressure::Pressures { disk: true, ..Default::default() };
+    let node = NodeFacts { pressures, ..facts(&labels, &allocatable, &sysctls) };
+    for (source, key, taken) in
+        [("api", "", false), ("file", "", true), ("file", LOCAL_SOURCE_ANNOTATION, true)]
+    {
+        let mut pod = pod("a", json!({"containers": []}));
+        let annotations = [(CONFIG_SOURCE_ANNOTATION, source), (key, "local")];
+        pod.metadata.annotations = Some(annotations.map(|(key, value)| (key.into(), value.into())).into());
+        assert_eq!(admit(&pod, &none, &node, Room::Make) == Admission::Admit, taken, "{source} {key}");
+    }
+}
+
+#[test]
 fn a_taint_that_ends_pods_keeps_them_off_but_for_static_ones() {
     let (labels, sysctls) =
         (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
