@@ -96,12 +96,6 @@ pub(crate) struct OpReport {
     pub(crate) problem: Option<Problem>,
 }
 
-/// The place of the executor, which cannot be made before the runtime was seen.
-pub(crate) struct ExecutorPlace {
-    means: Means,
-    made: Option<Arc<Executor>>,
-}
-
 /// What an executor works with besides the outside.
 #[derive(Clone)]
 pub(crate) struct Means {
@@ -114,6 +108,12 @@ pub(crate) struct Means {
     pub(crate) requests: watch::Receiver<ClassRequests>,
     /// Turns to bring pods up.
     pub(crate) turns: Turns,
+}
+
+/// The place of the executor, which cannot be made before the runtime was seen.
+pub(crate) struct ExecutorPlace {
+    means: Means,
+    made: Option<Arc<Executor>>,
 }
 
 impl ExecutorPlace {

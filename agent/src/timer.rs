@@ -11,25 +11,33 @@ pub(crate) async fn until(clock: &dyn Clock, deadline: Option<MonoTime>) {
     }
 }
 
-/// Tokio's time, which tests pause.
 #[cfg(test)]
-pub(crate) struct TokioClock(tokio::time::Instant);
+pub(crate) use testing::TokioClock;
 
 #[cfg(test)]
-impl TokioClock {
-    /// A clock that begins now.
-    pub(crate) fn new() -> Self {
-        Self(tokio::time::Instant::now())
+mod testing {
+    use core_types::WallTime;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Tokio's time, which tests pause.
+    pub(crate) struct TokioClock(Instant);
+
+    impl TokioClock {
+        /// A clock that begins now.
+        pub(crate) fn new() -> Self {
+            Self(Instant::now())
+        }
     }
-}
 
-#[cfg(test)]
-impl Clock for TokioClock {
-    fn now(&self) -> MonoTime {
-        MonoTime::ZERO + self.0.elapsed()
-    }
+    impl Clock for TokioClock {
+        fn now(&self) -> MonoTime {
+            MonoTime::ZERO + self.0.elapsed()
+        }
 
-    fn wall(&self) -> core_types::WallTime {
-        core_types::WallTime::default()
+        fn wall(&self) -> WallTime {
+            WallTime::default()
+        }
     }
 }

@@ -215,7 +215,6 @@ impl Sense {
         let node = Arc::clone(&self.view.borrow());
         let running = running(&node).map(|view| Candidate {
             usage: pod_use(&view.pod.uid(), &usage, storage.as_deref()),
-            is_critical: core_cm::is_critical(&view.pod),
             pod: Arc::clone(&view.pod),
         });
         running.collect()
@@ -233,7 +232,7 @@ impl Sense {
             return Vec::new();
         }
         let layout = self.layout();
-        let candidates = self.candidates(Care::Storage).await.into_iter().filter(|one| !one.is_critical);
+        let candidates = self.candidates(Care::Storage).await.into_iter().filter(|one| !one.is_critical());
         let over = candidates.filter_map(|candidate| {
             let over = over_limit(&candidate.pod, candidate.usage.as_ref()?, layout)?;
             Some((candidate, over))
@@ -275,7 +274,7 @@ impl Sense {
                 .into_iter()
                 .map(|(candidate, over)| (candidate.pod.key(), over.message))
                 .collect(),
-            critical: candidates.iter().filter(|one| one.is_critical).map(|one| one.pod.key()).collect(),
+            critical: candidates.iter().filter(|one| one.is_critical()).map(|one| one.pod.key()).collect(),
         }
     }
 }

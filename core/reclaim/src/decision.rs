@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(order, ["big 90Mi", "small 10Mi"]);
         assert_eq!(victim(&limit(30), &candidates).map(|victim| victim.grace_secs), Some(20));
         for candidate in &mut candidates {
-            candidate.is_critical = true;
+            let pod = std::sync::Arc::make_mut(&mut candidate.pod);
+            pod.spec.as_mut().expect("a spec").priority = Some(2_000_000_000);
         }
         assert_eq!(victim(&limit(0), &candidates), None);
     }

@@ -19,8 +19,13 @@ pub struct Candidate {
     pub pod: Arc<Pod>,
     /// What it uses; `None` when it could not be measured.
     pub usage: Option<PodUse>,
-    /// Whether it never goes ([`core_cm::is_critical`]).
-    pub is_critical: bool,
+}
+
+impl Candidate {
+    /// Whether it never goes.
+    pub fn is_critical(&self) -> bool {
+        core_cm::is_critical(&self.pod)
+    }
 }
 
 /// A place in the order, with the figures that gave it.
@@ -44,7 +49,7 @@ pub fn rank(candidates: &[Candidate], signal: Signal, layout: FsLayout) -> Vec<R
     let mut order: Vec<(PodKey, Ranked)> = candidates
         .iter()
         .enumerate()
-        .filter(|(_, candidate)| !candidate.is_critical)
+        .filter(|(_, candidate)| !candidate.is_critical())
         .map(|(index, candidate)| (candidate.pod.key(), place(index, candidate, signal, layout)))
         .collect();
     order.sort_by(|(a_key, a), (b_key, b)| first_to_go(a, b).then_with(|| a_key.cmp(b_key)));
@@ -210,7 +215,7 @@ mod tests {
             }).collect();
             let ranked = rank(&candidates, Signal::MemoryAvailable, FsLayout::Single);
             prop_assert_eq!(ranked.len(), pods.iter().filter(|(rank, ..)| *rank != 2).count());
-            prop_assert!(ranked.iter().all(|ranked| !core_cm::is_critical(&candidates[ranked.index].pod)));
+            prop_assert!(ranked.iter().all(|ranked| !candidates[ranked.index].is_critical()));
             let exceeding: Vec<_> = ranked.iter().map(|ranked| ranked.exceeds_request).collect();
             prop_assert!(exceeding.is_sorted_by(|a, b| a >= b), "{:?}", exceeding);
         }

@@ -30,8 +30,7 @@ pub(crate) fn pod(name: &str, priority: i32, requests: &[(&str, &str)]) -> Pod {
 }
 
 pub(crate) fn candidate(pod: Pod, usage: impl Into<Option<PodUse>>) -> Candidate {
-    let is_critical = core_cm::is_critical(&pod);
-    Candidate { pod: Arc::new(pod), usage: usage.into(), is_critical }
+    Candidate { pod: Arc::new(pod), usage: usage.into() }
 }
 
 /// What the pod of [`pod`] uses.

@@ -1,6 +1,6 @@
 //! AppArmor profiles as a process inside and the kernel show them.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use serde_json::{Value, json};
 use tests::{
@@ -8,7 +8,7 @@ use tests::{
     manifest::{IDLE, pod, shell, with},
 };
 
-use crate::is_guest;
+use crate::{is_guest, run};
 
 /// A profile that takes writing one file away and nothing else.
 const NO_SECRET: &str = "profile podwright-no-secret flags=(attach_disconnected, mediate_deleted) {\n\
@@ -33,8 +33,7 @@ fn local(name: &str) -> Value {
 fn load(node: &Node, text: &str) {
     let file = node.instance.dir().join("profile");
     fs::write(&file, text).unwrap();
-    let mut parser = Command::new("apparmor_parser");
-    lab::command::output(parser.args(["--replace", "--skip-cache"]).arg(file)).unwrap();
+    run(&["apparmor_parser", "--replace", "--skip-cache", &file.to_string_lossy()]);
 }
 
 #[test]

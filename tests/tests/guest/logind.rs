@@ -1,6 +1,6 @@
 //! A shutdown by systemd itself: it waits for the pods, and all is as before when the machine stays up after all.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::json;
 use tests::{
@@ -9,18 +9,18 @@ use tests::{
     status,
 };
 
-use crate::is_guest;
+use crate::{is_guest, run};
 
 const LOGIND: &str = "/usr/lib/systemd/systemd-logind";
 
-fn run(command: &[&str]) -> String {
-    lab::command::output(Command::new(command[0]).args(&command[1..])).unwrap()
+/// Asks logind's manager by `busctl`: what to do, and with what.
+fn manager(verb: &str, args: &[&str]) -> String {
+    let place = ["org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"];
+    run(&[&["busctl", verb][..], &place, args].concat()).trim().to_owned()
 }
 
-/// A property of logind.
 fn property(name: &str) -> String {
-    let place = ["org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"];
-    run(&[&["busctl", "get-property"][..], &place, &[name]].concat()).trim().to_owned()
+    manager("get-property", &[name])
 }
 
 /// Waits until logind knows that it has to wait for the kubelet.
@@ -60,8 +60,7 @@ fn systemd_waits_until_pods_have_ended_and_hears_of_them_again_when_it_stays_up(
         manifest::shell("main", "trap 'sleep 3; echo ended; exit 0' TERM; sleep 100000 & wait; sleep 5");
     node.put(&pod("slow", json!({ "terminationGracePeriodSeconds": 60, "containers": [slow] })));
     node.until("slow", "Ready", LATER, lab::agent::is_ready);
-    let manager = ["org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"];
-    run(&[&["busctl", "call"][..], &manager, &["PowerOff", "b", "false"]].concat());
+    manager("call", &["PowerOff", "b", "false"]);
     let ended =
         node.until("slow", "ended", LATER, |pod| status::only(pod)["state"]["terminated"].is_object());
     assert_eq!(ended["status"]["phase"], "Failed");

@@ -12,7 +12,7 @@ mod sizes;
 mod swap;
 mod systemd;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 /// Whether the machine counts everything in one hierarchy.
 fn is_version_2() -> bool {
@@ -22,6 +22,12 @@ fn is_version_2() -> bool {
 /// Whether this is the guest machine, which tests may change as they like.
 fn is_guest() -> bool {
     Path::new("/guest/jobs").is_dir()
+}
+
+/// What a command says, which has to succeed.
+fn run(command: &[&str]) -> String {
+    let mut program = Command::new(command[0]);
+    lab::command::output(program.args(&command[1..])).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// What a file of a cgroup holds.

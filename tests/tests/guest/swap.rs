@@ -1,6 +1,6 @@
 //! Swap on cgroup version 2: a node that has some.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use serde_json::{Value, json};
 use tests::{
@@ -9,7 +9,7 @@ use tests::{
     status,
 };
 
-use crate::{is_guest, read};
+use crate::{is_guest, read, run};
 
 const SIZE_MIB: u64 = 512;
 
@@ -32,10 +32,6 @@ impl Drop for Swap {
     fn drop(&mut self) {
         run(&["swapoff", Self::DEVICE]);
     }
-}
-
-fn run(command: &[&str]) {
-    lab::command::output(Command::new(command[0]).args(&command[1..])).unwrap();
 }
 
 /// A figure of `/proc/meminfo`.

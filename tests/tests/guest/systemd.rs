@@ -1,6 +1,6 @@
 //! Pods whose cgroups are slices of systemd, made over its real bus.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use lab::CgroupDriver;
 use serde_json::json;
@@ -11,13 +11,11 @@ use tests::{
     status,
 };
 
-use crate::{is_version_2, read};
+use crate::{is_version_2, read, run};
 
 /// What systemd says of a property of a unit.
 fn property(unit: &str, name: &str) -> String {
-    let mut show = Command::new("systemctl");
-    show.args(["show", "--value", "--property", name, unit]);
-    lab::command::output(&mut show).unwrap_or_else(|error| panic!("{error:#}")).trim().to_owned()
+    run(&["systemctl", "show", "--value", "--property", name, unit]).trim().to_owned()
 }
 
 #[test]
@@ -58,7 +56,7 @@ fn pods_are_slices_that_systemd_knows_with_their_limits() {
     assert!(cgroup.trim().ends_with(&format!("{unit}/cri-containerd-{id}.scope")), "{cgroup}");
 
     // What systemd writes anew is what was set.
-    lab::command::output(Command::new("systemctl").arg("daemon-reload")).unwrap();
+    run(&["systemctl", "daemon-reload"]);
     assert_eq!((read(&dir, "memory.max"), read(&dir, "pids.max")), ("67108864".into(), "321".into()));
 
     node.crash();

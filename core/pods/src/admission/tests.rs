@@ -352,9 +352,17 @@ fn nobody_ends_for_a_pod_that_does_not_belong_here() {
     assert_eq!(message, "Cannot enforce AppArmor: AppArmor is not enabled on the host");
 }
 
+/// A pod that comes from `source`, with annotation `key`, if any.
+fn of_source(source: &str, key: &str, spec: Value) -> Pod {
+    let mut pod = pod("p", spec);
+    let annotations = [(core_types::keys::CONFIG_SOURCE_ANNOTATION, source), (key, "local")];
+    pod.metadata.annotations = Some(annotations.map(|(key, value)| (key.into(), value.into())).into());
+    pod
+}
+
 #[test]
 fn static_pods_are_critical_but_for_those_that_a_person_runs() {
-    use core_types::keys::{CONFIG_SOURCE_ANNOTATION, LOCAL_SOURCE_ANNOTATION};
+    use core_types::keys::LOCAL_SOURCE_ANNOTATION;
     for (priority, key, source, expected) in [
         (0, "", "file", true),
         (0, "", "http", true),
@@ -363,16 +371,14 @@ fn static_pods_are_critical_but_for_those_that_a_person_runs() {
         (2_000_000_000, LOCAL_SOURCE_ANNOTATION, "file", true),
         (0, LOCAL_SOURCE_ANNOTATION, "api", false),
     ] {
-        let mut pod = pod("p", json!({"priority": priority, "containers": []}));
-        let annotations = [(CONFIG_SOURCE_ANNOTATION, source), (key, "local")];
-        pod.metadata.annotations = Some(annotations.map(|(key, value)| (key.into(), value.into())).into());
+        let pod = of_source(source, key, json!({"priority": priority, "containers": []}));
         assert_eq!(is_critical(&pod), expected, "{priority} {key} {source}");
     }
 }
 
 #[test]
 fn under_pressure_pods_are_taken_that_are_critical_or_that_a_person_runs() {
-    use core_types::keys::{CONFIG_SOURCE_ANNOTATION, LOCAL_SOURCE_ANNOTATION};
+    use core_types::keys::LOCAL_SOURCE_ANNOTATION;
     let (labels, sysctls) =
         (BTreeMap::new(), SysctlAllowList::new(KernelVersion { major: 6, minor: 1 }, &[]).unwrap());
     let (allocatable, none) = (allocatable(), Vec::new());
@@ -381,9 +387,7 @@ fn under_pressure_pods_are_taken_that_are_critical_or_that_a_person_runs() {
     for (source, key, taken) in
         [("api", "", false), ("file", "", true), ("file", LOCAL_SOURCE_ANNOTATION, true)]
     {
-        let mut pod = pod("a", json!({"containers": []}));
-        let annotations = [(CONFIG_SOURCE_ANNOTATION, source), (key, "local")];
-        pod.metadata.annotations = Some(annotations.map(|(key, value)| (key.into(), value.into())).into());
+        let pod = of_source(source, key, json!({"containers": []}));
         assert_eq!(admit(&pod, &none, &node, Room::Make) == Admission::Admit, taken, "{source} {key}");
     }
 }
