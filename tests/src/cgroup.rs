@@ -1,4 +1,4 @@
-//! Reading what a pod's and a container's cgroup allow, on a v1 or a v2 machine.
+//! Reading what a pod's and a container's cgroup allow, and what the kernel did to it, on a v1 or a v2 machine.
 
 use std::{fs, path::PathBuf};
 
@@ -48,4 +48,17 @@ pub fn limits(instance: &Instance, path: &str) -> Limits {
         cpu_quota_us: read(cpu.join("cpu.max")).split(' ').next().and_then(|quota| quota.parse().ok()),
         memory_bytes: read(memory.join("memory.max")).parse().ok(),
     }
+}
+
+/// How many processes of the cgroup at `path` below the instance's root the kernel has killed for lack of memory.
+#[track_caller]
+pub fn oom_kills(instance: &Instance, path: &str) -> u64 {
+    let dir = dir(instance, "memory", path);
+    let file = ["memory.oom_control", "memory.events"]
+        .map(|name| dir.join(name))
+        .into_iter()
+        .find(|file| file.exists());
+    let text = file.map(|file| fs::read_to_string(file).unwrap()).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    count.unwrap_or_else(|| panic!("no count of kills in {}: {text}", dir.display()))
 }

@@ -1,13 +1,14 @@
 //! A node of a cluster changes from upstream's kubelet to ours and back while its pods run: nobody notices.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::Child;
 
-use lab::Agent;
 use lab::agent::{Make, is_ready};
+use lab::{Agent, ControlPlane};
 use serde_json::{Value, json};
 use tests::cluster::{apply, bound, prepared, shared_plane, until};
-use tests::{LATER, Node, SOON, eventually, eventually_true, manifest, status};
+use tests::{LATER, Node, SOON, eventually, manifest, status};
 
 const NODE: &str = "swap-1";
 const PODS: [&str; 2] = ["swap-whole", "swap-plain"];
@@ -61,21 +62,66 @@ fn look(pod: &Value) -> Value {
     json!([pod["status"]["phase"], status::verdicts(pod), containers])
 }
 
-struct Watcher {
+/// Sees every state that the API server has of the pods of the node.
+struct Watcher<'plane> {
+    plane: &'plane ControlPlane,
     kubectl: Child,
-    file: std::path::PathBuf,
+    file: PathBuf,
+    /// How the pods looked at first.
+    before: [Value; PODS.len()],
+    /// States of each pod that were taken.
+    taken: [usize; PODS.len()],
 }
 
-impl Watcher {
-    /// Every state of pod `name` so far. The last document may be cut off.
+impl<'plane> Watcher<'plane> {
+    fn start(plane: &'plane ControlPlane) -> Self {
+        let before = PODS.map(|name| look(&until(plane, name, "ready", is_ready)));
+        let file = plane.dir().join("swap-watch.json");
+        let selector = format!("--field-selector=spec.nodeName={NODE}");
+        let kubectl = plane
+            .kubectl_command(plane.admin_kubeconfig(), &["get", "pods", &selector, "-o=json", "--watch"])
+            .stdout(File::create(&file).unwrap())
+            .spawn()
+            .unwrap();
+        Self { plane, kubectl, file, before, taken: [0; PODS.len()] }
+    }
+
+    /// The states of each pod that were not taken yet, up to the one that the API server has now.
+    fn take(&mut self) -> [Vec<Value>; PODS.len()] {
+        let seen = PODS.map(|name| self.seen(name));
+        let lengths = seen.each_ref().map(Vec::len);
+        let mut taken = std::mem::replace(&mut self.taken, lengths).into_iter();
+        seen.map(|mut states| states.split_off(taken.next().unwrap_or(0)))
+    }
+
+    fn assert_nothing_changed(&mut self) {
+        for (states, before) in self.take().iter().zip(&self.before) {
+            for pod in states {
+                assert_eq!(look(pod), *before, "{pod:#}");
+            }
+        }
+    }
+
+    fn wait_until_as_before(&self) {
+        for (name, before) in PODS.into_iter().zip(&self.before) {
+            until(self.plane, name, "as before", |pod| look(pod) == *before);
+        }
+    }
+
     fn seen(&self, name: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.file).unwrap();
-        let all = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map_while(Result::ok);
-        all.filter(|pod| pod["metadata"]["name"] == name).collect()
+        let version = until(self.plane, name, "there", |_| true)["metadata"]["resourceVersion"].clone();
+        eventually(&format!("the watcher to see version {version} of {name}"), SOON, || {
+            let text = std::fs::read_to_string(&self.file).unwrap();
+            // The last document may be cut off.
+            let all = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map_while(Result::ok);
+            let states: Vec<Value> = all.filter(|pod| pod["metadata"]["name"] == name).collect();
+            let is_present = states.iter().any(|pod| pod["metadata"]["resourceVersion"] == version);
+            if is_present { Ok(states) } else { Err(format!("{} states", states.len())) }
+        })
     }
 }
 
-impl Drop for Watcher {
+impl Drop for Watcher<'_> {
     fn drop(&mut self) {
         let _ = self.kubectl.kill();
         let _ = self.kubectl.wait();
@@ -107,35 +153,28 @@ fn a_node_changes_to_our_kubelet_and_back_and_nobody_notices() {
     theirs.start().unwrap();
     apply(&plane, NODE, &whole());
     apply(&plane, NODE, &bound(NODE, manifest::idle("swap-plain")));
-    let before = PODS.map(|name| look(&until(&plane, name, "ready", is_ready)));
+    let mut watcher = Watcher::start(&plane);
     let ids = node.cri.running_ids();
-    let file = plane.dir().join("swap-watch.json");
-    let selector = format!("--field-selector=spec.nodeName={NODE}");
-    let kubectl = plane
-        .kubectl_command(plane.admin_kubeconfig(), &["get", "pods", &selector, "-o=json", "--watch"])
-        .stdout(File::create(&file).unwrap())
-        .spawn()
-        .unwrap();
-    let watcher = Watcher { kubectl, file };
-    eventually_true("the watcher to see the pods", SOON, || !watcher.seen("swap-whole").is_empty());
 
     theirs.stop(SOON).unwrap();
+    watcher.take();
     node.start();
     goes_on(&node, "sealed", "two", &plane);
     node.agent.stop(SOON).unwrap();
+    watcher.assert_nothing_changed();
+
     let mut theirs = upstream(&node);
     theirs.start().unwrap();
     goes_on(&node, "sealed", "three", &plane);
+    // Upstream's kubelet may take a container for one that has not started until its startup probe has answered.
+    watcher.wait_until_as_before();
     theirs.stop(SOON).unwrap();
+    watcher.take();
+
     node.start();
     goes_on(&node, "sealed", "four", &plane);
-
+    watcher.assert_nothing_changed();
     assert_eq!(node.cri.running_ids(), ids, "no container was restarted");
-    for (name, before) in PODS.into_iter().zip(before) {
-        for pod in watcher.seen(name) {
-            assert_eq!(look(&pod), before, "{name} as a watcher saw it");
-        }
-    }
     plane.kubectl(&["delete", "pod", "swap-whole", "swap-plain", "--timeout=60s"]).unwrap();
     for name in PODS {
         node.cri.wait_removed(name);
@@ -148,7 +187,7 @@ fn a_node_changes_to_our_kubelet_and_back_and_nobody_notices() {
 }
 
 /// The kubelet that runs now keeps the pods as they are: a changed object reaches its volume, and probes are made.
-fn goes_on(node: &Node, word: &str, page: &str, plane: &lab::ControlPlane) {
+fn goes_on(node: &Node, word: &str, page: &str, plane: &ControlPlane) {
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "swap-map" }, "data": { "page": page } });
     apply(plane, NODE, &map);
     eventually(&format!("page {page} in the volume"), LATER, || {

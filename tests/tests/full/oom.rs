@@ -1,8 +1,10 @@
 //! Processes that the kernel kills for lack of memory are told, with their containers.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use tests::{
-    Node, SOON, eventually,
+    Node, SOON, cgroup, eventually,
     manifest::{IDLE, pod, shell, with},
     status,
 };
@@ -15,15 +17,28 @@ fn limited(name: &str, script: &str) -> Value {
     pod(name, json!({ "restartPolicy": "Never", "containers": [main] }))
 }
 
-/// Waits until kills in pod `name` were told `count` times, and gives what was told last.
+/// The kills that were told of processes in pod `name`.
 #[track_caller]
-fn told(node: &Node, name: &str, count: u64) -> Value {
-    eventually(&format!("{count} kills in {name} to be told"), SOON, || {
-        let events = node.podwright().run(&["events", name, "--output=json"]).json();
-        let kills: Vec<Value> = events.as_array().into_iter().flatten().cloned().collect();
-        let kills: Vec<Value> = kills.into_iter().filter(|event| event["reason"] == "OOMKilled").collect();
-        let all: u64 = kills.iter().map(|event| event["count"].as_u64().unwrap()).sum();
-        if all == count { Ok(kills.last().unwrap().clone()) } else { Err(events.to_string()) }
+fn kills(node: &Node, name: &str) -> Vec<Value> {
+    let events = node.podwright().run(&["events", name, "--output=json"]).json();
+    let all = events.as_array().into_iter().flatten();
+    all.filter(|event| event["reason"] == "OOMKilled").cloned().collect()
+}
+
+fn count(kills: &[Value]) -> u64 {
+    kills.iter().map(|kill| kill["count"].as_u64().unwrap()).sum()
+}
+
+/// Waits until each kill is told that the kernel has counted in the container of `pod`, more than `before` of them: before
+/// the memory of the first process is free, the kernel may kill another. Gives their number.
+#[track_caller]
+fn all_told(node: &Node, pod: &Value, before: u64) -> u64 {
+    let (uid, id) = (status::uid(pod), status::id(&status::only(pod)));
+    let killed = cgroup::oom_kills(&node.instance, &format!("kubepods/burstable/pod{uid}/{id}"));
+    assert!(killed > before, "{killed} kills");
+    eventually(&format!("{killed} kills to be told"), SOON, || {
+        let told = kills(node, "victim");
+        if count(&told) == killed { Ok(killed) } else { Err(format!("{told:?}")) }
     })
 }
 
@@ -35,27 +50,29 @@ fn kills_are_told_with_container_use_and_limit_also_of_children_and_of_earlier()
     node.start();
     node.put(&limited("victim", IDLE));
     node.put(&limited("dies", &format!("sleep 1; {HOG}")));
-    node.ready("victim");
+    let victim = node.ready("victim");
 
-    let dead = node.phase("dies", "Failed");
-    let event = told(&node, "dies", 1);
-    let message = event["message"].as_str().unwrap();
+    let dead = node.until("dies", "told why it died", SOON, |pod| {
+        let message = &status::only(pod)["state"]["terminated"]["message"];
+        message.as_str().is_some_and(|message| message.starts_with("The kernel killed process "))
+    });
+    let end = &status::only(&dead)["state"]["terminated"];
+    assert_eq!((&end["reason"], &end["exitCode"]), (&json!("OOMKilled"), &json!(137)), "{dead}");
+    let of_dead = kills(&node, "dies");
+    let event = of_dead.iter().find(|event| event["message"] == end["message"]).unwrap();
+    assert_eq!(event["object"]["fieldPath"], "spec.containers{main}");
+    let message = of_dead[0]["message"].as_str().unwrap();
     let parts = ["The kernel killed process \"tail\" (pid ", " used 32Mi of its limit of 32Mi."];
     assert!(parts.iter().all(|part| message.contains(part)), "{message}");
-    assert_eq!(event["object"]["fieldPath"], "spec.containers{main}");
-    let ended = node.until("dies", "told why it died", SOON, |pod| {
-        status::only(pod)["state"]["terminated"]["message"].as_str() == Some(message)
-    });
-    let end = &status::only(&ended)["state"]["terminated"];
-    assert_eq!((&end["reason"], &end["exitCode"]), (&json!("OOMKilled"), &json!(137)), "{dead}");
 
-    let (_, code) = node.cri.sh_any("victim", "main", HOG);
-    assert_eq!(code, 137);
-    told(&node, "victim", 1);
+    assert_eq!(node.cri.sh_any("victim", "main", HOG).1, 137);
+    let earlier = all_told(&node, &victim, 0);
     node.agent.stop(SOON).unwrap();
     assert_eq!(node.cri.sh_any("victim", "main", HOG).1, 137);
     node.start();
-    told(&node, "victim", 2);
-    told(&node, "dies", 1);
+    all_told(&node, &victim, earlier);
+    let of_dead = kills(&node, "dies");
+    let processes: BTreeSet<String> = of_dead.iter().map(|kill| kill["message"].to_string()).collect();
+    assert_eq!(count(&of_dead), processes.len() as u64, "each is told once: {of_dead:?}");
     assert_eq!(status::restarts(&node.ready("victim")), 0, "its first process lives");
 }
