@@ -11,10 +11,16 @@ use core_types::{
     },
 };
 use io_cri::{CriClient, CriOptions};
-use lab::Containerd;
+use lab::{Containerd, ContainerdVersion};
 use ports::{ContainerRuntime as _, runtime::RuntimeResult};
 
 use crate::{SOON, eventually, node::full_name};
+
+/// Whether the tests run on containerd 1.6, which lacks much that is newer.
+#[track_caller]
+pub fn is_1_6() -> bool {
+    ContainerdVersion::from_env().unwrap() == ContainerdVersion::V1_6
+}
 
 /// A blocking CRI client.
 pub struct Cri {

@@ -5,7 +5,7 @@ use std::fs;
 use core_types::runtime::ContainerState;
 use serde_json::json;
 use tests::{
-    LATER, Node, eventually, eventually_true,
+    LATER, Node, SOON, eventually, eventually_true,
     manifest::{pod, shell},
     status,
 };
@@ -34,8 +34,10 @@ fn dead_containers_beyond_the_limit_and_logs_of_unknown_pods_go() {
         let gone = !containers.iter().any(|c| c.attempt == 0) && !dir.join("0.log").exists();
         if gone && dead >= 1 { Ok(()) } else { Err(format!("{dead} dead, {containers:?}")) }
     });
-    let newest = node.cri.containers("crashing").iter().map(|c| c.attempt).max().unwrap();
-    assert!(dir.join(format!("{newest}.log")).exists(), "the youngest log stays");
+    eventually_true("the youngest container to have its log", SOON, || {
+        let newest = node.cri.containers("crashing").iter().map(|c| c.attempt).max().unwrap();
+        dir.join(format!("{newest}.log")).exists()
+    });
     let after = node.pod("crashing");
     assert!(count(&after) >= 3, "the count of restarts outlives what is removed: {after}");
 

@@ -6,13 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lab::ContainerdVersion;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use serde_json::{Value, json};
 use tests::{
     Node, SOON, eventually, eventually_true,
     manifest::{IDLE, pod, shell, with},
-    status,
+    runtime, status,
 };
 
 /// A tmpfs on the host. It goes when this goes, with everything mounted on it.
@@ -87,7 +86,7 @@ fn mounts_travel_as_far_as_they_may() {
     };
     assert!(writes(&node, "locked", "off"), "only the volume itself is read-only");
     assert_eq!(shown(&locked, "off"), "Disabled");
-    if ContainerdVersion::from_env().unwrap() == ContainerdVersion::V1_6 {
+    if runtime::is_1_6() {
         assert_eq!(shown(&locked, "maybe"), "Disabled");
         let waiting = node.waiting("must", "CreateContainerConfigError");
         let message = waiting["state"]["waiting"]["message"].as_str().unwrap();

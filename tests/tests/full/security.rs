@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{
     LATER, Node, SOON, eventually_true,
     manifest::{IDLE, pod, shell, with},
-    status,
+    runtime, status,
 };
 
 /// A profile that takes `mkdir` away and nothing else.
@@ -76,7 +76,7 @@ fn seccomp_profiles_apply_and_a_missing_one_stops_the_container() {
 }
 
 #[test]
-fn namespaces_groups_and_sysctls_are_as_asked() {
+fn namespaces_and_sysctls_are_as_asked() {
     let mut node = Node::prepared();
     node.agent.config["seccompDefault"] = json!(true);
     node.agent.config["allowedUnsafeSysctls"] = json!(["kernel.msg*"]);
@@ -102,13 +102,7 @@ fn namespaces_groups_and_sysctls_are_as_asked() {
     node.put(&pod("on-host", on_host));
     node.put(&secured("root", json!({}), json!({ "allowPrivilegeEscalation": false, "privileged": false })));
     node.put(&secured("almighty", json!({}), json!({ "privileged": true })));
-    node.put(&secured(
-        "groups",
-        json!({ "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 4000, "supplementalGroups": [5000, 6000],
-            "supplementalGroupsPolicy": "Strict" }),
-        json!({}),
-    ));
-    for name in ["tuned", "on-host", "root", "almighty", "groups"] {
+    for name in ["tuned", "on-host", "root", "almighty"] {
         node.until(name, "Ready", LATER, lab::agent::is_ready);
     }
     let refused = node.phase("forbidden", "Failed");
@@ -141,13 +135,30 @@ fn namespaces_groups_and_sysctls_are_as_asked() {
         ("Seccomp:2".to_owned(), "Seccomp:0".to_owned())
     );
     assert_ne!(of("almighty", "CapEff"), of("root", "CapEff"));
-    assert_eq!(sh("groups", "id -u; id -g; id -G"), "1000\n1000\n1000 4000 5000 6000");
-    let pod = node.pod("groups");
-    let user = &status::only(&pod)["user"]["linux"];
-    if !user.is_null() {
-        assert_eq!(user["supplementalGroups"], json!([1000, 4000, 5000, 6000]));
-    }
     node.take("tuned");
     node.gone("tuned");
     eventually_true("the rest to go on", SOON, || lab::agent::is_ready(&node.pod("root")));
+}
+
+#[test]
+fn processes_have_the_groups_that_the_pod_asks_for() {
+    let mut node = Node::started();
+    let groups = |policy: &str| {
+        json!({ "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 4000, "supplementalGroups": [5000, 6000],
+            "supplementalGroupsPolicy": policy })
+    };
+    node.put(&secured("merged", groups("Merge"), json!({})));
+    node.put(&secured("strict", groups("Strict"), json!({})));
+    let ids = |node: &Node, name: &str| node.cri.sh(name, "main", "id -u; id -g; id -G");
+    node.ready("merged");
+    assert_eq!(ids(&node, "merged"), "1000\n1000\n1000 4000 5000 6000\n");
+    if runtime::is_1_6() {
+        let refused = node.phase("strict", "Failed");
+        assert_eq!(refused["status"]["reason"], "SupplementalGroupsPolicyNotSupported");
+        return;
+    }
+    let strict = node.ready("strict");
+    assert_eq!(ids(&node, "strict"), "1000\n1000\n1000 4000 5000 6000\n");
+    let user = &status::only(&strict)["user"]["linux"];
+    assert_eq!(user["supplementalGroups"], json!([1000, 4000, 5000, 6000]));
 }

@@ -2,12 +2,11 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use lab::ContainerdVersion;
 use serde_json::{Value, json};
 use tests::{
     Node, SOON, eventually, eventually_true,
     manifest::{IDLE, pod, shell, with},
-    runtime::{kill_container, pid_of},
+    runtime::{is_1_6, kill_container, pid_of},
     status,
 };
 
@@ -49,7 +48,7 @@ fn first_id(node: &Node, name: &str, map: &str) -> String {
 fn pods_have_their_own_users() {
     let mut node = Node::started();
     node.put(&own_ids("one", json!({})));
-    if ContainerdVersion::from_env().unwrap() == ContainerdVersion::V1_6 {
+    if is_1_6() {
         node.logged(0, &["can't set `spec.hostUsers: false`, runtime does not support user namespaces"]);
         assert!(node.cri.sandboxes("one").is_empty(), "a pod that asks for it does not run without");
         return;
