@@ -114,7 +114,7 @@ use node::{NodeParts, SeenNode};
 use objects::{ObjectLine, ObjectTask};
 use offline::{Keeper, Offline, Watched};
 use pleg::{LookRequests, PlegTask};
-use prober::Prober;
+use prober::{Asking, Prober};
 use publisher::Publisher;
 use readings::Reader;
 use runtime_watch::{RuntimePoke, RuntimeUp};
@@ -199,7 +199,6 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let of_pleg = metrics::PlegMetrics::new(metrics);
     let pleg = PlegTask::new(outside.clone(), pleg, looks.clone(), report_sender, of_pleg);
     tasks.spawn(pleg.run(up.clone(), stop.clone()));
-    let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
     let objects = spawn_objects(&mut tasks, &outside, &settings, (&view, &node), &stop);
     let collections = spawn_collections(&mut tasks, &outside, offline.as_ref(), &stop);
     let calm = CalmView::new(view.clone(), Arc::clone(&outside.clock));
@@ -209,7 +208,8 @@ pub fn start(mut outside: Outside, settings: Settings, metrics: &Registry) -> Ag
     let images = Images::start(&mut tasks, &outside, &settings, for_pulls, (up.clone(), &stop));
     let probe_registry = Registry::new();
     let probe_metrics = metrics::ProbeMetrics::new(&probe_registry);
-    let prober = Prober::new(outside.clone(), node_ip, view.clone(), news_sender, probe_metrics);
+    let asking = Asking::new(&settings);
+    let prober = Prober::new(outside.clone(), asking, view.clone(), news_sender, probe_metrics);
     tasks.spawn(prober.run(stop.clone()));
     let trust = collections.as_ref().map(|collections| collections.trust.clone());
     let (senders, protection) = protection::line();

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_probes::{
-    Gate, Instance, Machine, ProbeKind, ProbeRequest, Run, Schedule, Standing, Verdict, request, spread,
+    Gate, Instance, Machine, ProbeGates, ProbeKind, ProbeRequest, Run, Schedule, Standing, Verdict, request,
+    spread,
 };
 use core_status::ProbeResult;
 use core_types::api::{Container, Pod};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::Happening;
 use crate::metrics::{ProbeMetrics, ProbeName};
 use crate::outside::Outside;
+use crate::settings::Settings;
 use crate::timer;
 
 /// Runs that may wait for their answers at once: each holds a connection, and a node has hundreds of them at most.
@@ -78,6 +80,34 @@ struct OneProbe {
     queued: Option<MonoTime>,
 }
 
+/// What a question depends on besides its pod.
+pub(crate) struct Asking {
+    /// Address of pods on the host's network.
+    node_ip: String,
+    gates: ProbeGates,
+}
+
+impl Asking {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let node_ip = settings.host.node_ips.first().cloned().unwrap_or_default();
+        Self { node_ip, gates: settings.resources.probes }
+    }
+
+    fn question(&self, probed: &Probed, container: &str, kind: ProbeKind) -> Result<ProbeRequest, String> {
+        let containers = probed.pod.container_refs();
+        let spec = containers.iter().find(|other| other.spec.name == container).map(|other| other.spec);
+        let ip = match &probed.observed {
+            _ if probed.pod.is_host_network() => &*self.node_ip,
+            Some(observed) => observed.ips.first().map_or("", String::as_str),
+            None => "",
+        };
+        match spec.and_then(|spec| kind.of(spec).map(|probe| (spec, probe))) {
+            Some((spec, probe)) => request(probe, spec, ip, self.gates).map_err(|error| error.to_string()),
+            None => Err("the probe is gone".to_owned()),
+        }
+    }
+}
+
 /// A run that has its answer.
 struct Finished {
     uid: PodUid,
@@ -90,7 +120,7 @@ struct Finished {
 /// The prober's state.
 pub(crate) struct Prober {
     outside: Outside,
-    node_ip: String,
+    asking: Asking,
     began: MonoTime,
     view: watch::Receiver<Arc<NodeView>>,
     /// The view that the machines know.
@@ -106,7 +136,7 @@ pub(crate) struct Prober {
 impl Prober {
     pub(crate) fn new(
         outside: Outside,
-        node_ip: String,
+        asking: Asking,
         view: watch::Receiver<Arc<NodeView>>,
         news: mpsc::Sender<ProbeNews>,
         metrics: ProbeMetrics,
@@ -114,7 +144,7 @@ impl Prober {
         Self {
             began: outside.clock.now(),
             outside,
-            node_ip,
+            asking,
             view,
             seen: Arc::default(),
             news,
@@ -253,7 +283,7 @@ impl Prober {
             probe.queued = None;
             let Some(run) = probe.machine.begin(now) else { continue };
             let (container, kind) = (probe.container.clone(), probe.kind);
-            let question = question(probed, &container, kind, &self.node_ip);
+            let question = self.asking.question(probed, &container, kind);
             let outside = self.outside.clone();
             self.runs.spawn(async move {
                 let answer = match question {
@@ -344,25 +374,6 @@ fn gate(probed: &Probed, container: &str, kind: ProbeKind, instance: Option<&Ins
     match result.zip(instance) {
         Some(((id, ProbeResult::Success), instance)) if *id == instance.id => Gate::Open,
         _ => Gate::Shut,
-    }
-}
-
-fn question(
-    probed: &Probed,
-    container: &str,
-    kind: ProbeKind,
-    node_ip: &str,
-) -> Result<ProbeRequest, String> {
-    let containers = probed.pod.container_refs();
-    let spec = containers.iter().find(|other| other.spec.name == container).map(|other| other.spec);
-    let ip = match &probed.observed {
-        _ if probed.pod.is_host_network() => node_ip,
-        Some(observed) => observed.ips.first().map_or("", String::as_str),
-        None => "",
-    };
-    match spec.and_then(|spec| kind.of(spec).map(|probe| (spec, probe))) {
-        Some((spec, probe)) => request(probe, spec, ip).map_err(|error| error.to_string()),
-        None => Err("the probe is gone".to_owned()),
     }
 }
 

@@ -20,6 +20,7 @@ use core_pods::admission::{
 };
 use core_pods::allocation::{Managers, PodLevelResize, ResizeRules, StaticPolicy};
 use core_pods::worker::WorkerPolicy;
+use core_probes::ProbeGates;
 use core_reclaim::ThresholdError;
 use core_references::Strategy;
 use core_runtime::backoff::{self, Growth};
@@ -115,6 +116,8 @@ pub struct ResourceSettings {
     pub resize: ResizeRules,
     /// Restart rules, stop signals and variables of containers.
     pub gates: PodGates,
+    /// What probes may ask over.
+    pub probes: ProbeGates,
 }
 
 /// What goes into sandboxes and containers.
@@ -271,6 +274,10 @@ impl Settings {
                 },
                 resize: resize_rules(config),
                 gates: pod_gates(&config.features),
+                probes: ProbeGates {
+                    http2: config.features.enabled(Feature::H2CContainerProbe),
+                    grpc_tls: config.features.enabled(Feature::GRPCContainerProbeTLS),
+                },
             },
             pulls: PullSettings {
                 parallel: parallel_pulls(kubelet),

@@ -14,9 +14,9 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
+    free_port::free_port,
     http,
     process::{Program, Running, Signal, log_tail},
-    registry::free_port,
     wait,
 };
 

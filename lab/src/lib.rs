@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod command;
 pub mod containerd;
 pub mod control_plane;
+mod free_port;
 pub mod gate;
 pub mod guest;
 pub mod http;

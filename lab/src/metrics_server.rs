@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::{
     ControlPlane,
+    free_port::free_port,
     parts::metrics_server,
     process::{Program, Running},
-    registry::free_port,
 };
 
 /// How often it reads each kubelet: as often as it accepts to be told.

@@ -1,11 +1,13 @@
 //! A real image registry on loopback, for pull, sign-in and back-off tests.
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    Containerd, Parts, http,
+    Containerd, Parts,
+    free_port::free_port,
+    http,
     process::{Program, Running},
     wait,
 };
@@ -92,12 +94,6 @@ impl Drop for Registry {
             eprintln!("cannot stop the registry: {error:#}");
         }
     }
-}
-
-/// A TCP port of loopback that nobody listens on at this moment.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port on loopback")?;
-    Ok(listener.local_addr()?.port())
 }
 
 fn config(host: &str, dir: &Path, access: Access) -> String {

@@ -79,6 +79,8 @@ pub enum Support {
 /// The implemented gates of those that are off by default.
 const OPT_IN: &[Feature] = &[
     Feature::ContainerStopSignals,
+    Feature::GRPCContainerProbeTLS,
+    Feature::H2CContainerProbe,
     Feature::PodAndContainerStatsFromCRI,
     Feature::PodLogsQuerySplitStreams,
     Feature::ReduceDefaultCrashLoopBackOffDecay,

@@ -66,26 +66,6 @@ fn refuse_in_container(container: &Container, path: &Path, errors: &mut Errors) 
     for (field, _, what, way_out) in CONTAINER_ROWS.iter().filter(|(_, used, ..)| used(container)) {
         refuse(errors, &path.child(field), what, way_out);
     }
-    let probes = [
-        ("livenessProbe", &container.liveness_probe),
-        ("readinessProbe", &container.readiness_probe),
-        ("startupProbe", &container.startup_probe),
-    ];
-    for (field, probe) in probes {
-        let Some(probe) = probe else { continue };
-        if probe.http_get.as_ref().is_some_and(|get| get.protocol.as_deref() == Some("HTTP2")) {
-            let path = path.child(field).child("httpGet").child("protocol");
-            refuse(errors, &path, "HTTP/2 probes without TLS are", REMOVE);
-        }
-        if probe.grpc.as_ref().is_some_and(|grpc| grpc.mode.as_deref() == Some("TLS")) {
-            refuse(
-                errors,
-                &path.child(field).child("grpc").child("mode"),
-                "gRPC probes with TLS are",
-                REMOVE,
-            );
-        }
-    }
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         if filled(&mount.bind_mount_options) {
             let path = path.child("volumeMounts").index(index).child("bindMountOptions");

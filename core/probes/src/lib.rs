@@ -11,7 +11,9 @@ mod request;
 mod tests;
 
 pub use machine::{Ending, Gate, Instance, Machine, Run, Schedule, Standing, Verdict, spread};
-pub use request::{HttpRequest, ProbeRequest, RequestError, Scheme, request};
+pub use request::{
+    GrpcMode, HttpRequest, HttpVersion, ProbeGates, ProbeRequest, RequestError, Scheme, request,
+};
 
 use core_types::api::{Container, Probe};
 

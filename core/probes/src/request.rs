@@ -20,7 +20,7 @@ pub enum ProbeRequest {
         /// Port.
         port: u16,
     },
-    /// `grpc.health.v1.Health/Check` without TLS; `SERVING` is success.
+    /// `grpc.health.v1.Health/Check`; `SERVING` is success.
     Grpc {
         /// Host name or address.
         host: String,
@@ -28,6 +28,8 @@ pub enum ProbeRequest {
         port: u16,
         /// Service that is asked about; empty for the server as a whole.
         service: String,
+        /// With TLS or without.
+        mode: GrpcMode,
     },
 }
 
@@ -50,11 +52,40 @@ impl Scheme {
     }
 }
 
+/// What an HTTP server is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which the server has to expect: nothing is negotiated.
+    Http2,
+}
+
+/// What a gRPC server is spoken to over; certificates are not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcMode {
+    /// Plain.
+    Plaintext,
+    /// TLS.
+    Tls,
+}
+
+/// Fields of probes that count only with their feature gate; without it they are passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeGates {
+    /// `H2CContainerProbe`: `httpGet.protocol`.
+    pub http2: bool,
+    /// `GRPCContainerProbeTLS`: `grpc.mode`.
+    pub grpc_tls: bool,
+}
+
 /// A GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
     /// Scheme.
     pub scheme: Scheme,
+    /// Version.
+    pub version: HttpVersion,
     /// Host name or address to connect to.
     pub host: String,
     /// Port.
@@ -111,7 +142,12 @@ pub enum RequestError {
 ///
 /// # Errors
 /// The probe cannot be sent: its result is unknown.
-pub fn request(probe: &Probe, container: &Container, pod_ip: &str) -> Result<ProbeRequest, RequestError> {
+pub fn request(
+    probe: &Probe,
+    container: &Container,
+    pod_ip: &str,
+    gates: ProbeGates,
+) -> Result<ProbeRequest, RequestError> {
     if let Some(exec) = &probe.exec {
         let mut room = Room::of_process();
         let words = exec.command.iter().flatten();
@@ -127,6 +163,10 @@ pub fn request(probe: &Probe, container: &Container, pod_ip: &str) -> Result<Pro
         let headers = http.http_headers.iter().flatten();
         return Ok(ProbeRequest::Http(HttpRequest {
             scheme,
+            version: match http.protocol.as_deref() {
+                Some("HTTP2") if gates.http2 => HttpVersion::Http2,
+                _ => HttpVersion::Http1,
+            },
             host: host(http.host.as_deref(), pod_ip)?,
             port: port(&http.port, container)?,
             path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
@@ -142,6 +182,10 @@ pub fn request(probe: &Probe, container: &Container, pod_ip: &str) -> Result<Pro
             host: host(None, pod_ip)?,
             port: port_number(grpc.port)?,
             service: grpc.service.clone().unwrap_or_default(),
+            mode: match grpc.mode.as_deref() {
+                Some("TLS") if gates.grpc_tls => GrpcMode::Tls,
+                _ => GrpcMode::Plaintext,
+            },
         });
     }
     Err(RequestError::NoAction { container: container.name.clone() })

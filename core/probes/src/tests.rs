@@ -212,26 +212,48 @@ fn requests_are_what_the_spec_says() {
     .expect("a container");
     let ask = |probe: serde_json::Value| {
         let probe: Probe = serde_json::from_value(probe).expect("a probe");
-        request(&probe, &container, "fd00::1")
+        let all = ProbeGates { http2: true, grpc_tls: true };
+        [ProbeGates::default(), all].map(|gates| request(&probe, &container, "fd00::1", gates))
     };
-    let http = ask(serde_json::json!({"httpGet": {"path": "ok?a=b", "port": "web", "scheme": "HTTPS",
+    let ask_any = |probe: serde_json::Value| {
+        let [without, with_gates] = ask(probe);
+        assert_eq!(without, with_gates, "gates change nothing where nothing is asked of them");
+        without
+    };
+    let http = ask_any(serde_json::json!({"httpGet": {"path": "ok?a=b", "port": "web", "scheme": "HTTPS",
         "httpHeaders": [{"name": "X", "value": "y"}]}}));
     let Ok(ProbeRequest::Http(http)) = http else { panic!("{http:?}") };
     assert_eq!(http.url(), "https://[fd00::1]:8080/ok?a=b");
     assert_eq!(http.headers, [("X".to_owned(), "y".to_owned())]);
-    let exec = ask(serde_json::json!({"exec": {"command": ["echo", "$(A)", "$(B)", "$$(A)"]}}));
+    let exec = ask_any(serde_json::json!({"exec": {"command": ["echo", "$(A)", "$(B)", "$$(A)"]}}));
     let command = ["echo", "x", "$(B)", "$(A)"].map(str::to_owned).to_vec();
     assert_eq!(exec, Ok(ProbeRequest::Exec { command }));
-    let tcp = ask(serde_json::json!({"tcpSocket": {"port": 7, "host": "example.org"}}));
+    let tcp = ask_any(serde_json::json!({"tcpSocket": {"port": 7, "host": "example.org"}}));
     assert_eq!(tcp, Ok(ProbeRequest::Tcp { host: "example.org".to_owned(), port: 7 }));
-    let grpc = ask(serde_json::json!({"grpc": {"port": 9, "service": "s"}}));
-    let wanted = ProbeRequest::Grpc { host: "fd00::1".to_owned(), port: 9, service: "s".to_owned() };
+    let grpc = ask_any(serde_json::json!({"grpc": {"port": 9, "service": "s"}}));
+    let wanted = ProbeRequest::Grpc {
+        host: "fd00::1".to_owned(),
+        port: 9,
+        service: "s".to_owned(),
+        mode: GrpcMode::Plaintext,
+    };
     assert_eq!(grpc, Ok(wanted));
+    let versions =
+        ask(serde_json::json!({"httpGet": {"port": "web", "protocol": "HTTP2"}})).map(|made| match made {
+            Ok(ProbeRequest::Http(http)) => http.version,
+            other => panic!("{other:?}"),
+        });
+    assert_eq!(versions, [HttpVersion::Http1, HttpVersion::Http2]);
+    let modes = ask(serde_json::json!({"grpc": {"port": 9, "mode": "TLS"}})).map(|made| match made {
+        Ok(ProbeRequest::Grpc { mode, .. }) => mode,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(modes, [GrpcMode::Plaintext, GrpcMode::Tls]);
     assert!(matches!(
-        ask(serde_json::json!({"tcpSocket": {"port": "none"}})),
+        ask_any(serde_json::json!({"tcpSocket": {"port": "none"}})),
         Err(RequestError::NoSuchPort { .. })
     ));
-    assert!(matches!(ask(serde_json::json!({})), Err(RequestError::NoAction { .. })));
+    assert!(matches!(ask_any(serde_json::json!({})), Err(RequestError::NoAction { .. })));
 }
 
 #[derive(Clone, Debug)]

@@ -13,10 +13,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either as EitherStream;
 
-/// A stream to a server.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+/// A stream to a server, plain or encrypted.
+pub(crate) type Opened = EitherStream<Connection, Box<TlsStream<Connection>>>;
 
 /// Host and port as they stand in messages and URLs.
 pub(crate) fn address(host: &str, port: u16) -> String {
@@ -85,23 +87,23 @@ pub(crate) async fn carried<T>(connection: impl Future, exchange: impl Future<Ou
     }
 }
 
-/// Connects with TLS.
-pub(crate) async fn tls(host: &str, port: u16, config: &Arc<ClientConfig>) -> Result<Box<dyn Io>, String> {
+/// Connects plainly, or with TLS when it is given settings for it.
+pub(crate) async fn open(host: &str, port: u16, tls: Option<&Arc<ClientConfig>>) -> Result<Opened, String> {
     let stream = tcp(host, port).await?;
+    let Some(config) = tls else { return Ok(Opened::Left(stream)) };
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
-    Ok(Box::new(stream.map_err(|error| error.to_string())?))
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    Ok(Opened::Right(Box::new(stream.map_err(|error| error.to_string())?)))
 }
 
 /// TLS settings that take any certificate.
-pub(crate) fn tls_config() -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(crate) fn tls_config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_no_client_auth())
 }
 
 /// Takes any certificate, but not a handshake that its key did not sign.

@@ -1,6 +1,6 @@
-//! `grpc.health.v1.Health/Check` without TLS: one call whose two messages have one field each, so they are written and read
-//! here.
+//! `grpc.health.v1.Health/Check`: one call whose two messages have one field each, so they are written and read here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +10,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
+use rustls::ClientConfig;
 
-use crate::connect::{address, carried, tcp};
+use crate::connect::{Opened, address, carried, open};
 
 /// gRPC status codes that have a text of their own.
 const OK: &str = "0";
@@ -24,17 +25,22 @@ const STATUS_TAG: u8 = 0x08;
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
+/// A question to a server.
+pub(crate) struct Question<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    /// Empty for the server as a whole.
+    pub(crate) service: &'a str,
+    /// Settings of TLS; without them it is asked plainly.
+    pub(crate) tls: Option<&'a Arc<ClientConfig>>,
+}
+
 /// Asks within the time.
-pub(crate) async fn ask(
-    host: &str,
-    port: u16,
-    service: &str,
-    user_agent: &str,
-    timeout: Duration,
-) -> ProbeAnswer {
-    let server = address(host, port);
+pub(crate) async fn ask(question: &Question<'_>, user_agent: &str, timeout: Duration) -> ProbeAnswer {
+    let server = address(question.host, question.port);
     let within = tokio::time::Instant::now() + timeout;
-    let connection = match tokio::time::timeout_at(within, tcp(host, port)).await {
+    let opened = open(question.host, question.port, question.tls);
+    let connection = match tokio::time::timeout_at(within, opened).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             return ProbeAnswer::Failure(format!("error: failed to connect service at {server:?}: {error}"));
@@ -46,8 +52,11 @@ pub(crate) async fn ask(
             return ProbeAnswer::TimedOut(text);
         }
     };
-    let call = check(TokioIo::new(connection), &server, service, user_agent);
-    match tokio::time::timeout_at(within, call).await {
+    let request = match request(question, &server, user_agent) {
+        Ok(request) => request,
+        Err(error) => return ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}")),
+    };
+    match tokio::time::timeout_at(within, check(connection, request)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}")),
         Err(_elapsed) => {
@@ -56,20 +65,19 @@ pub(crate) async fn ask(
     }
 }
 
-async fn check(
-    io: TokioIo<crate::connect::Connection>,
-    server: &str,
-    service: &str,
-    user_agent: &str,
-) -> Result<ProbeAnswer, String> {
-    let failed = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
-    let request = Request::post(format!("http://{server}/grpc.health.v1.Health/Check"))
+fn request(question: &Question<'_>, server: &str, user_agent: &str) -> http::Result<Request<Full<Bytes>>> {
+    let scheme = if question.tls.is_some() { "https" } else { "http" };
+    Request::post(format!("{scheme}://{server}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .header(header::USER_AGENT, user_agent)
-        .body(Full::new(message(service)))
-        .map_err(|error| error.to_string())?;
+        .body(Full::new(message(question.service)))
+}
+
+async fn check(connection: Opened, request: Request<Full<Bytes>>) -> Result<ProbeAnswer, String> {
+    let failed = |error: hyper::Error| error.to_string();
+    let io = TokioIo::new(connection);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
     let exchange = async { read(sender.send_request(request).await.map_err(failed)?).await };
     carried(connection, exchange).await
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use core_probes::{HttpRequest, Scheme};
+use core_probes::{HttpRequest, HttpVersion, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
 use rustls::ClientConfig;
 use url::Url;
 
-use crate::connect::{Io, carried, tcp, tls};
+use crate::connect::{carried, open};
 
 /// Redirects in a row, as Go's client.
 const MAX_REDIRECTS: usize = 10;
@@ -36,7 +36,8 @@ pub(crate) async fn ask(request: &HttpRequest, user_agent: &str, config: &Arc<Cl
     };
     let mut next = first.clone();
     for _ in 0..=MAX_REDIRECTS {
-        match get(&next, &first, &headers, config).await {
+        let to = To { url: &next, first: &first, version: request.version };
+        match get(&to, &headers, config).await {
             Ok(Answer::Redirect(to)) => next = to,
             Ok(Answer::Verdict(verdict)) => return verdict,
             Err(message) => return ProbeAnswer::Failure(format!("Get {:?}: {message}", next.as_str())),
@@ -45,42 +46,73 @@ pub(crate) async fn ask(request: &HttpRequest, user_agent: &str, config: &Arc<Cl
     ProbeAnswer::Failure(format!("Get {:?}: stopped after {MAX_REDIRECTS} redirects", next.as_str()))
 }
 
-async fn get(
-    url: &Url,
-    first: &Url,
-    headers: &HeaderMap,
-    config: &Arc<ClientConfig>,
-) -> Result<Answer, String> {
-    let host = url.host_str().ok_or("it names no host")?;
-    let port = url.port_or_known_default().ok_or("it names no port")?;
+/// Where one request goes.
+struct To<'a> {
+    url: &'a Url,
+    /// Where the first one went.
+    first: &'a Url,
+    version: HttpVersion,
+}
+
+impl To<'_> {
+    fn is_https(&self) -> bool {
+        self.url.scheme() == Scheme::Https.as_str()
+    }
+}
+
+async fn get(to: &To<'_>, headers: &HeaderMap, config: &Arc<ClientConfig>) -> Result<Answer, String> {
+    let host = to.url.host_str().ok_or("it names no host")?;
+    let port = to.url.port_or_known_default().ok_or("it names no port")?;
     // An IPv6 address stands in brackets in a URL and without them everywhere else.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let io: Box<dyn Io> = match url.scheme() {
-        scheme if scheme == Scheme::Https.as_str() => tls(bare, port, config).await?,
-        _ => Box::new(tcp(bare, port).await?),
-    };
-    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut request = Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-    *request.headers_mut() = headers.clone();
-    if url.origin() != first.origin() || !headers.contains_key(header::HOST) {
-        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let host = HeaderValue::try_from(host).map_err(|error| error.to_string())?;
+    let authority = authority(to, host, headers);
+    let path =
+        to.url.query().map_or_else(|| to.url.path().to_owned(), |query| format!("{}?{query}", to.url.path()));
+    let io = TokioIo::new(open(bare, port, to.is_https().then_some(config)).await?);
+    let failed = |error: hyper::Error| error.to_string();
+    // Nothing but a plain connection speaks HTTP/2 unasked.
+    if to.version == HttpVersion::Http2 && !to.is_https() {
+        let request = request(&format!("http://{authority}{path}"), headers)?;
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
+        carried(connection, async { answered(to, sender.send_request(request).await).await }).await
+    } else {
+        let mut request = request(&path, headers)?;
+        let host = HeaderValue::try_from(authority).map_err(|error| error.to_string())?;
         request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let (mut sender, connection) = http1::handshake(io).await.map_err(failed)?;
+        carried(connection, async { answered(to, sender.send_request(request).await).await }).await
     }
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
-    let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|error| {
-            // What Go says of a server that closes the connection instead of answering.
-            if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
-        })?;
-        match redirect(url, &answer) {
-            Some(to) if to.host_str() == first.host_str() => Ok(Answer::Redirect(to)),
-            _ => Ok(Answer::Verdict(judge(answer).await)),
-        }
-    };
-    carried(connection, exchange).await
+}
+
+/// The host that the request names: the pod's own, as long as it goes where it went at first.
+fn authority(to: &To<'_>, host: &str, headers: &HeaderMap) -> String {
+    let own = headers.get(header::HOST).and_then(|own| own.to_str().ok());
+    match own.filter(|_| to.url.origin() == to.first.origin()) {
+        Some(own) => own.to_owned(),
+        None => to.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+    }
+}
+
+/// A request without the headers that belong to the connection.
+fn request(uri: &str, headers: &HeaderMap) -> Result<Request<Empty<Bytes>>, String> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    *request.headers_mut() = headers.clone();
+    request.headers_mut().remove(header::HOST);
+    Ok(request)
+}
+
+async fn answered(to: &To<'_>, answer: hyper::Result<Response<Incoming>>) -> Result<Answer, String> {
+    let answer = answer.map_err(|error| {
+        // What Go says of a server that closes the connection instead of answering.
+        if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
+    })?;
+    let next = redirect(to.url, &answer).filter(|next| next.host_str() == to.first.host_str());
+    match next {
+        Some(next) => Ok(Answer::Redirect(next)),
+        None => Ok(Answer::Verdict(judge(answer).await)),
+    }
 }
 
 /// The pod's headers over ours. An empty `User-Agent` or `Accept` removes ours.
@@ -108,7 +140,6 @@ fn headers(request: &HttpRequest, user_agent: &str) -> Result<HeaderMap, String>
     if headers.get(header::HOST).is_some_and(HeaderValue::is_empty) {
         headers.remove(header::HOST);
     }
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     Ok(headers)
 }
 

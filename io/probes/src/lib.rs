@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use core_probes::ProbeRequest;
+use core_probes::{GrpcMode, ProbeRequest};
 use ports::ProbeDialer;
 use ports::probes::ProbeAnswer;
 use rustls::ClientConfig;
@@ -34,6 +34,8 @@ impl std::error::Error for TlsError {}
 /// Sends probes from the host's network.
 pub struct NetworkProbes {
     tls: Arc<ClientConfig>,
+    /// The same for HTTP/2, which gRPC servers want to hear of in the handshake.
+    tls_h2: Arc<ClientConfig>,
     user_agent: String,
 }
 
@@ -44,7 +46,9 @@ impl NetworkProbes {
     /// The TLS library refuses its own defaults.
     pub fn new(version: &str) -> Result<Self, TlsError> {
         let tls = connect::tls_config().map_err(TlsError)?;
-        Ok(Self { tls, user_agent: format!("kube-probe/{version}") })
+        let mut tls_h2 = tls.clone();
+        tls_h2.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { tls: Arc::new(tls), tls_h2: Arc::new(tls_h2), user_agent: format!("kube-probe/{version}") })
     }
 }
 
@@ -74,8 +78,13 @@ impl ProbeDialer for NetworkProbes {
                     )),
                 }
             }
-            ProbeRequest::Grpc { host, port, service } => {
-                grpc::ask(host, *port, service, &self.user_agent, timeout).await
+            ProbeRequest::Grpc { host, port, service, mode } => {
+                let tls = match mode {
+                    GrpcMode::Plaintext => None,
+                    GrpcMode::Tls => Some(&self.tls_h2),
+                };
+                let question = grpc::Question { host, port: *port, service, tls };
+                grpc::ask(&question, &self.user_agent, timeout).await
             }
         }
     }

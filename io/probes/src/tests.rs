@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use core_probes::{HttpRequest, ProbeRequest, Scheme};
+use core_probes::{GrpcMode, HttpRequest, HttpVersion, ProbeRequest, Scheme};
 use http::{HeaderMap, HeaderValue};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use ports::ProbeDialer;
 use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::NetworkProbes;
@@ -53,11 +53,17 @@ fn reply(status: &str, headers: &str, body: &str) -> String {
 fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> ProbeRequest {
     ProbeRequest::Http(HttpRequest {
         scheme: Scheme::Http,
+        version: HttpVersion::Http1,
         host: "127.0.0.1".to_owned(),
         port,
         path: path.to_owned(),
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     })
+}
+
+fn grpc(port: u16, service: &str) -> ProbeRequest {
+    let (host, service) = ("127.0.0.1".to_owned(), service.to_owned());
+    ProbeRequest::Grpc { host, port, service, mode: GrpcMode::Plaintext }
 }
 
 async fn ask(request: &ProbeRequest) -> ProbeAnswer {
@@ -133,10 +139,7 @@ async fn a_huge_answer_is_cut_and_a_missing_one_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = silent.local_addr().expect("bound").port();
     let probes = NetworkProbes::new("1.37").expect("TLS");
-    for request in [
-        get(port, "/", &[]),
-        ProbeRequest::Grpc { host: "127.0.0.1".to_owned(), port, service: String::new() },
-    ] {
+    for request in [get(port, "/", &[]), grpc(port, "")] {
         let answer = probes.ask(&request, Duration::from_millis(50)).await;
         assert!(matches!(answer, ProbeAnswer::TimedOut(_)), "{answer:?}");
     }
@@ -213,18 +216,24 @@ async fn endless_server() -> u16 {
     port
 }
 
-#[tokio::test]
-async fn certificates_are_not_verified() {
+/// A server's end of TLS with a certificate of its own, which speaks these protocols.
+fn acceptor(protocols: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(vec!["else.example".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a key");
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn certificates_are_not_verified() {
+    let acceptor = acceptor(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
@@ -245,22 +254,31 @@ async fn grpc_server(body: &'static [u8], code: &'static str) -> u16 {
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
-            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
-            let trailers = HeaderMap::from_iter([(
-                http::HeaderName::from_static("grpc-status"),
-                HeaderValue::from_static(code),
-            )]);
-            let frames =
-                [Ok(Frame::data(Bytes::from_static(body))), Ok::<_, hyper::Error>(Frame::trailers(trailers))];
-            let body = StreamBody::new(tokio_stream::iter(frames));
-            Ok::<_, hyper::Error>(http::Response::new(body))
-        });
-        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        // The client closes the connection when it has its answer.
-        let _ = served.serve_connection(TokioIo::new(stream), service).await;
+        serve_health(stream, body, code).await;
     });
     port
+}
+
+/// Answers on one connection with this body and these trailers.
+async fn serve_health(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    body: &'static [u8],
+    code: &'static str,
+) {
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
+        assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+        let trailers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(code),
+        )]);
+        let frames =
+            [Ok(Frame::data(Bytes::from_static(body))), Ok::<_, hyper::Error>(Frame::trailers(trailers))];
+        let body = StreamBody::new(tokio_stream::iter(frames));
+        Ok::<_, hyper::Error>(http::Response::new(body))
+    });
+    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    // The client closes the connection when it has its answer.
+    let _ = served.serve_connection(TokioIo::new(stream), service).await;
 }
 
 #[tokio::test]
@@ -274,11 +292,60 @@ async fn grpc_health_decides() {
         [(&[0, 0, 0, 0, 2, 8, 1][..], "0", serving), (&[0, 0, 0, 0, 2, 8, 2], "0", down), (&[], "12", absent)]
     {
         let port = grpc_server(body, code).await;
-        let request = ProbeRequest::Grpc { host: "127.0.0.1".to_owned(), port, service: "shop".to_owned() };
-        assert_eq!(ask(&request).await, answer);
+        assert_eq!(ask(&grpc(port, "shop")).await, answer);
     }
     // A server that speaks HTTP/1.1 only.
     let port = server(|_| reply("200 OK", "", "")).await;
-    let request = ProbeRequest::Grpc { host: "127.0.0.1".to_owned(), port, service: String::new() };
-    assert!(matches!(ask(&request).await, ProbeAnswer::Failure(_)));
+    assert!(matches!(ask(&grpc(port, "")).await, ProbeAnswer::Failure(_)));
+}
+
+#[tokio::test]
+async fn grpc_health_is_asked_over_tls_without_verification() {
+    const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        // Servers refuse whom they have not heard to speak HTTP/2.
+        let acceptor = acceptor(&[b"h2"]);
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            serve_health(stream, SERVING, "0").await;
+        }
+    });
+    let ProbeRequest::Grpc { host, service, .. } = grpc(port, "shop") else { panic!() };
+    let safe = ProbeRequest::Grpc { host, port, service, mode: GrpcMode::Tls };
+    assert_eq!(ask(&safe).await, ProbeAnswer::Success("service healthy".to_owned()));
+    assert!(matches!(ask(&grpc(port, "shop")).await, ProbeAnswer::Failure(_)), "it speaks TLS only");
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_to_servers_that_expect_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        let shown = |request: http::Request<hyper::body::Incoming>| async move {
+            let agent = request.headers().get(http::header::USER_AGENT).map(|agent| format!("{agent:?}"));
+            let text = format!("{:?} {} {}", request.version(), request.uri(), agent.unwrap_or_default());
+            let moved = request.uri().path() == "/moved";
+            let answer = http::Response::builder().status(if moved { 302 } else { 200 });
+            answer.header(http::header::LOCATION, "/here").body(http_body_util::Full::new(Bytes::from(text)))
+        };
+        while let Ok((stream, _)) = listener.accept().await {
+            let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = served.serve_connection(TokioIo::new(stream), service_fn(shown)).await;
+        }
+    });
+    let http_2 = |path: &str, headers: &[(&str, &str)]| {
+        let ProbeRequest::Http(plain) = get(port, path, headers) else { panic!() };
+        ProbeRequest::Http(HttpRequest { version: HttpVersion::Http2, ..plain })
+    };
+    let said = |authority: &str| {
+        ProbeAnswer::Success(format!("HTTP/2.0 http://{authority}/here \"kube-probe/1.37\""))
+    };
+    let own = format!("127.0.0.1:{port}");
+    assert_eq!(ask(&http_2("/here", &[])).await, said(&own));
+    assert_eq!(ask(&http_2("/moved", &[])).await, said(&own));
+    assert_eq!(ask(&http_2("/here", &[("Host", "shop.example")])).await, said("shop.example"));
+    assert!(matches!(ask(&get(port, "/here", &[])).await, ProbeAnswer::Failure(_)), "it speaks HTTP/2 only");
 }

@@ -25,8 +25,8 @@ use crate::{
     ControlPlaneParts,
     claim::{CONTROL_PLANES, Claim, sweep_stale},
     command,
+    free_port::free_port,
     process::{Program, Running, Signal, log_tail},
-    registry::free_port,
     wait::{self, Look},
 };
 use pki::Pki;

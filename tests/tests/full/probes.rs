@@ -1,8 +1,8 @@
-//! Probes of real containers: readiness, liveness and startup, by command, HTTP and TCP.
+//! Probes of real containers: readiness, liveness and startup, by command, HTTP, TCP and gRPC.
 
 use serde_json::{Value, json};
 use tests::{
-    Node, SOON,
+    Node, SOON, eventually,
     manifest::{IDLE, pod, shell, with},
     status,
 };
@@ -72,6 +72,26 @@ fn a_failed_liveness_probe_restarts_and_a_startup_probe_holds_it_back() {
     let slow = node.ready("slow");
     assert_eq!((&status::only(&slow)["started"], status::restarts(&slow)), (&json!(true), 0));
     sidecar(&mut node, &exec);
+}
+
+#[test]
+fn probes_speak_http_2_and_tls_where_their_gates_are_on() {
+    let mut node = Node::prepared();
+    node.agent.config["featureGates"] = json!({ "H2CContainerProbe": true, "GRPCContainerProbeTLS": true });
+    node.start();
+    let hears = "nc -l -p 8080 > /tmp/heard; sleep 100000";
+    let get = json!({ "port": 8080, "scheme": "HTTP", "protocol": "HTTP2" });
+    let probe = |action: Value| json!({ "readinessProbe": with(action, json!({ "periodSeconds": 1 })) });
+    node.put(&probed("http-2", hears, probe(json!({ "httpGet": get }))));
+    node.put(&probed("grpc-tls", hears, probe(json!({ "grpc": { "port": 8080, "mode": "TLS" } }))));
+    // The first words of HTTP/2, and the type and version of a TLS record.
+    for (name, words) in [("http-2", "5052 4920 2a20"), ("grpc-tls", "1603")] {
+        node.until(name, "running", SOON, |pod| !status::only(pod)["state"]["running"].is_null());
+        eventually(&format!("{name} to hear its probe"), SOON, || {
+            let heard = node.cri.sh(name, "main", "hexdump -e '2/1 \"%02x\" \" \"' /tmp/heard | head -n 1");
+            if heard.starts_with(words) { Ok(()) } else { Err(heard) }
+        });
+    }
 }
 
 /// The startup probe of a sidecar holds back what follows it, its liveness probe restarts it alone, and its readiness counts for

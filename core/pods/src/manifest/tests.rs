@@ -391,8 +391,10 @@ fn references_to_api_objects_are_forbidden_by_name() {
 fn what_is_not_implemented_is_refused_by_name() {
     let cases = [
         (
-            with_container("livenessProbe: {grpc: {port: 1, mode: TLS}}"),
-            "spec.containers[0].livenessProbe.grpc.mode: Forbidden: gRPC probes with TLS are not implemented yet: remove the field",
+            with_spec(
+                "initContainers: [{name: s, image: i, volumeMounts: [{name: v, mountPath: /v, bindMountOptions: [noexec]}]}]\nvolumes: [{name: v, emptyDir: {}}]",
+            ),
+            "spec.initContainers[0].volumeMounts[0].bindMountOptions: Forbidden: bind mount options are not implemented yet: remove the field",
         ),
         (
             with_spec("volumes: [{name: v, nfs: {server: s, path: /}}]"),
@@ -406,6 +408,8 @@ fn what_is_not_implemented_is_refused_by_name() {
     }
     let supported = [
         with_spec("setHostnameAsFQDN: true"),
+        with_container("livenessProbe: {grpc: {port: 1, mode: TLS}}"),
+        with_container("livenessProbe: {httpGet: {port: 1, protocol: HTTP2}}"),
         with_spec("hostnameOverride: other"),
         with_spec("runtimeClassName: kata"),
         with_spec("overhead: {cpu: 100m, memory: 8Mi}"),

@@ -1,6 +1,6 @@
 //! Probes of a container: one action, sensible numbers.
 
-use core_types::api::{Container, IntOrString, Probe};
+use core_types::api::{Container, HTTPGetAction, IntOrString, Probe};
 
 use super::{Errors, Path, names};
 
@@ -69,6 +69,9 @@ fn validate_action(probe: &Probe, path: &Path, errors: &mut Errors) {
             validate_port(&http.port, &path.child("port"), errors);
             let scheme = http.scheme.as_deref().unwrap_or_default();
             errors.one_of(&path.child("scheme"), scheme, &["HTTP", "HTTPS"]);
+            if let Some(protocol) = &http.protocol {
+                validate_protocol(protocol, http, &path, errors);
+            }
             for header in http.http_headers.iter().flatten() {
                 if header.name.is_empty()
                     || !header.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -80,8 +83,26 @@ fn validate_action(probe: &Probe, path: &Path, errors: &mut Errors) {
             }
         }
         (_, _, Some(tcp), _) => validate_port(&tcp.port, &path.child("port"), errors),
-        (_, _, _, Some(grpc)) => validate_port(&IntOrString::Int(grpc.port), &path.child("port"), errors),
+        (_, _, _, Some(grpc)) => {
+            validate_port(&IntOrString::Int(grpc.port), &path.child("port"), errors);
+            if let Some(mode) = &grpc.mode {
+                errors.one_of(&path.child("mode"), mode, &["Plaintext", "TLS"]);
+            }
+        }
         (None, None, None, None) => {}
+    }
+}
+
+fn validate_protocol(protocol: &str, http: &HTTPGetAction, path: &Path, errors: &mut Errors) {
+    errors.one_of(&path.child("protocol"), protocol, &["HTTP1", "HTTP2"]);
+    if protocol != "HTTP2" {
+        return;
+    }
+    let host = http.host.as_deref().unwrap_or_default();
+    if http.scheme.as_deref() != Some("HTTP") {
+        errors.invalid(&path.child("protocol"), protocol, "is only supported with HTTP (H2C)");
+    } else if !host.is_empty() {
+        errors.invalid(&path.child("host"), host, "must be empty when `protocol` is \"HTTP2\"");
     }
 }
 

@@ -274,6 +274,33 @@ fn probes_are_checked() {
             ),
         ),
         (
+            probe("readinessProbe", json!({"httpGet": {"port": 1, "scheme": "HTTP", "protocol": "HTTP3"}})),
+            at(
+                "readinessProbe.httpGet.protocol: Unsupported value: \"HTTP3\": supported values: \"HTTP1\", \"HTTP2\"",
+            ),
+        ),
+        (
+            probe("readinessProbe", json!({"httpGet": {"port": 1, "scheme": "HTTPS", "protocol": "HTTP2"}})),
+            at(
+                "readinessProbe.httpGet.protocol: Invalid value: \"HTTP2\": is only supported with HTTP (H2C)",
+            ),
+        ),
+        (
+            probe(
+                "readinessProbe",
+                json!({"httpGet": {"port": 1, "scheme": "HTTP", "protocol": "HTTP2", "host": "a"}}),
+            ),
+            at(
+                "readinessProbe.httpGet.host: Invalid value: \"a\": must be empty when `protocol` is \"HTTP2\"",
+            ),
+        ),
+        (
+            probe("livenessProbe", json!({"grpc": {"port": 1, "mode": "tls"}})),
+            at(
+                "livenessProbe.grpc.mode: Unsupported value: \"tls\": supported values: \"Plaintext\", \"TLS\"",
+            ),
+        ),
+        (
             probe("readinessProbe", json!({"grpc": {"port": 1}, "periodSeconds": -1})),
             at("readinessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0"),
         ),
