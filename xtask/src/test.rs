@@ -64,6 +64,10 @@ const RUN_BY_TESTS: &str = "real_containerd";
 /// Tests on real runtimes mostly wait, each on a runtime of its own, so more of them run at once than there are CPUs.
 const REAL_THREADS: u32 = 3;
 
+/// How many times longer than on a machine that does nothing else a wait of these tests may take. A wait ends when what it waits
+/// for is there, so this costs time only where a test fails.
+const REAL_PATIENCE: &str = "2";
+
 /// A level of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Level {
@@ -142,7 +146,11 @@ fn real(root: &Path, version: ContainerdVersion) -> Result<Tally> {
     must(root, &["build", "--workspace", "--bins"])?;
     let notes = skip_notes()?;
     let notes_path = notes.display().to_string();
-    let env = [("PODWRIGHT_LAB_CONTAINERD", version.name()), ("PODWRIGHT_SKIPS", notes_path.as_str())];
+    let env = [
+        ("PODWRIGHT_LAB_CONTAINERD", version.name()),
+        ("PODWRIGHT_SKIPS", notes_path.as_str()),
+        ("PODWRIGHT_PATIENCE", REAL_PATIENCE),
+    ];
     let run = |targets: Vec<String>, modules: &[&str]| {
         let mut args = words("--workspace --no-fail-fast");
         args.extend(targets);

@@ -52,11 +52,11 @@ pub(crate) async fn ask(question: &Question<'_>, user_agent: &str, timeout: Dura
             return ProbeAnswer::TimedOut(text);
         }
     };
-    let request = match request(question, &server, user_agent) {
-        Ok(request) => request,
-        Err(error) => return ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}")),
+    let call = async {
+        let request = request(question, &server, user_agent).map_err(|error| error.to_string())?;
+        check(connection, request).await
     };
-    match tokio::time::timeout_at(within, check(connection, request)).await {
+    match tokio::time::timeout_at(within, call).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}")),
         Err(_elapsed) => {

@@ -108,10 +108,9 @@ async fn answered(to: &To<'_>, answer: hyper::Result<Response<Incoming>>) -> Res
         // What Go says of a server that closes the connection instead of answering.
         if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() }
     })?;
-    let next = redirect(to.url, &answer).filter(|next| next.host_str() == to.first.host_str());
-    match next {
-        Some(next) => Ok(Answer::Redirect(next)),
-        None => Ok(Answer::Verdict(judge(answer).await)),
+    match redirect(to.url, &answer) {
+        Some(next) if next.host_str() == to.first.host_str() => Ok(Answer::Redirect(next)),
+        _ => Ok(Answer::Verdict(judge(answer).await)),
     }
 }
 
