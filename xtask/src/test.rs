@@ -32,14 +32,17 @@ const ONCE: [&str; 2] = ["cluster", "control_plane"];
 /// The target with what the agent does, and the modules of it that run on the old runtime too: those that see the runtime's
 /// part in it. How the agent rests is not among them, because it has to ask a runtime that sends no events.
 const FULL: &str = "full";
-const FULL_ON_OLD_RUNTIME: [&str; 20] = [
+const FULL_ON_OLD_RUNTIME: [&str; 23] = [
     "admission",
     "container_gc",
     "environment",
+    "events",
+    "features",
     "hooks",
     "hostile",
     "images",
     "lifecycle",
+    "log_rotation",
     "mounts",
     "oom",
     "probes",
