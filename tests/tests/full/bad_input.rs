@@ -32,10 +32,12 @@ fn write_bad(dir: &Path) -> Vec<Bad> {
     );
     put("indent.yaml", b"apiVersion: v1\nkind: Pod\nmetadata:\n\tname: x\n");
     put("empty.yaml", b"");
-    let probe = json!({ "livenessProbe": { "grpc": { "port": 1, "mode": "TLS" } } });
+    let mount = json!({ "name": "v", "mountPath": "/v", "bindMountOptions": ["noexec"] });
+    let main = with(shell("main", "true"), json!({ "volumeMounts": [mount] }));
+    let volumes = json!([{ "name": "v", "emptyDir": {} }]);
     put(
-        "probe.json",
-        pod("probe", json!({ "containers": [with(shell("main", "true"), probe)] })).to_string().as_bytes(),
+        "mount.json",
+        pod("mount", json!({ "containers": [main], "volumes": volumes })).to_string().as_bytes(),
     );
     let secret = json!([{ "name": "s", "secret": { "secretName": "s" } }]);
     put(
@@ -57,7 +59,10 @@ fn write_bad(dir: &Path) -> Vec<Bad> {
         Bad { file: "nameless.yaml", says: &["metadata.name"] },
         Bad { file: "indent.yaml", says: &["line 4", "tab"] },
         Bad { file: "empty.yaml", says: &["no pod"] },
-        Bad { file: "probe.json", says: &["spec.containers[0].livenessProbe.grpc.mode", "not implemented"] },
+        Bad {
+            file: "mount.json",
+            says: &["spec.containers[0].volumeMounts[0].bindMountOptions", "not implemented"],
+        },
         Bad { file: "secret.json", says: &["spec.volumes[0]", "secret"] },
         Bad { file: "huge.yaml", says: &["10485760"] },
         Bad { file: "pipe.yaml", says: &["named pipe"] },
