@@ -53,8 +53,9 @@ fn kills_are_told_with_container_use_and_limit_also_of_children_and_of_earlier()
     let victim = node.ready("victim");
 
     let dead = node.until("dies", "told why it died", SOON, |pod| {
-        let message = &status::only(pod)["state"]["terminated"]["message"];
-        message.as_str().is_some_and(|message| message.starts_with("The kernel killed process "))
+        let containers = status::containers(pod);
+        let mut messages = containers.iter().filter_map(|c| c["state"]["terminated"]["message"].as_str());
+        messages.any(|message| message.starts_with("The kernel killed process "))
     });
     let end = &status::only(&dead)["state"]["terminated"];
     assert_eq!((&end["reason"], &end["exitCode"]), (&json!("OOMKilled"), &json!(137)), "{dead}");

@@ -79,14 +79,17 @@ fn probes_speak_http_2_and_tls_where_their_gates_are_on() {
     let mut node = Node::prepared();
     node.agent.config["featureGates"] = json!({ "H2CContainerProbe": true, "GRPCContainerProbeTLS": true });
     node.start();
-    let hears = "nc -l -p 8080 > /tmp/heard; sleep 100000";
+    // A connection whose probe was too late to say anything is followed by others.
+    let hears = "exec nc -ll -p 8080 -e sh -c 'cat >> /tmp/heard'";
     let get = json!({ "port": 8080, "scheme": "HTTP", "protocol": "HTTP2" });
     let probe = |action: Value| json!({ "readinessProbe": with(action, json!({ "periodSeconds": 1 })) });
     node.put(&probed("http-2", hears, probe(json!({ "httpGet": get }))));
     node.put(&probed("grpc-tls", hears, probe(json!({ "grpc": { "port": 8080, "mode": "TLS" } }))));
     // The first words of HTTP/2, and the type and version of a TLS record.
     for (name, words) in [("http-2", "5052 4920 2a20"), ("grpc-tls", "1603")] {
-        node.until(name, "running", SOON, |pod| !status::only(pod)["state"]["running"].is_null());
+        node.until(name, "running", SOON, |pod| {
+            status::containers(pod).iter().any(|container| !container["state"]["running"].is_null())
+        });
         eventually(&format!("{name} to hear its probe"), SOON, || {
             let heard = node.cri.sh(name, "main", "hexdump -e '2/1 \"%02x\" \" \"' /tmp/heard | head -n 1");
             if heard.starts_with(words) { Ok(()) } else { Err(heard) }
