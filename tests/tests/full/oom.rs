@@ -74,6 +74,7 @@ fn kills_are_told_with_container_use_and_limit_also_of_children_and_of_earlier()
     all_told(&node, &victim, earlier);
     let of_dead = kills(&node, "dies");
     let processes: BTreeSet<String> = of_dead.iter().map(|kill| kill["message"].to_string()).collect();
+    assert!(processes.contains(&end["message"].to_string()), "it is still told: {of_dead:?}");
     assert_eq!(count(&of_dead), processes.len() as u64, "each is told once: {of_dead:?}");
     assert_eq!(status::restarts(&node.ready("victim")), 0, "its first process lives");
 }
