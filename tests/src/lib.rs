@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 mod dbus;
 pub mod https;
+mod huge_pages;
 pub mod hung_mount;
 pub mod logind;
 pub mod manifest;
@@ -26,6 +27,7 @@ pub mod streams;
 pub mod systemd;
 
 pub use cli::{Podwright, Said};
+pub use huge_pages::HugePages;
 pub use logind::StandIn;
 pub use node::Node;
 pub use runtime::Cri;

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, os::unix::fs::PermissionsExt as _,
 use core_types::runtime::ContainerState;
 use serde_json::{Value, json};
 use tests::{
-    Node, SOON, eventually_true,
+    HugePages, Node, SOON, eventually_true,
     manifest::{IDLE, pod, shell, with},
     node::full_name,
     status,
@@ -153,34 +153,9 @@ fn downward_api_files_tell_of_the_pod() {
     assert_ne!(code, 0, "the files are not the pod's to change");
 }
 
-/// Huge pages of 2 MiB that the machine sets aside while this lives.
-struct HugePages {
-    before: String,
-}
-
-impl HugePages {
-    const COUNT: &str = "/proc/sys/vm/nr_hugepages";
-
-    /// `None` when the kernel has not so many.
-    fn reserve(pages: u64) -> Option<Self> {
-        let before = fs::read_to_string(Self::COUNT).ok()?;
-        let this = Self { before };
-        fs::write(Self::COUNT, pages.to_string()).ok()?;
-        let reserved: u64 = fs::read_to_string(Self::COUNT).ok()?.trim().parse().ok()?;
-        (reserved >= pages).then_some(this)
-    }
-}
-
-impl Drop for HugePages {
-    fn drop(&mut self) {
-        // A machine that cannot give them back keeps them until it starts anew.
-        let _ = fs::write(Self::COUNT, &self.before);
-    }
-}
-
 #[test]
 fn huge_pages_are_mounted_and_not_given_twice() {
-    let Some(_pages) = HugePages::reserve(8) else {
+    let Some(pages) = HugePages::reserve(8) else {
         return lab::skip("the kernel cannot set 8 huge pages aside");
     };
     let mut node = Node::started();
@@ -197,7 +172,9 @@ fn huge_pages_are_mounted_and_not_given_twice() {
     let uid = status::uid(&node.ready("huge"));
     let mounted = node.cri.sh("huge", "main", "grep ' /huge ' /proc/mounts");
     assert!(mounted.contains("hugetlbfs") && mounted.contains("pagesize=2M"), "{mounted}");
-    // Eight pages are there, six of them taken.
+    node.cri.sh("huge", "main", "fallocate -l 8M /huge/a");
+    assert_eq!(pages.free(), 4, "the file is in four of the eight pages");
+    // Eight pages are there, six of them are the pod's.
     node.put(&of("more", "8Mi"));
     let refused = node.until("more", "refused", SOON, |pod| pod["status"]["phase"] == "Failed");
     assert!(
@@ -208,4 +185,5 @@ fn huge_pages_are_mounted_and_not_given_twice() {
     node.take("huge");
     node.gone("huge");
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&uid));
+    assert_eq!(pages.free(), 8, "the pages went with the pod");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::{
-    Node, cgroup,
+    HugePages, Node, cgroup,
     manifest::{IDLE, pod, shell, with},
     status,
 };
@@ -78,4 +78,27 @@ fn a_pod_is_resized_in_place() {
         assert_eq!((&new["containerID"], &new["restartCount"]), (&old["containerID"], &json!(0)));
         assert_eq!(new["resources"]["limits"], json!({ "cpu": cpu, "memory": memory }));
     }
+}
+
+#[test]
+fn a_container_uses_huge_pages_up_to_its_limit() {
+    if !is_version_2() {
+        return lab::skip("this machine has cgroup version 1");
+    }
+    let Some(pages) = HugePages::reserve(8) else {
+        return lab::skip("the kernel cannot set 8 huge pages aside");
+    };
+    let mut node = Node::started();
+    let limits = json!({ "hugepages-2Mi": "8Mi", "memory": "32Mi", "cpu": "50m" });
+    let mut pod = sized("huge", json!({ "limits": limits }));
+    pod["spec"]["volumes"] = json!([{ "name": "huge", "emptyDir": { "medium": "HugePages" } }]);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([{ "name": "huge", "mountPath": "/huge" }]);
+    node.put(&pod);
+    let limit = (8 * MIB).to_string();
+    let ready = node.ready("huge");
+    assert_eq!(files(&node, "", &ready, "hugetlb.2MB.max"), [limit.clone(), limit]);
+    node.cri.sh("huge", "main", "fallocate -l 8M /huge/a");
+    assert_eq!(pages.free(), 4);
+    let (said, code) = node.cri.sh_any("huge", "main", "fallocate -l 2M /huge/b");
+    assert_ne!(code, 0, "four pages are free, and none of them is for this pod: {said}");
 }
