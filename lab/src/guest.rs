@@ -1,4 +1,4 @@
-//! A guest machine: Debian's kernel under qemu, with the cgroup version 2 and the privileges that the machine may lack.
+//! A guest machine: Debian's kernel under qemu, with the cgroup version, the systemd and the privileges that the machine may lack.
 //!
 //! ```text
 //! initramfs (busybox, a few modules) -> a tmpfs as root, with folders of this machine over 9p -> systemd, if installed -> the jobs -> off
@@ -77,6 +77,25 @@ fn virtualizes(cpuinfo: &str) -> bool {
     flags.any(|flag| flag == "vmx" || flag == "svm")
 }
 
+/// How the guest counts and limits what processes use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// A hierarchy for each controller, which only systemd mounts.
+    V1,
+    /// One hierarchy.
+    V2,
+}
+
+impl CgroupVersion {
+    /// What the kernel's command line says of it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::V1 => "systemd.unified_cgroup_hierarchy=0",
+            Self::V2 => "systemd.unified_cgroup_hierarchy=1",
+        }
+    }
+}
+
 /// A program that runs in the guest.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -128,19 +147,25 @@ struct Share {
 pub struct Guest {
     parts: GuestParts,
     accelerator: Accelerator,
+    cgroup_version: CgroupVersion,
     shares: Vec<Share>,
 }
 
 impl Guest {
     /// A guest that sees `folders` besides Debian's and the parts'.
     #[must_use]
-    pub fn new(parts: &GuestParts, accelerator: Accelerator, folders: &[&Path]) -> Self {
+    pub fn new(
+        parts: &GuestParts,
+        accelerator: Accelerator,
+        cgroup_version: CgroupVersion,
+        folders: &[&Path],
+    ) -> Self {
         let here = |dir: &Path| Share { from: dir.to_owned(), at: dir.to_owned() };
         let debian = OF_DEBIAN.map(|dir| here(Path::new(dir)));
         let mut shares: Vec<Share> = debian.into_iter().chain([here(parts.cache())]).collect();
         shares.extend(folders.iter().map(|dir| here(dir)));
         shares.push(Share { from: parts.modules(), at: "/lib/modules".into() });
-        Self { parts: parts.clone(), accelerator, shares }
+        Self { parts: parts.clone(), accelerator, cgroup_version, shares }
     }
 
     /// Starts the machine and runs the jobs one after another; `tell` hears what they say and how they end, in that order. It is an error
@@ -194,10 +219,10 @@ impl Guest {
         args.push(MEMORY_MIB.to_string());
         args.extend(self.accelerator.args().map(str::to_owned));
         // Guards against other users of the machine, which has none, cost much under emulation.
-        let line = "console=ttyS0 panic=-1 psi=1 mitigations=off";
+        let line = format!("console=ttyS0 panic=-1 psi=1 mitigations=off {}", self.cgroup_version.word());
         let kernel = self.parts.kernel_image()?.display().to_string();
         for (option, value) in
-            [("-kernel", &*kernel), ("-initrd", &initramfs.display().to_string()), ("-append", line)]
+            [("-kernel", &*kernel), ("-initrd", &initramfs.display().to_string()), ("-append", &line)]
         {
             args.extend([option.to_owned(), value.to_owned()]);
         }

@@ -62,7 +62,7 @@ pub(crate) fn until_even_if_interrupted<T>(
     limit: Duration,
     mut look: impl FnMut() -> Result<Look<T>>,
 ) -> Result<T> {
-    let (clock, limit) = (Stopwatch::start(), limit.saturating_mul(patience()));
+    let (clock, limit) = (Stopwatch::start(), patient(limit));
     loop {
         let seen = match look()? {
             Look::Done(value) => return Ok(value),
@@ -73,6 +73,12 @@ pub(crate) fn until_even_if_interrupted<T>(
         }
         pause();
     }
+}
+
+/// How long something may take here that usually takes `limit` at most.
+#[must_use]
+pub fn patient(limit: Duration) -> Duration {
+    limit.saturating_mul(patience())
 }
 
 /// How many times longer than usual things may take here.

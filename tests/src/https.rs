@@ -17,7 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
 };
 
-/// How long connecting, and each read or write, may take.
+/// How long connecting, and each read or write, may usually take.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Who a client says it is.
@@ -83,9 +83,10 @@ pub fn post(port: u16, path: &str, identity: Option<&Identity>) -> (u16, String)
 pub fn ask(port: u16, method: &str, path: &str, body: &str, identity: Option<&Identity>) -> (u16, String) {
     let config = config(identity);
     let connection = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
-    let socket = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), LIMIT).unwrap();
-    socket.set_read_timeout(Some(LIMIT)).unwrap();
-    socket.set_write_timeout(Some(LIMIT)).unwrap();
+    let limit = lab::wait::patient(LIMIT);
+    let socket = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), limit).unwrap();
+    socket.set_read_timeout(Some(limit)).unwrap();
+    socket.set_write_timeout(Some(limit)).unwrap();
     let mut stream = StreamOwned::new(connection, socket);
     // HTTP/1.0 keeps the body free of chunks.
     let length = body.len();

@@ -1,4 +1,4 @@
-//! The tests that need cgroup version 2, AppArmor, swap or systemd, in a guest machine: the programs of tests that cargo built here run
+//! The tests that need cgroup version 2, AppArmor, swap or systemd, in guest machines: the programs of tests that cargo built here run
 //! there, and their lines come back and are counted as if they had run here.
 
 use std::{env::consts::ARCH, path::Path, time::Duration};
@@ -6,7 +6,7 @@ use std::{env::consts::ARCH, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use lab::{
     Guest, GuestParts, Parts,
-    guest::{Accelerator, Job, NOTES, Seen},
+    guest::{Accelerator, CgroupVersion, Job, NOTES, Seen},
 };
 
 use crate::cargo::{Counter, Tally, TestProgram, build_tests, must, target_dir};
@@ -14,8 +14,14 @@ use crate::cargo::{Counter, Tally, TestProgram, build_tests, must, target_dir};
 /// What qemu and the kernel are there for.
 const GUEST_ARCH: &str = "x86_64";
 
-/// The library or test targets, and what the names of their tests hold; all without a word.
-const SUITES: [(&str, &[&str]); 2] = [("io_host", &["cgroup"]), ("guest", &[])];
+/// A library or test target, and what the names of its tests hold; all without a word.
+type Suite = (&'static str, &'static [&'static str]);
+
+/// What runs in which machine, one after the other.
+const MACHINES: [(CgroupVersion, &[Suite]); 2] = [
+    (CgroupVersion::V2, &[("io_host", &["cgroup"]), ("guest", &[])]),
+    (CgroupVersion::V1, &[("guest", &["systemd::"])]),
+];
 
 /// How long the guest may take; without acceleration on a slow and busy machine it takes ten minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -41,19 +47,25 @@ pub(crate) fn guest(root: &Path) -> Result<Tally> {
     let built = build_tests(root, &["--workspace", "--lib", "--test", "guest"])?;
     let programs = target_dir()?.join("debug");
     let accelerator = Accelerator::of_machine();
-    let jobs = SUITES.iter().map(|(target, tests)| job(&built, target, tests, &programs, accelerator));
-    let jobs: Vec<Job> = jobs.collect::<Result<_>>()?;
-    println!("running {} programs of tests in a guest machine ({accelerator:?})", jobs.len());
     let mut counter = Counter::default();
-    let mut suites = SUITES.iter();
-    let notes = Guest::new(&parts, accelerator, &[&programs]).run(&jobs, LIMIT, |seen| match seen {
-        Seen::Line(line) => counter.line(line),
-        Seen::Ended(code) => {
-            let suite = suites.next().map_or("a suite", |(target, _)| target);
-            counter.ended(&format!("{suite} in the guest (exit code {code})"), code == 0);
-        }
-    })?;
-    counter.total.note_skipped(&notes);
+    for (cgroup_version, suites) in MACHINES {
+        let jobs = suites.iter().map(|(target, tests)| job(&built, target, tests, &programs, accelerator));
+        let jobs: Vec<Job> = jobs.collect::<Result<_>>()?;
+        println!(
+            "running {} programs of tests in a guest machine ({accelerator:?}, cgroup {cgroup_version:?})",
+            jobs.len()
+        );
+        let machine = Guest::new(&parts, accelerator, cgroup_version, &[&programs]);
+        let mut suites = suites.iter();
+        let notes = machine.run(&jobs, LIMIT, |seen| match seen {
+            Seen::Line(line) => counter.line(line),
+            Seen::Ended(code) => {
+                let suite = suites.next().map_or("a suite", |(target, _)| target);
+                counter.ended(&format!("{suite} in the guest (exit code {code})"), code == 0);
+            }
+        })?;
+        counter.total.note_skipped(&notes);
+    }
     Ok(counter.total)
 }
 

@@ -122,7 +122,7 @@ impl Executor {
                 op.happened(Happening::warning("RuntimeClassIgnored", message)).await;
             }
             let created = self.outside.runtime.run_sandbox(&config, handler.as_str()).await;
-            created.map_err(|error| error.to_string())
+            created.map_err(|error| error.grpc_text())
         };
         let id = match result.await {
             Ok(id) => id,
@@ -132,6 +132,7 @@ impl Executor {
             }
         };
         let status = self.outside.runtime.sandbox_status(&id).await.map_err(|error| {
+            let error = error.grpc_text();
             StepError::failed("FailedPodSandBoxStatus", format!("Unable to get pod sandbox status: {error}"))
         });
         if let Err(StepError::Failed { reason, message, .. }) = &status {
@@ -237,7 +238,7 @@ impl Executor {
         let result = async {
             let config = self.container_config(op, setup, &container, image, restart_count).await?;
             let id = self.outside.runtime.create_container(&sandbox, &config, &sandbox_config).await;
-            let id = id.map_err(StartFailure::create)?;
+            let id = id.map_err(|error| StartFailure::create(error.message()))?;
             op.tell(RuntimeEventText::Created, &container.field_path()).await;
             self.run(op, &container, &id, &sandbox_config, &config).await?;
             Ok(id)
@@ -294,7 +295,7 @@ impl Executor {
         op.notes.doing(&container.spec.name, "starting the container").await;
         self.outside.runtime.start_container(id).await.map_err(|error| StartFailure {
             reason: WaitingReason::RunContainerError,
-            message: error.to_string(),
+            message: error.message(),
         })?;
         op.tell(RuntimeEventText::Started, &container.field_path()).await;
         let link = LogLink {

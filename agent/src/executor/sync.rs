@@ -54,9 +54,6 @@ impl Executor {
         self.take_turn(op, &plan).await?;
         let result = self.carry_out(op, pod, (&plan, &needs), volumes).await;
         op.turn = None;
-        if let Err(StepError::Failed { message, .. }) = &result {
-            op.happened(Happening::warning("FailedSync", format!("error syncing pod: {message}"))).await;
-        }
         result
     }
 

@@ -17,6 +17,8 @@ use crate::command;
 const QEMU: &str = "qemu-system-x86";
 /// With the program that loads AppArmor profiles; on a machine whose kernel has no AppArmor it does nothing.
 const APP_ARMOR: &str = "apparmor";
+/// The program that archives what runs in a container; Debian's knows the guest's kernel.
+const CRIU: &str = "criu";
 
 /// Debian's name for its newest kernel; the package of that name only leads to the one that holds it. The kernel for clouds would
 /// do, had it the file system that qemu shares folders by.
@@ -35,7 +37,7 @@ impl GuestParts {
     /// Finds the parts, making what is missing; `parts` are those that run in the guest.
     pub fn ready(parts: &Parts) -> Result<Self> {
         let (cache, _lock) = locked_cache(LOCK)?;
-        install_packages(&[QEMU, APP_ARMOR])?;
+        install_packages(&[QEMU, APP_ARMOR, CRIU])?;
         let qemu = command::find_program("qemu-system-x86_64", &["/usr/bin"])
             .with_context(|| format!("the package {QEMU} holds no qemu-system-x86_64"))?;
         let kernel = cache.join(debian_release()?).join(KERNEL);

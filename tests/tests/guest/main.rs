@@ -1,9 +1,10 @@
-//! What is other on cgroup version 2, with AppArmor, with swap and with systemd, and tests of `full` that are worth a run there.
+//! What is other on cgroup version 2, with AppArmor, with CRIU, with swap and with systemd, and tests of `full` that are worth a run there.
 //! `cargo xtask test` runs these in a guest machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod app_armor;
+mod checkpoint;
 mod life;
 mod logind;
 #[path = "../full/oom.rs"]
