@@ -16,6 +16,8 @@ use crate::{
     oci::{Image, Node, write},
 };
 
+pub mod conformance;
+
 /// The sandbox image.
 pub const PAUSE: &str = "podwright.test/pause:1";
 /// A shell with the usual tools; runs `sleep` for an hour unless told otherwise.
@@ -54,19 +56,16 @@ pub fn build_all(parts: &Parts, dir: &Path) -> Result<Vec<PathBuf>> {
             }),
         },
     ];
-    let mut files = Vec::new();
-    for image in &images {
-        let file = dir.join(format!("{}.tar", short_name(image.name)));
-        write(image, &file)?;
-        files.push(file);
-    }
-    Ok(files)
+    write_all(&images, dir)
 }
 
-/// `web` of `podwright.test/web:1`.
-fn short_name(name: &str) -> &str {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    last.split(':').next().unwrap_or(last)
+/// Writes an archive of each image, which is named after it.
+fn write_all(images: &[Image<'_>], dir: &Path) -> Result<Vec<PathBuf>> {
+    let archive = |image: &Image<'_>| {
+        let file = dir.join(format!("{}.tar", image.name.replace(['/', ':'], "_")));
+        write(image, &file).map(|()| file)
+    };
+    images.iter().map(archive).collect()
 }
 
 fn root<'a>(busybox: &'a [u8], applets: &str) -> Vec<(String, Node<'a>)> {

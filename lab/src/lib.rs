@@ -43,6 +43,6 @@ pub use containerd::{CgroupDriver, Containerd, ContainerdVersion};
 pub use control_plane::ControlPlane;
 pub use guest::Guest;
 pub use instance::Instance;
-pub use parts::{ControlPlaneParts, GuestParts, Parts};
+pub use parts::{ConformanceParts, ControlPlaneParts, GuestParts, Parts};
 pub use registry::Registry;
 pub use skip::{skip, skipped};

@@ -25,7 +25,7 @@ mod kubernetes;
 
 pub use guest::GuestParts;
 pub(crate) use kubernetes::metrics_server;
-pub use kubernetes::{ControlPlaneParts, upstream_kubelet};
+pub use kubernetes::{ConformanceParts, ControlPlaneParts, upstream_kubelet};
 
 const CONTAINERD_VERSION: &str = "2.4.2";
 const RUNC_VERSION: &str = "1.5.2";

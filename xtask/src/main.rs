@@ -5,6 +5,7 @@
 mod bench;
 mod cargo;
 mod cluster;
+mod conformance;
 mod guest;
 mod run;
 mod test;
@@ -35,6 +36,8 @@ enum Command {
     },
     /// Start a cluster of one node on private parts and leave it running until Ctrl-C
     Cluster,
+    /// Run upstream's own conformance tests of a node on a private cluster (about 20 minutes)
+    Conformance(conformance::Options),
     /// Set up and run all tests
     Test {
         /// Run only this level (may be repeated)
@@ -90,6 +93,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             run::run(&root, after).map(|()| ExitCode::SUCCESS)
         }
         Command::Cluster => cluster::cluster(&root).map(|()| ExitCode::SUCCESS),
+        Command::Conformance(options) => {
+            conformance::conformance(&root, &options).map(|()| ExitCode::SUCCESS)
+        }
         Command::Test { only, seeds } => test::test(&root, &only, seeds),
         Command::Bench { args } => bench::bench(&root, &args).map(|()| ExitCode::SUCCESS),
         Command::Sim { seeds, seed } => cargo::sim(&root, seeds, seed).map(success),

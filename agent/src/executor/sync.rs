@@ -54,6 +54,11 @@ impl Executor {
         self.take_turn(op, &plan).await?;
         let result = self.carry_out(op, pod, (&plan, &needs), volumes).await;
         op.turn = None;
+        let starts_sandbox = plan.actions.iter().any(|action| matches!(action, Action::CreateSandbox { .. }));
+        if starts_sandbox && pod.spec_ref().and_then(|spec| spec.host_users) == Some(false) {
+            let failed = matches!(result, Err(StepError::Failed { .. }));
+            op.notes.metrics.user_namespaced_pod_started(failed);
+        }
         result
     }
 

@@ -18,14 +18,49 @@ struct Counters {
     broken: Counter,
     rejections: Counter,
     hook_fallbacks: Counter,
-    pod_starts: Counter,
-    pod_start_errors: Counter,
+    pods: Starts,
+    user_namespaced_pods: Starts,
     container_starts: Counter,
     container_start_errors: Counter,
     container_ends: Counter,
     preemptions: Counter,
     evictions: Counter,
     sleeps_cut: Counter,
+}
+
+/// Starts of something.
+#[derive(Debug)]
+struct Starts {
+    tried: Counter,
+    failed: Counter,
+}
+
+impl Starts {
+    fn of_pods(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(Desc { name, help, labels: &[] });
+        Self {
+            tried: counter("kubelet_started_pods_total", "[ALPHA] Cumulative number of pods started"),
+            failed: counter(
+                "kubelet_started_pods_errors_total",
+                "[ALPHA] Cumulative number of errors when starting pods",
+            ),
+        }
+    }
+
+    fn of_user_namespaced_pods(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(Desc { name, help, labels: &[] });
+        Self {
+            tried: counter(
+                "kubelet_started_user_namespaced_pods_total",
+                "[ALPHA] Cumulative number of pods with user namespaces started. This metric will only be collected on Linux.",
+            ),
+            failed: counter(
+                "kubelet_started_user_namespaced_pods_errors_total",
+                "[ALPHA] Cumulative number of errors when starting pods with user namespaces. This metric will only be collected on \
+                 Linux.",
+            ),
+        }
+    }
 }
 
 impl EventMetrics {
@@ -57,16 +92,8 @@ impl EventMetrics {
                 "[ALPHA] The number of times lifecycle handlers successfully fell back to http from https.",
                 &[],
             ),
-            pod_starts: counter(
-                "kubelet_started_pods_total",
-                "[ALPHA] Cumulative number of pods started",
-                &[],
-            ),
-            pod_start_errors: counter(
-                "kubelet_started_pods_errors_total",
-                "[ALPHA] Cumulative number of errors when starting pods",
-                &[],
-            ),
+            pods: Starts::of_pods(registry),
+            user_namespaced_pods: Starts::of_user_namespaced_pods(registry),
             container_starts: counter(
                 "kubelet_started_containers_total",
                 "[ALPHA] Cumulative number of containers started",
@@ -107,7 +134,7 @@ impl EventMetrics {
             Tally::Nothing => {}
             Tally::AdmissionRejection => self.0.rejections.inc(&[&happening.reason]),
             Tally::HookFallback => self.0.hook_fallbacks.inc(&[]),
-            Tally::PodStartError => self.0.pod_start_errors.inc(&[]),
+            Tally::PodStartError => self.0.pods.failed.inc(&[]),
             Tally::Eviction { signal } => self.0.evictions.inc(&[signal]),
             Tally::Preemption { resource } => self.0.preemptions.inc(&[resource]),
         }
@@ -120,7 +147,15 @@ impl EventMetrics {
 
     /// The start of a sandbox is tried.
     pub(crate) fn pod_starts(&self) {
-        self.0.pod_starts.inc(&[]);
+        self.0.pods.tried.inc(&[]);
+    }
+
+    /// The sandbox and the containers of a pod with users of its own were tried to be started.
+    pub(crate) fn user_namespaced_pod_started(&self, failed: bool) {
+        self.0.user_namespaced_pods.tried.inc(&[]);
+        if failed {
+            self.0.user_namespaced_pods.failed.inc(&[]);
+        }
     }
 
     /// The start of a container is tried.

@@ -74,8 +74,11 @@ pub fn resize_needs(
         needs.differs = true;
         let Some(instance) = running(observed, &container.spec.name) else { continue };
         if needs_restart(container.spec, current, desired) && container.kind != ContainerKind::Init {
-            // What was noted may be older than the container: then it has been restarted already.
-            if !runs_with(instance, &container_resources(pod, container.spec, node)) {
+            // What was noted may be older than the container: then it has been restarted already. The runtime tells so, except
+            // of requests for memory, which it does not know.
+            let only_memory_request =
+                Sizes { memory_request_bytes: desired.memory_request_bytes, ..current } == desired;
+            if only_memory_request || !runs_with(instance, &container_resources(pod, container.spec, node)) {
                 needs.restarts.insert(instance.id().clone());
             }
         } else {

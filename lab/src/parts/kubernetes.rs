@@ -1,5 +1,5 @@
 //! The programs of a cluster's control plane: Kubernetes' own, built from its Go module, and Debian's etcd. And upstream's kubelet, to
-//! compare with, and metrics-server, which reads it.
+//! compare with, metrics-server, which reads it, and upstream's end-to-end tests.
 //!
 //! Kubernetes' module cannot be installed by `go install name@version`, because it replaces the modules it is staged with by
 //! folders of its own repository. So a module of our own requires it and replaces each of those by its published version.
@@ -22,6 +22,8 @@ const PROGRAMS: [&str; 4] = ["kube-apiserver", "kube-scheduler", "kube-controlle
 const METRICS_SERVER_VERSION: &str = "0.9.0";
 const METRICS_SERVER_MODULE: &str = "sigs.k8s.io/metrics-server";
 
+const E2E_TESTS: &str = "e2e.test";
+const BASH: (&str, &str) = ("bash-static", "bin/bash-static");
 const ETCD: (&str, &str) = ("etcd-server", "usr/bin/etcd");
 
 /// The programs, all present.
@@ -38,7 +40,8 @@ impl ControlPlaneParts {
         let debian = cache.join(debian_release()?);
         unpack_packages(&debian, &[ETCD])?;
         let kubernetes = cache.join(format!("kubernetes-{VERSION}"));
-        build(&kubernetes, &[], &PROGRAMS.map(of_kubernetes), "10 minutes")?;
+        let packages = PROGRAMS.map(|program| of_kubernetes(&format!("cmd/{program}")));
+        build(&kubernetes, &Wanted { packages: &packages, takes: "10 minutes", ..Wanted::default() })?;
         Ok(Self { kubernetes, etcd: debian.join(ETCD.0).join(ETCD.1) })
     }
 
@@ -59,8 +62,60 @@ impl ControlPlaneParts {
 pub fn upstream_kubelet() -> Result<PathBuf> {
     let (cache, _lock) = locked_cache("kubelet.lock")?;
     let target = cache.join(format!("kubelet-{VERSION}"));
-    build(&target, &[], &[of_kubernetes("kubelet")], "4 minutes")?;
+    let packages = [of_kubernetes("cmd/kubelet")];
+    build(&target, &Wanted { packages: &packages, takes: "4 minutes", ..Wanted::default() })?;
     Ok(target.join("kubelet"))
+}
+
+/// Upstream's end-to-end tests, what runs them, and the programs of their pods.
+#[derive(Clone, Debug)]
+pub struct ConformanceParts {
+    dir: PathBuf,
+    bash: PathBuf,
+}
+
+impl ConformanceParts {
+    /// Finds the parts, making what is missing; the first time takes minutes.
+    pub fn ready() -> Result<Self> {
+        let (cache, _lock) = locked_cache("conformance.lock")?;
+        let debian = cache.join(debian_release()?);
+        unpack_packages(&debian, &[BASH])?;
+        let dir = cache.join(format!("conformance-{VERSION}"));
+        let images = ["agnhost", "nonewprivs"].map(|image| of_kubernetes(&format!("test/images/{image}")));
+        let packages = [images.as_slice(), &["github.com/onsi/ginkgo/v2/ginkgo".to_owned()]].concat();
+        let tests = of_kubernetes("test/e2e");
+        let tests = Some((E2E_TESTS, tests.as_str()));
+        build(&dir, &Wanted { packages: &packages, tests, takes: "8 minutes", ..Wanted::default() })?;
+        Ok(Self { dir, bash: debian.join(BASH.0).join(BASH.1) })
+    }
+
+    /// The program that runs the tests side by side.
+    #[must_use]
+    pub fn ginkgo(&self) -> PathBuf {
+        self.dir.join("ginkgo")
+    }
+
+    /// The program of all tests.
+    #[must_use]
+    pub fn tests(&self) -> PathBuf {
+        self.dir.join(E2E_TESTS)
+    }
+
+    /// `agnhost`, which plays most parts in the pods of the tests, or `nonewprivs`.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A static shell, which keeps variables whose names are no names to a shell.
+    pub(crate) fn bash(&self) -> &Path {
+        &self.bash
+    }
+
+    /// A file of Kubernetes' own sources, e.g. a certificate of the tests.
+    pub(crate) fn source(&self, path: &str) -> Result<Vec<u8>> {
+        let file = published_module(&find_go(&self.dir)?, "Dir")?.join(path);
+        fs::read(&file).with_context(|| format!("{}", file.display()))
+    }
 }
 
 /// metrics-server, made when it is missing, which takes minutes.
@@ -68,56 +123,79 @@ pub(crate) fn metrics_server() -> Result<PathBuf> {
     let (cache, _lock) = locked_cache("metrics-server.lock")?;
     let target = cache.join(format!("metrics-server-{METRICS_SERVER_VERSION}"));
     let package = format!("{METRICS_SERVER_MODULE}/cmd/metrics-server");
-    build(&target, &[(METRICS_SERVER_MODULE, METRICS_SERVER_VERSION)], &[package], "2 minutes")?;
+    let more = [(METRICS_SERVER_MODULE, METRICS_SERVER_VERSION)];
+    build(&target, &Wanted { more: &more, packages: &[package], takes: "2 minutes", ..Wanted::default() })?;
     Ok(target.join("metrics-server"))
 }
 
-fn of_kubernetes(program: &str) -> String {
-    format!("{MODULE}/cmd/{program}")
+fn of_kubernetes(package: &str) -> String {
+    format!("{MODULE}/{package}")
 }
 
-/// Builds programs from their packages in our module, which requires `more` modules beside Kubernetes.
-fn build(target: &Path, more: &[(&str, &str)], packages: &[String], takes: &str) -> Result<()> {
-    let program = |package: &String| target.join(package.rsplit('/').next().unwrap_or_default());
-    if packages.iter().all(|package| program(package).is_file()) {
+/// What is to be built.
+#[derive(Clone, Copy, Default)]
+struct Wanted<'a> {
+    /// Modules that are required beside Kubernetes, with their versions.
+    more: &'a [(&'a str, &'a str)],
+    /// Programs, by their packages; the last word is the program's name.
+    packages: &'a [String],
+    /// A program of tests: its name and the package.
+    tests: Option<(&'a str, &'a str)>,
+    /// How long it takes, for who waits.
+    takes: &'a str,
+}
+
+/// Builds programs in our module.
+fn build(target: &Path, wanted: &Wanted<'_>) -> Result<()> {
+    let name = |package: &String| package.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut names = wanted.packages.iter().map(name).chain(wanted.tests.map(|(name, _)| name.to_owned()));
+    if names.all(|name| target.join(name).is_file()) {
         return Ok(());
     }
     let go = find_go(target)?;
-    say(&format!("building {} into {} (about {takes})", packages.join(" "), target.display()));
+    let packages = wanted.packages.iter().map(String::as_str).chain(wanted.tests.map(|(_, package)| package));
+    let packages = packages.collect::<Vec<_>>().join(" ");
+    say(&format!("building {packages} into {} (about {})", target.display(), wanted.takes));
     replace_whole(target, |fresh| {
         let module = fresh.join("module");
         fs::create_dir(&module)?;
-        let published = fs::read_to_string(published_go_mod(&go)?)?;
-        fs::write(module.join("go.mod"), go_mod(&published, more)?)?;
-        let set = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
-        let mut parts = VERSION.split('.');
-        let mut number = || parts.next().unwrap_or_default();
-        let flags = [
-            "-s -w".to_owned(),
-            set("gitVersion", &format!("v{VERSION}")),
-            set("gitMajor", number()),
-            set("gitMinor", number()),
-        ];
-        let mut command = Command::new(&go);
-        command
-            .args(["build", "-mod=mod", "-trimpath", "-ldflags", &flags.join(" "), "-o"])
-            .arg(fresh)
-            .args(packages)
-            .current_dir(&module)
-            .env("CGO_ENABLED", "0");
-        command::show(&mut command)?;
+        let published = fs::read_to_string(published_module(&go, "GoMod")?)?;
+        fs::write(module.join("go.mod"), go_mod(&published, wanted.more)?)?;
+        let go = |words: &[&str], output: &Path, packages: &[&str]| {
+            let mut command = Command::new(&go);
+            command.args(words).args(["-mod=mod", "-trimpath", "-ldflags", &link_flags(), "-o"]).arg(output);
+            command::show(command.args(packages).current_dir(&module).env("CGO_ENABLED", "0"))
+        };
+        go(&["build"], fresh, &wanted.packages.iter().map(String::as_str).collect::<Vec<_>>())?;
+        if let Some((name, package)) = wanted.tests {
+            go(&["test", "-c"], &fresh.join(name), &[package])?;
+        }
         fs::remove_dir_all(&module)?;
         Ok(())
     })
 }
 
-/// The file in Go's module cache with what the published module requires and replaces.
-fn published_go_mod(go: &Path) -> Result<PathBuf> {
+/// Without symbols, and with the version that the programs say.
+fn link_flags() -> String {
+    let set = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+    let mut parts = VERSION.split('.');
+    let mut number = || parts.next().unwrap_or_default();
+    let flags = [
+        "-s -w".to_owned(),
+        set("gitVersion", &format!("v{VERSION}")),
+        set("gitMajor", number()),
+        set("gitMinor", number()),
+    ];
+    flags.join(" ")
+}
+
+/// Where Go's module cache has the published module: its folder (`Dir`), or the file with what it requires and replaces (`GoMod`).
+fn published_module(go: &Path, what: &str) -> Result<PathBuf> {
     let mut download = Command::new(go);
     download.args(["mod", "download", "-json", &format!("{MODULE}@v{VERSION}")]);
     let answer: serde_json::Value = serde_json::from_str(&command::output(&mut download)?)?;
-    let file = answer["GoMod"].as_str().context("`go mod download` names no GoMod")?;
-    Ok(PathBuf::from(file))
+    let path = answer[what].as_str().with_context(|| format!("`go mod download` names no {what}"))?;
+    Ok(PathBuf::from(path))
 }
 
 /// Our module: `published` says which modules Kubernetes is staged with. They carry its minor and patch version with major 0.

@@ -131,6 +131,26 @@ fn a_resize_policy_restarts_for_its_resource_only() {
 }
 
 #[test]
+fn a_request_for_memory_restarts_too_although_the_runtime_does_not_know_it() {
+    let requesting = |memory_mib: i64| {
+        let resources =
+            format!(r#"{{"requests":{{"memory":"{memory_mib}Mi"}},"limits":{{"memory":"64Mi"}}}}"#);
+        let mut pod = pod(&[&resources], &[], "{}");
+        let policy = serde_json::json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+        let container = &mut pod.spec.as_mut().unwrap().containers[0];
+        container.resize_policy = serde_json::from_value(policy).unwrap();
+        pod
+    };
+    let (old, new) = (requesting(32), requesting(48));
+    let mut seen = observed(&["c0"]);
+    let container = &old.spec.as_ref().unwrap().containers[0];
+    seen.containers[0].status.resources = Some(container_resources(&old, container, &node()));
+    let needs = resize_needs(&new, &seen, &PodResources::of(&old), &node());
+    assert_eq!(needs.restarts.len(), 1);
+    assert!(resize_needs(&new, &seen, &PodResources::of(&new), &node()).is_empty());
+}
+
+#[test]
 fn a_container_that_does_not_run_is_not_waited_for() {
     let (old, new) = (PodResources::of(&of(&[(100, 64)])), of(&[(200, 64)]));
     assert!(!is_resizing(&new, &observed(&[]), &old));
