@@ -87,3 +87,18 @@ async fn play(seed: u64) -> Result<(), String> {
 fn the_server_knows_the_truth_in_the_end() {
     assert_eq!(sim::play_each(0..60, play), Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_asks_for_what_is_not_there_yet_does_not_run_and_an_event_says_why() {
+    let world = World::in_cluster(1, 0, EventSupport::Streams).expect("a world");
+    let mut claiming = pod("a", "serve", "Always");
+    let volumes = serde_json::json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "claim" } }]);
+    let spec = claiming.spec.as_mut().expect("it has a spec");
+    spec.volumes = serde_json::from_value(volumes).expect("volumes");
+    world.api.pods.user_creates(claiming);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let sent = world.api.events.sent();
+    let told = sent.iter().find(|event| event.reason == "Unsupported");
+    assert!(told.is_some_and(|event| event.message.contains("persistentVolumeClaim")), "{sent:?}");
+    assert!(world.runtime.store().containers.is_empty());
+}

@@ -33,7 +33,7 @@ enum AfterStart {
 impl Executor {
     /// Syncs the pod once.
     pub(super) async fn sync(&self, op: &mut Op, pod: &Pod) -> StepResult<()> {
-        check_supported(pod)?;
+        check_supported(op, pod).await?;
         self.check_network(op, pod).await?;
         if op.actuated == PodResources::default() {
             // Nothing was noted of it: it is new, or runs since before notes were taken, with what it asks for.
@@ -209,12 +209,11 @@ impl Executor {
 }
 
 /// A pod of the API server may ask for what this agent does not do yet: it must not run as if it had not.
-fn check_supported(pod: &Pod) -> StepResult<()> {
+async fn check_supported(op: &Op, pod: &Pod) -> StepResult<()> {
     let refused = pod.spec_ref().map(unsupported_fields).unwrap_or_default();
-    match refused.first() {
-        Some(error) => Err(StepError::failed("Unsupported", error)),
-        None => Ok(()),
-    }
+    let Some(error) = refused.first() else { return Ok(()) };
+    op.happened(Happening::warning("Unsupported", error.to_string())).await;
+    Err(StepError::failed("Unsupported", error))
 }
 
 /// An init container that cannot start holds back the rest; the others do not hold back each other.
