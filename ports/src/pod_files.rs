@@ -28,6 +28,9 @@ pub enum FileError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A host path is not what its volume says it is, in upstream's words, which name the path.
+    #[error("{0}")]
+    HostPathType(String),
     /// Something is still mounted below a directory that should go.
     #[error("{path} is still a mount point; the directory of the pod stays until it is unmounted")]
     StillMounted {

@@ -9,7 +9,7 @@ use std::path::Path;
 use core_volumes::HostPathKind;
 use ports::FileError;
 
-use crate::error::{AtPath, refused};
+use crate::error::AtPath;
 
 /// Checks the path, and makes what is missing where the type says so.
 pub(super) fn check(path: &Path, kind: HostPathKind) -> Result<(), FileError> {
@@ -42,12 +42,9 @@ fn is_missing(path: &Path) -> bool {
 fn expect(path: &Path, expected: &str, fits: impl Fn(&FileType) -> bool) -> Result<(), FileError> {
     let shown = path.display();
     let unknown = |cause: String| {
-        refused(
-            path,
-            format!(
-                "hostPath type check failed, {shown} is not a {expected}, unable to determine its type: {cause}"
-            ),
-        )
+        FileError::HostPathType(format!(
+            "hostPath type check failed, {shown} is not a {expected}, unable to determine its type: {cause}"
+        ))
     };
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => unknown(format!("path {:?} does not exist", path.display().to_string())),
@@ -61,7 +58,8 @@ fn expect(path: &Path, expected: &str, fits: impl Fn(&FileType) -> bool) -> Resu
             "only recognise file, directory, socket, block device and character device".to_owned(),
         ));
     };
-    Err(refused(path, format!("hostPath type check failed: {shown} is not a {expected}, it's a {actual}")))
+    let words = format!("hostPath type check failed: {shown} is not a {expected}, it's a {actual}");
+    Err(FileError::HostPathType(words))
 }
 
 /// The API's name of a file's type.
@@ -112,15 +110,12 @@ mod tests {
         for (path, kind, problem) in cases {
             let expected =
                 problem.map(|text| format!("hostPath type check failed: {} {text}", path.display()));
-            let found = check(path, *kind).err().map(|error| match error {
-                FileError::Refused { problem, .. } => problem,
-                other => other.to_string(),
-            });
+            let found = check(path, *kind).err().map(|error| error.to_string());
             assert_eq!(found, expected, "{} {kind:?}", path.display());
         }
         let missing = check(Path::new("/no/such"), HostPathKind::Directory).unwrap_err().to_string();
         let text = "hostPath type check failed, /no/such is not a directory, unable to determine its type: path \"/no/such\" does not exist";
-        assert!(missing.ends_with(text), "{missing}");
+        assert_eq!(missing, text);
     }
 
     #[test]
