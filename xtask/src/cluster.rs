@@ -3,25 +3,23 @@
 //! Guarantees: nothing that is already on the machine is used or disturbed, `~/.kube` neither; everything made is removed when the
 //! command ends, with Ctrl-C too (and by the next run or `cargo xtask clean` after a SIGKILL).
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, bail};
 use lab::{Cluster, ControlPlaneParts, Parts, cluster::NODE, wait};
 
-use crate::cargo;
+use crate::{cargo, interrupt};
 
 /// How long the node may take to be Ready; it is a few seconds unless something is wrong.
-const READY_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(90);
 /// How long the agent may take to leave.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How much of the agent's log is shown when it did not work.
 const LOG_LINES: usize = 40;
 
 /// Runs the cluster until Ctrl-C.
 pub(crate) fn cluster(root: &Path) -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&wait::interrupt()))?;
-    }
+    interrupt::by_signals()?;
     let (parts, plane_parts) = (Parts::ready()?, ControlPlaneParts::ready()?);
     println!("building the programs");
     cargo::must(root, &["build", "--quiet", "--package", "kubelet", "--package", "podwright"])?;

@@ -3,17 +3,16 @@
 //! They are Kubernetes' end-to-end tests with the mark `NodeConformance`, unchanged. What this machine lacks is left out by name.
 //! Guarantees: as `cargo xtask cluster`.
 
-use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
-use lab::{Cluster, ConformanceParts, ControlPlaneParts, Parts, command, images, wait};
+use lab::{Cluster, ConformanceParts, ControlPlaneParts, Parts, command, images};
 
-use crate::cargo;
-
-/// How long the node may take to be Ready.
-const READY_LIMIT: Duration = Duration::from_secs(90);
-/// How long the agent may take to leave.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+use crate::{
+    cargo,
+    cluster::{READY_LIMIT, STOP_LIMIT},
+    interrupt,
+};
 
 /// Which tests, and how many at once.
 #[derive(clap::Args)]
@@ -31,9 +30,7 @@ pub(crate) struct Options {
 
 /// Runs the tests; it is an error when one fails.
 pub(crate) fn conformance(root: &Path, options: &Options) -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&wait::interrupt()))?;
-    }
+    interrupt::by_signals()?;
     let (parts, plane_parts) = (Parts::ready()?, ControlPlaneParts::ready()?);
     let conformance = ConformanceParts::ready()?;
     println!("building the programs");

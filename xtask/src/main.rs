@@ -7,6 +7,7 @@ mod cargo;
 mod cluster;
 mod conformance;
 mod guest;
+mod interrupt;
 mod run;
 mod test;
 mod tidy;

@@ -3,7 +3,7 @@
 //! Guarantees: a containerd that is already on the machine is neither used nor disturbed; everything made is removed when the
 //! command ends, with Ctrl-C too (and by the next run or `cargo xtask clean` after a SIGKILL).
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use lab::{
@@ -14,7 +14,7 @@ use lab::{
 };
 use serde_json::Value;
 
-use crate::cargo;
+use crate::{cargo, interrupt};
 
 /// How long the pod may take; it is far less unless something is wrong.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -40,9 +40,7 @@ pub(crate) enum After {
 
 /// Runs the agent on `examples/web.yaml`.
 pub(crate) fn run(root: &Path, after: After) -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&wait::interrupt()))?;
-    }
+    interrupt::by_signals()?;
     let parts = Parts::ready()?;
     println!("building the programs");
     cargo::must(root, &["build", "--quiet", "--package", "kubelet", "--package", "podwright"])?;

@@ -19,6 +19,7 @@ use core_types::{ContainerKind, PodExt, SandboxId};
 use super::Executor;
 use super::containers::PodSetup;
 use super::context::{Op, StepError, StepResult};
+use super::user_namespaces::wants_own_users;
 use crate::events::Happening;
 
 /// How soon a pod is tried again that waits for the runtime's network (CONTRACT 3.6).
@@ -55,7 +56,7 @@ impl Executor {
         let result = self.carry_out(op, pod, (&plan, &needs), volumes).await;
         op.turn = None;
         let starts_sandbox = plan.actions.iter().any(|action| matches!(action, Action::CreateSandbox { .. }));
-        if starts_sandbox && pod.spec_ref().and_then(|spec| spec.host_users) == Some(false) {
+        if starts_sandbox && wants_own_users(pod) {
             let failed = matches!(result, Err(StepError::Failed { .. }));
             op.notes.metrics.user_namespaced_pod_started(failed);
         }

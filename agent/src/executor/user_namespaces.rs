@@ -52,10 +52,15 @@ fn lock(blocks: &Mutex<UserNamespaces>) -> MutexGuard<'_, UserNamespaces> {
     blocks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether the pod asks for users of its own (`hostUsers: false`).
+pub(super) fn wants_own_users(pod: &Pod) -> bool {
+    pod.spec_ref().and_then(|spec| spec.host_users) == Some(false)
+}
+
 impl Executor {
     /// In which user namespace the pod runs with this runtime handler. The first call for a pod takes a block for it.
     pub(super) async fn pod_users(&self, op: &Op, pod: &Pod, handler: &str) -> Result<PodUsers, String> {
-        if pod.spec_ref().and_then(|spec| spec.host_users) != Some(false) {
+        if !wants_own_users(pod) {
             return Ok(PodUsers::OfHost);
         }
         let handlers = op.runtime.status.iter().flat_map(|status| &status.handlers);

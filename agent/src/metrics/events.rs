@@ -36,32 +36,30 @@ struct Starts {
 }
 
 impl Starts {
-    fn of_pods(registry: &Registry) -> Self {
-        let counter = |name, help| registry.counter(Desc { name, help, labels: &[] });
-        Self {
-            tried: counter("kubelet_started_pods_total", "[ALPHA] Cumulative number of pods started"),
-            failed: counter(
-                "kubelet_started_pods_errors_total",
-                "[ALPHA] Cumulative number of errors when starting pods",
-            ),
-        }
-    }
-
-    fn of_user_namespaced_pods(registry: &Registry) -> Self {
-        let counter = |name, help| registry.counter(Desc { name, help, labels: &[] });
-        Self {
-            tried: counter(
-                "kubelet_started_user_namespaced_pods_total",
-                "[ALPHA] Cumulative number of pods with user namespaces started. This metric will only be collected on Linux.",
-            ),
-            failed: counter(
-                "kubelet_started_user_namespaced_pods_errors_total",
-                "[ALPHA] Cumulative number of errors when starting pods with user namespaces. This metric will only be collected on \
-                 Linux.",
-            ),
-        }
+    /// Counters by name and help: what was tried, and what of it failed.
+    fn new(registry: &Registry, [tried, failed]: [(&'static str, &'static str); 2]) -> Self {
+        let counter = |(name, help)| registry.counter(Desc { name, help, labels: &[] });
+        Self { tried: counter(tried), failed: counter(failed) }
     }
 }
+
+/// Starts of pods.
+const PODS: [(&str, &str); 2] = [
+    ("kubelet_started_pods_total", "[ALPHA] Cumulative number of pods started"),
+    ("kubelet_started_pods_errors_total", "[ALPHA] Cumulative number of errors when starting pods"),
+];
+
+/// Starts of pods with users of their own.
+const USER_NAMESPACED_PODS: [(&str, &str); 2] = [
+    (
+        "kubelet_started_user_namespaced_pods_total",
+        "[ALPHA] Cumulative number of pods with user namespaces started. This metric will only be collected on Linux.",
+    ),
+    (
+        "kubelet_started_user_namespaced_pods_errors_total",
+        "[ALPHA] Cumulative number of errors when starting pods with user namespaces. This metric will only be collected on Linux.",
+    ),
+];
 
 impl EventMetrics {
     pub(crate) fn new(registry: &Registry) -> Self {
@@ -92,8 +90,8 @@ impl EventMetrics {
                 "[ALPHA] The number of times lifecycle handlers successfully fell back to http from https.",
                 &[],
             ),
-            pods: Starts::of_pods(registry),
-            user_namespaced_pods: Starts::of_user_namespaced_pods(registry),
+            pods: Starts::new(registry, PODS),
+            user_namespaced_pods: Starts::new(registry, USER_NAMESPACED_PODS),
             container_starts: counter(
                 "kubelet_started_containers_total",
                 "[ALPHA] Cumulative number of containers started",

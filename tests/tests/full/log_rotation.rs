@@ -69,11 +69,10 @@ fn assert_continuous(numbers: &[u64], last: u64) {
 }
 
 /// How far a file grew past its cap depends on how late a busy machine lets the agent look: it is printed (that looks in time keep
-/// to the cap is shown beside `core_logs::Growth`). What must hold everywhere is that the cap has an effect: no file has half
-/// of the `written` bytes.
-fn report_overshoot(largest: u64, cap: u64, written: u64) {
+/// to the cap is shown beside `core_logs::Growth`). What must hold everywhere is that the cap has an effect.
+fn report_overshoot(largest: u64, cap: u64, limit: u64) {
     println!("the largest file had {largest} bytes, {} % of its cap", largest * 100 / cap);
-    assert!(largest < written / 2, "a file has {largest} bytes of {written}, the cap is {cap}");
+    assert!(largest < limit, "a file has {largest} bytes, the cap is {cap}");
 }
 
 /// Looks at the directory until `is_done`; returns the largest file and the largest number of files on the way.
@@ -94,7 +93,6 @@ fn watch(dir: &Path, mut is_done: impl FnMut() -> bool) -> (u64, usize) {
 #[test]
 fn a_log_is_rotated_in_order_and_a_follower_gets_every_line() {
     const LINES: u64 = 80_000;
-    const LINE_BYTES: u64 = 90;
     let mut node = node(1, 3);
     let script = format!(
         "i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line $i of a log that is rotated while it is followed\"; \
@@ -112,7 +110,7 @@ fn a_log_is_rotated_in_order_and_a_follower_gets_every_line() {
         if is_settled { Ok(files) } else { Err(format!("{files:?}")) }
     });
     println!("largest file {largest} bytes, at most {most} files, at the end {files:?}");
-    report_overshoot(largest, MIB, LINES * LINE_BYTES);
+    report_overshoot(largest, MIB, 3 * MIB);
     assert!(most <= 4, "{most} files: three, and for a moment one that is both compressed and not");
     assert_continuous(&lines(&dir), LINES);
 
@@ -126,7 +124,6 @@ fn a_log_is_rotated_in_order_and_a_follower_gets_every_line() {
 #[test]
 fn a_fast_writer_loses_neither_order_nor_lines() {
     const LINES: u64 = 1_000_000;
-    const LINE_BYTES: u64 = 80;
     let mut node = node(10, 5);
     // awk writes in blocks, so that the container is not slowed down by itself.
     let program = format!(
@@ -138,7 +135,7 @@ fn a_fast_writer_loses_neither_order_nor_lines() {
     let dir = node.log_dir(&pod).join("main");
     let (largest, most) = watch(&dir, || ends_with_done(&dir));
     println!("largest file {largest} bytes, at most {most} files");
-    report_overshoot(largest, 10 * MIB, LINES * LINE_BYTES);
+    report_overshoot(largest, 10 * MIB, 30 * MIB);
     assert!(most <= 6, "{most} files");
     assert_continuous(&lines(&dir), LINES);
 }
@@ -146,7 +143,6 @@ fn a_fast_writer_loses_neither_order_nor_lines() {
 #[test]
 fn a_log_that_rests_and_then_bursts_is_caught_near_its_cap() {
     const LINES: u64 = 1_500_000;
-    const LINE_BYTES: u64 = 80;
     let mut node = Node::prepared();
     node.agent.config["containerLogMaxSize"] = json!("10Mi");
     // No look by time alone would come soon enough.
@@ -166,7 +162,7 @@ fn a_log_that_rests_and_then_bursts_is_caught_near_its_cap() {
     lab::wait::let_pass(Duration::from_secs(15));
     node.cri.sh("bursting", "main", "touch /tmp/go");
     let (largest, _) = watch(&dir, || ends_with_done(&dir));
-    report_overshoot(largest, 10 * MIB, LINES * LINE_BYTES);
+    report_overshoot(largest, 10 * MIB, 30 * MIB);
     assert!(sizes(&dir).len() > 2, "it was rotated on the way: {:?}", sizes(&dir));
 }
 
@@ -192,9 +188,10 @@ fn a_writer_of_50_mb_per_second_keeps_to_its_cap_and_its_order() {
     let (largest, _) = watch(&dir, || ends_with_done(&dir));
     let speed = LINES * LINE_BYTES / 1_000 / u64::try_from(watch_of_time.elapsed().as_millis()).unwrap();
     println!("{speed} MB/s; {} files at the end", sizes(&dir).len());
-    report_overshoot(largest, CAP, LINES * LINE_BYTES);
+    // A machine that lets the agent wait for a second lets 50 MB come meanwhile; without rotation all would be in one file.
+    report_overshoot(largest, CAP, LINES * LINE_BYTES / 2);
     let files = sizes(&dir).len();
-    assert!(files > 10, "{files} files: it was rotated again and again");
+    assert!(files >= 18, "{files} files: rotated in time, and not much too early");
     let kept = lines(&dir);
     assert_eq!(kept.first(), Some(&1), "nothing was removed");
     assert_continuous(&kept, LINES);
