@@ -17,6 +17,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either as EitherStream;
 
+/// Names of protocols in the handshake of TLS (ALPN).
+pub(crate) const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+
 /// A stream to a server, plain or encrypted.
 pub(crate) type Opened = EitherStream<Connection, Box<TlsStream<Connection>>>;
 
@@ -87,6 +91,14 @@ pub(crate) async fn carried<T>(connection: impl Future, exchange: impl Future<Ou
     }
 }
 
+/// True when the server chose HTTP/2 in the handshake of TLS.
+pub(crate) fn has_chosen_http2(opened: &Opened) -> bool {
+    match opened {
+        Opened::Left(_plain) => false,
+        Opened::Right(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP2),
+    }
+}
+
 /// Connects plainly, or with TLS when it is given settings for it.
 pub(crate) async fn open(host: &str, port: u16, tls: Option<&Arc<ClientConfig>>) -> Result<Opened, String> {
     let stream = tcp(host, port).await?;
@@ -96,14 +108,16 @@ pub(crate) async fn open(host: &str, port: u16, tls: Option<&Arc<ClientConfig>>)
     Ok(Opened::Right(Box::new(stream.map_err(|error| error.to_string())?)))
 }
 
-/// TLS settings that take any certificate.
-pub(crate) fn tls_config() -> Result<ClientConfig, rustls::Error> {
+/// TLS settings that take any certificate and offer these protocols.
+pub(crate) fn tls_config(protocols: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth())
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
 }
 
 /// Takes any certificate, but not a handshake that its key did not sign.

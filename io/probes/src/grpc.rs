@@ -11,12 +11,15 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
 use rustls::ClientConfig;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status};
 
 use crate::connect::{Opened, address, carried, open};
 
-/// gRPC status codes that have a text of their own.
-const OK: &str = "0";
-const UNIMPLEMENTED: &str = "12";
+/// Delay before a server that refused the connection is tried again, and how it grows: the back-off of gRPC clients
+/// (<https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md>), which upstream's probe is.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+const RECONNECT_FACTOR: f64 = 1.6;
 /// `ServingStatus` by number.
 const STATUSES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
 /// Tag of the only field of request (`service`, text) and answer (`status`, number).
@@ -35,17 +38,28 @@ pub(crate) struct Question<'a> {
     pub(crate) tls: Option<&'a Arc<ClientConfig>>,
 }
 
+/// Why there is no connection, or no answer on it.
+enum Unanswered {
+    Failed(String),
+    TimedOut,
+}
+
+impl From<hyper::Error> for Unanswered {
+    fn from(error: hyper::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 /// Asks within the time.
 pub(crate) async fn ask(question: &Question<'_>, user_agent: &str, timeout: Duration) -> ProbeAnswer {
     let server = address(question.host, question.port);
-    let within = tokio::time::Instant::now() + timeout;
-    let opened = open(question.host, question.port, question.tls);
-    let connection = match tokio::time::timeout_at(within, opened).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
+    let within = Instant::now() + timeout;
+    let connection = match connect(question, within).await {
+        Ok(connection) => connection,
+        Err(Unanswered::Failed(error)) => {
             return ProbeAnswer::Failure(format!("error: failed to connect service at {server:?}: {error}"));
         }
-        Err(_elapsed) => {
+        Err(Unanswered::TimedOut) => {
             let text = format!(
                 "timeout: failed to connect service {server:?} within {timeout:?}: context deadline exceeded"
             );
@@ -53,15 +67,31 @@ pub(crate) async fn ask(question: &Question<'_>, user_agent: &str, timeout: Dura
         }
     };
     let call = async {
-        let request = request(question, &server, user_agent).map_err(|error| error.to_string())?;
-        check(connection, request).await
+        let request = request(question, &server, user_agent);
+        check(connection, request.map_err(|error| Unanswered::Failed(error.to_string()))?).await
     };
-    match tokio::time::timeout_at(within, call).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}")),
-        Err(_elapsed) => {
+    match timeout_at(within, call).await.unwrap_or(Err(Unanswered::TimedOut)) {
+        Ok(answer) => answer,
+        Err(Unanswered::Failed(error)) => {
+            ProbeAnswer::Failure(format!("error: health rpc probe failed: {error}"))
+        }
+        Err(Unanswered::TimedOut) => {
             ProbeAnswer::TimedOut(format!("timeout: health rpc did not complete within {timeout:?}"))
         }
+    }
+}
+
+/// Connects, and tries again while there is time: a server that is about to listen is waited for.
+async fn connect(question: &Question<'_>, within: Instant) -> Result<Opened, Unanswered> {
+    let mut delay = RECONNECT_DELAY;
+    loop {
+        match timeout_at(within, open(question.host, question.port, question.tls)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) if Instant::now() + delay >= within => return Err(Unanswered::Failed(error)),
+            Ok(Err(_error)) => sleep(delay).await,
+            Err(_elapsed) => return Err(Unanswered::TimedOut),
+        }
+        delay = delay.mul_f64(RECONNECT_FACTOR);
     }
 }
 
@@ -74,34 +104,42 @@ fn request(question: &Question<'_>, server: &str, user_agent: &str) -> http::Res
         .body(Full::new(message(question.service)))
 }
 
-async fn check(connection: Opened, request: Request<Full<Bytes>>) -> Result<ProbeAnswer, String> {
-    let failed = |error: hyper::Error| error.to_string();
+async fn check(connection: Opened, request: Request<Full<Bytes>>) -> Result<ProbeAnswer, Unanswered> {
     let io = TokioIo::new(connection);
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
-    let exchange = async { read(sender.send_request(request).await.map_err(failed)?).await };
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+    let exchange = async { read(sender.send_request(request).await?).await };
     carried(connection, exchange).await
 }
 
-async fn read(answer: Response<Incoming>) -> Result<ProbeAnswer, String> {
+async fn read(answer: Response<Incoming>) -> Result<ProbeAnswer, Unanswered> {
+    let failed = |text: String| Err(Unanswered::Failed(text));
     if answer.status() != http::StatusCode::OK {
-        return Err(format!("unexpected HTTP status code received from server: {}", answer.status()));
+        return failed(format!("unexpected HTTP status code received from server: {}", answer.status()));
     }
     let in_headers = answer.headers().clone();
-    let body = Limited::new(answer.into_body(), MAX_OUTPUT_BYTES).collect().await;
-    let body = body.map_err(|error| error.to_string())?;
-    let trailers = body.trailers().cloned().unwrap_or_default();
-    let text = |name: &str| {
-        let value = trailers.get(name).or_else(|| in_headers.get(name))?;
-        Some(value.to_str().unwrap_or_default().to_owned())
+    let body = match Limited::new(answer.into_body(), MAX_OUTPUT_BYTES).collect().await {
+        Ok(body) => body,
+        Err(error) => return failed(error.to_string()),
     };
-    let code = text("grpc-status").ok_or("the server sent no grpc-status")?;
-    let said = text("grpc-message").unwrap_or_default();
-    match code.as_str() {
-        OK => judge(&body.to_bytes()),
-        UNIMPLEMENTED => Ok(ProbeAnswer::Failure(format!(
+    let in_trailers = body.trailers().and_then(Status::from_header_map);
+    let Some(status) = in_trailers.or_else(|| Status::from_header_map(&in_headers)) else {
+        return failed("the server sent no grpc-status".to_owned());
+    };
+    match (status.code(), status.message()) {
+        (Code::Ok, _) => judge(&body.to_bytes()).or_else(failed),
+        (Code::Unimplemented, said) => Ok(ProbeAnswer::Failure(format!(
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {said}"
         ))),
-        _ => Err(format!("rpc error: code = {code} desc = {said}")),
+        (Code::DeadlineExceeded, _) => Err(Unanswered::TimedOut),
+        (code, said) => failed(format!("rpc error: code = {} desc = {said}", name(code))),
+    }
+}
+
+/// Go's spelling of a code.
+fn name(code: Code) -> String {
+    match code {
+        Code::Cancelled => "Canceled".to_owned(),
+        code => format!("{code:?}"),
     }
 }
 

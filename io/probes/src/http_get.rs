@@ -13,7 +13,7 @@ use ports::probes::{MAX_OUTPUT_BYTES, ProbeAnswer};
 use rustls::ClientConfig;
 use url::Url;
 
-use crate::connect::{carried, open};
+use crate::connect::{carried, has_chosen_http2, open};
 
 /// Redirects in a row, as Go's client.
 const MAX_REDIRECTS: usize = 10;
@@ -68,11 +68,13 @@ async fn get(to: &To<'_>, headers: &HeaderMap, config: &Arc<ClientConfig>) -> Re
     let authority = authority(to, host, headers);
     let path =
         to.url.query().map_or_else(|| to.url.path().to_owned(), |query| format!("{}?{query}", to.url.path()));
-    let io = TokioIo::new(open(bare, port, to.is_https().then_some(config)).await?);
+    let opened = open(bare, port, to.is_https().then_some(config)).await?;
+    // Over TLS the server chooses; nothing but a plain connection speaks HTTP/2 unasked.
+    let is_http2 = has_chosen_http2(&opened) || to.version == HttpVersion::Http2 && !to.is_https();
+    let io = TokioIo::new(opened);
     let failed = |error: hyper::Error| error.to_string();
-    // Nothing but a plain connection speaks HTTP/2 unasked.
-    if to.version == HttpVersion::Http2 && !to.is_https() {
-        let request = request(&format!("http://{authority}{path}"), headers)?;
+    if is_http2 {
+        let request = request(&format!("{}://{authority}{path}", to.url.scheme()), headers)?;
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
         carried(connection, async { answered(to, sender.send_request(request).await).await }).await
     } else {

@@ -19,6 +19,8 @@ use ports::ProbeDialer;
 use ports::probes::ProbeAnswer;
 use rustls::ClientConfig;
 
+use self::connect::{HTTP1, HTTP2};
+
 /// Why probes cannot be sent at all.
 #[derive(Debug)]
 pub struct TlsError(rustls::Error);
@@ -33,9 +35,10 @@ impl std::error::Error for TlsError {}
 
 /// Sends probes from the host's network.
 pub struct NetworkProbes {
-    tls: Arc<ClientConfig>,
-    /// The same for HTTP/2, which gRPC servers want to hear of in the handshake.
-    tls_h2: Arc<ClientConfig>,
+    /// For HTTP, whose version the server chooses in the handshake.
+    https: Arc<ClientConfig>,
+    /// For gRPC, whose servers want to hear of HTTP/2 and nothing else.
+    grpc: Arc<ClientConfig>,
     user_agent: String,
 }
 
@@ -45,10 +48,12 @@ impl NetworkProbes {
     /// # Errors
     /// The TLS library refuses its own defaults.
     pub fn new(version: &str) -> Result<Self, TlsError> {
-        let tls = connect::tls_config().map_err(TlsError)?;
-        let mut tls_h2 = tls.clone();
-        tls_h2.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { tls: Arc::new(tls), tls_h2: Arc::new(tls_h2), user_agent: format!("kube-probe/{version}") })
+        let tls = |protocols: &[&[u8]]| connect::tls_config(protocols).map(Arc::new).map_err(TlsError);
+        Ok(Self {
+            https: tls(&[HTTP2, HTTP1])?,
+            grpc: tls(&[HTTP2])?,
+            user_agent: format!("kube-probe/{version}"),
+        })
     }
 }
 
@@ -60,7 +65,7 @@ impl ProbeDialer for NetworkProbes {
                 ProbeAnswer::Unknown("a command does not run over the network".to_owned())
             }
             ProbeRequest::Http(get) => {
-                let asked = http_get::ask(get, &self.user_agent, &self.tls);
+                let asked = http_get::ask(get, &self.user_agent, &self.https);
                 tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_elapsed| {
                     let url = get.url();
                     ProbeAnswer::TimedOut(format!(
@@ -81,7 +86,7 @@ impl ProbeDialer for NetworkProbes {
             ProbeRequest::Grpc { host, port, service, mode } => {
                 let tls = match mode {
                     GrpcMode::Plaintext => None,
-                    GrpcMode::Tls => Some(&self.tls_h2),
+                    GrpcMode::Tls => Some(&self.grpc),
                 };
                 let question = grpc::Question { host, port: *port, service, tls };
                 grpc::ask(&question, &self.user_agent, timeout).await

@@ -248,29 +248,35 @@ async fn certificates_are_not_verified() {
     assert_eq!(ask(&https).await, ProbeAnswer::Success("safe".to_owned()));
 }
 
-/// A gRPC server that answers with this body and these trailers.
-async fn grpc_server(body: &'static [u8], code: &'static str) -> u16 {
+/// What a gRPC server answers.
+#[derive(Clone, Copy)]
+struct Health {
+    body: &'static [u8],
+    code: &'static str,
+    said: &'static str,
+}
+
+const SERVING: Health = Health { body: &[0, 0, 0, 0, 2, 8, 1], code: "0", said: "" };
+
+/// A gRPC server that answers this on its first connection.
+async fn grpc_server(health: Health) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a connection");
-        serve_health(stream, body, code).await;
+        serve_health(stream, health).await;
     });
     port
 }
 
-/// Answers on one connection with this body and these trailers.
-async fn serve_health(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    body: &'static [u8],
-    code: &'static str,
-) {
+/// Answers on one connection.
+async fn serve_health(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, health: Health) {
+    let Health { body, code, said } = health;
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
         assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
-        let trailers = HeaderMap::from_iter([(
-            http::HeaderName::from_static("grpc-status"),
-            HeaderValue::from_static(code),
-        )]);
+        let trailers = [("grpc-status", code), ("grpc-message", said)]
+            .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let trailers = HeaderMap::from_iter(trailers);
         let frames =
             [Ok(Frame::data(Bytes::from_static(body))), Ok::<_, hyper::Error>(Frame::trailers(trailers))];
         let body = StreamBody::new(tokio_stream::iter(frames));
@@ -283,15 +289,29 @@ async fn serve_health(
 
 #[tokio::test]
 async fn grpc_health_decides() {
-    let serving = ProbeAnswer::Success("service healthy".to_owned());
-    let down = ProbeAnswer::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned());
-    let absent = ProbeAnswer::Failure(
-        "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ".to_owned(),
-    );
-    for (body, code, answer) in
-        [(&[0, 0, 0, 0, 2, 8, 1][..], "0", serving), (&[0, 0, 0, 0, 2, 8, 2], "0", down), (&[], "12", absent)]
-    {
-        let port = grpc_server(body, code).await;
+    let failure = |text: &str| ProbeAnswer::Failure(text.to_owned());
+    let not_serving = Health { body: &[0, 0, 0, 0, 2, 8, 2], ..SERVING };
+    let status = |code, said| Health { body: &[], code, said };
+    for (health, answer) in [
+        (SERVING, ProbeAnswer::Success("service healthy".to_owned())),
+        (not_serving, failure("service unhealthy (responded with \"NOT_SERVING\")")),
+        (
+            status("12", "no%20such method"),
+            failure(
+                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): no such method",
+            ),
+        ),
+        (
+            status("5", "unknown service"),
+            failure("error: health rpc probe failed: rpc error: code = NotFound desc = unknown service"),
+        ),
+        (status("1", ""), failure("error: health rpc probe failed: rpc error: code = Canceled desc = ")),
+        (
+            status("4", "the server's own deadline"),
+            ProbeAnswer::TimedOut(format!("timeout: health rpc did not complete within {SOON:?}")),
+        ),
+    ] {
+        let port = grpc_server(health).await;
         assert_eq!(ask(&grpc(port, "shop")).await, answer);
     }
     // A server that speaks HTTP/1.1 only.
@@ -299,9 +319,35 @@ async fn grpc_health_decides() {
     assert!(matches!(ask(&grpc(port, "")).await, ProbeAnswer::Failure(_)));
 }
 
+/// As upstream's client does: a long timeout spans the start of a server.
+#[tokio::test]
+async fn a_grpc_server_that_is_about_to_listen_is_waited_for() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let port = socket.local_addr().expect("bound").port();
+    let dialer = NetworkProbes::new("1.37").expect("TLS");
+
+    let (asked, hasty) = (grpc(port, ""), Duration::from_secs(1));
+    let refused = format!(
+        "error: failed to connect service at \"127.0.0.1:{port}\": dial tcp 127.0.0.1:{port}: connect: connection refused"
+    );
+    assert_eq!(
+        dialer.ask(&asked, hasty).await,
+        ProbeAnswer::Failure(refused),
+        "no time for a second attempt"
+    );
+
+    let late = async {
+        tokio::time::sleep(hasty / 2).await;
+        let (stream, _) = socket.listen(1).expect("listens").accept().await.expect("a connection");
+        serve_health(stream, SERVING).await;
+    };
+    let (answer, ()) = tokio::join!(dialer.ask(&asked, SOON), late);
+    assert_eq!(answer, ProbeAnswer::Success("service healthy".to_owned()));
+}
+
 #[tokio::test]
 async fn grpc_health_is_asked_over_tls_without_verification() {
-    const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
@@ -310,7 +356,7 @@ async fn grpc_health_is_asked_over_tls_without_verification() {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(stream) = acceptor.accept(stream).await else { continue };
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            serve_health(stream, SERVING, "0").await;
+            serve_health(stream, SERVING).await;
         }
     });
     let ProbeRequest::Grpc { host, service, .. } = grpc(port, "shop") else { panic!() };
@@ -319,21 +365,45 @@ async fn grpc_health_is_asked_over_tls_without_verification() {
     assert!(matches!(ask(&grpc(port, "shop")).await, ProbeAnswer::Failure(_)), "it speaks TLS only");
 }
 
+/// A server of HTTP/2 that shows what it was asked; `/moved` is at `/here`.
+async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    let shown = |request: http::Request<hyper::body::Incoming>| async move {
+        let agent = request.headers().get(http::header::USER_AGENT).map(|agent| format!("{agent:?}"));
+        let text = format!("{:?} {} {}", request.version(), request.uri(), agent.unwrap_or_default());
+        let moved = request.uri().path() == "/moved";
+        let answer = http::Response::builder().status(if moved { 302 } else { 200 });
+        answer.header(http::header::LOCATION, "/here").body(http_body_util::Full::new(Bytes::from(text)))
+    };
+    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    // The client closes the connection when it has its answer.
+    let _ = served.serve_connection(TokioIo::new(stream), service_fn(shown)).await;
+}
+
+/// A server of HTTPS may speak HTTP/2 only; upstream's probes let it choose in the handshake.
+#[tokio::test]
+async fn a_server_of_https_chooses_http_2() {
+    let acceptor = acceptor(&[b"h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            serve_http2(stream).await;
+        }
+    });
+    let ProbeRequest::Http(plain) = get(port, "/here", &[]) else { panic!() };
+    let https = ProbeRequest::Http(HttpRequest { scheme: Scheme::Https, ..plain });
+    let said = format!("HTTP/2.0 https://127.0.0.1:{port}/here \"kube-probe/1.37\"");
+    assert_eq!(ask(&https).await, ProbeAnswer::Success(said));
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_to_servers_that_expect_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
-        let shown = |request: http::Request<hyper::body::Incoming>| async move {
-            let agent = request.headers().get(http::header::USER_AGENT).map(|agent| format!("{agent:?}"));
-            let text = format!("{:?} {} {}", request.version(), request.uri(), agent.unwrap_or_default());
-            let moved = request.uri().path() == "/moved";
-            let answer = http::Response::builder().status(if moved { 302 } else { 200 });
-            answer.header(http::header::LOCATION, "/here").body(http_body_util::Full::new(Bytes::from(text)))
-        };
         while let Ok((stream, _)) = listener.accept().await {
-            let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ = served.serve_connection(TokioIo::new(stream), service_fn(shown)).await;
+            serve_http2(stream).await;
         }
     });
     let http_2 = |path: &str, headers: &[(&str, &str)]| {
