@@ -22,6 +22,8 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to leave after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// Names by which a RuntimeClass can ask for runc; upstream's end-to-end tests know the second.
+const HANDLERS: [&str; 2] = ["runc", "test-handler"];
 /// The file system type of overlayfs, on which containerd's overlayfs snapshotter cannot work.
 const OVERLAYFS_MAGIC: i64 = 0x794c_7630;
 
@@ -221,7 +223,7 @@ struct ConfigInput<'a> {
 }
 
 fn config(input: &ConfigInput<'_>) -> String {
-    let (dir, runc, plugins) = (input.dir.display(), input.runc.display(), input.plugins.display());
+    let (dir, plugins) = (input.dir.display(), input.plugins.display());
     let (pause, snapshotter, no_app_armor) = (images::PAUSE, input.snapshotter, !input.app_armor);
     let common = format!(
         "\
@@ -236,8 +238,6 @@ address = '{dir}/containerd.sock.ttrpc'
 path = '{dir}/opt'
 "
     );
-    let systemd = input.driver == CgroupDriver::Systemd;
-    let runtime_options = format!("BinaryName = '{runc}'\nRoot = '{dir}/runc'\nSystemdCgroup = {systemd}\n");
     match input.version {
         ContainerdVersion::V2_4 => format!(
             "\
@@ -262,10 +262,8 @@ netns_mounts_under_state_dir = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ['{plugins}']
 conf_dir = '{dir}/cni'
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-runtime_type = 'io.containerd.runc.v2'
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-{runtime_options}"
+{}",
+            handlers(input, "io.containerd.cri.v1.runtime")
         ),
         ContainerdVersion::V1_6 => format!(
             "\
@@ -283,12 +281,29 @@ conf_dir = '{dir}/cni'
 config_path = '{dir}/certs.d'
 [plugins.'io.containerd.grpc.v1.cri'.containerd]
 snapshotter = '{snapshotter}'
-[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]
-runtime_type = 'io.containerd.runc.v2'
-[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc.options]
-{runtime_options}"
+{}",
+            handlers(input, "io.containerd.grpc.v1.cri")
         ),
     }
+}
+
+/// The handlers, as a part of this plugin's configuration.
+fn handlers(input: &ConfigInput<'_>, plugin: &str) -> String {
+    let (dir, runc) = (input.dir.display(), input.runc.display());
+    let systemd = input.driver == CgroupDriver::Systemd;
+    let handler = |name| {
+        format!(
+            "\
+[plugins.'{plugin}'.containerd.runtimes.{name}]
+runtime_type = 'io.containerd.runc.v2'
+[plugins.'{plugin}'.containerd.runtimes.{name}.options]
+BinaryName = '{runc}'
+Root = '{dir}/runc'
+SystemdCgroup = {systemd}
+"
+        )
+    };
+    HANDLERS.map(handler).concat()
 }
 
 #[cfg(test)]

@@ -309,7 +309,8 @@ fn pull_secrets_open_a_private_registry_and_classes_choose_the_handler() {
 /// A class that is gone when the node looks for it is waited for; its handler is the sandbox's.
 fn classes_choose_the_handler(member: &Member) {
     let class = json!({
-        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "plain" }, "handler": "runc",
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "plain" },
+        "handler": "test-handler",
     });
     member.apply(&class);
     let mut pod = bound("access-2", manifest::idle("classy"));
@@ -335,6 +336,6 @@ fn classes_choose_the_handler(member: &Member) {
     member.until("classy", "ready", is_ready);
     let handlers: Vec<String> =
         member.node.cri.sandboxes("classy").into_iter().map(|it| it.runtime_handler).collect();
-    assert_eq!(handlers, ["runc"]);
+    assert_eq!(handlers, ["test-handler"]);
     member.kubectl(&["delete", "runtimeclass/plain", "pod/classy", "--timeout=60s"]);
 }

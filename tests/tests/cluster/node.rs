@@ -115,7 +115,9 @@ fn status_tells_the_machine(cluster: &Cluster, node: &Value) {
     let port = cluster.agent.config["port"].clone();
     assert_eq!(status["daemonEndpoints"]["kubeletEndpoint"]["Port"], port);
     let handlers = status["runtimeHandlers"].as_array().unwrap();
-    assert!(!handlers.is_empty() && status["features"]["supplementalGroupsPolicy"].is_boolean(), "{status}");
+    let named = |name: &str| handlers.iter().any(|handler| handler["name"] == name);
+    assert!(named("runc") && named("test-handler"), "{status}");
+    assert!(status["features"]["supplementalGroupsPolicy"].is_boolean(), "{status}");
     let images: Vec<i64> = status["images"]
         .as_array()
         .unwrap()
