@@ -126,6 +126,11 @@ impl Executor {
                     op.tell(event, wish.place).await;
                     return Ok(ReadyImage { id: image.id.clone(), image });
                 }
+                // The pod is not told: what others pulled is none of its business.
+                tracing::info!(
+                    pod = %op.key, image = wish.written, id = image.id,
+                    "the image is on this node, but it was pulled with credentials that the pod has not shown: it is treated as if it were not there (imagePullCredentialsVerificationPolicy)"
+                );
             }
             (PullDecision::Present | PullDecision::Pull, _) => {}
         }
