@@ -17,6 +17,7 @@ use core_logs::{Growth, LogPolicy};
 use core_types::runtime::ContainerState;
 use core_types::view::NodeView;
 use core_types::{ContainerId, MonoTime};
+use ports::log_files::LogLook;
 use ports::{FileError, RuntimeError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -45,6 +46,12 @@ struct Watched {
     growth: Growth,
     is_in_work: bool,
     has_ended: bool,
+}
+
+impl Watched {
+    fn look(&self, now: MonoTime) -> LogLook {
+        LogLook { log: self.log.clone(), tells_write: self.growth.rests(now) }
+    }
 }
 
 /// A file in the directory of a log.
@@ -153,22 +160,23 @@ impl LogTask {
         }
     }
 
-    /// Looks at the logs that are due, and at those that are due nearly, so that quiet logs share their looks.
+    /// Looks at the logs that are due, and at those that may join them.
     async fn look(&mut self) {
-        let policy = &self.rotation.policy;
-        let soon = self.outside.clock.now() + policy.interval / 10;
-        let is_due = |watched: &Watched| !watched.is_in_work && watched.growth.next_look() <= soon;
+        let now = self.outside.clock.now();
+        let is_due = |watched: &Watched| !watched.is_in_work && watched.growth.may_join(now);
         let due = self.watched.iter().filter(|(_, watched)| is_due(watched));
-        let (ids, logs): (Vec<_>, Vec<_>) =
-            due.map(|(id, watched)| (id.clone(), watched.log.clone())).unzip();
-        let sizes = self.outside.log_files.sizes(&logs).await;
+        let (ids, looks): (Vec<_>, Vec<_>) = due.map(|(id, watched)| (id.clone(), watched.look(now))).unzip();
+        let sizes = self.outside.log_files.sizes(&looks).await;
         let now = self.outside.clock.now();
         let sizes = match sizes {
             Ok(sizes) => sizes,
             Err(error) => {
                 tracing::warn!(%error, "cannot look at the sizes of container logs; it is tried again");
-                let failed = self.watched.values_mut().filter(|watched| logs.contains(&watched.log));
-                failed.for_each(|watched| watched.growth.failed(now, &self.rotation.policy));
+                for id in ids {
+                    self.watched
+                        .entry(id)
+                        .and_modify(|watched| watched.growth.failed(now, &self.rotation.policy));
+                }
                 return;
             }
         };
@@ -283,15 +291,13 @@ async fn rotate(
     max_files: usize,
     compressing: &[String],
 ) -> Result<Rotated, RotationError> {
-    let files = &outside.log_files;
-    let current = log.rsplit('/').next().unwrap_or(log);
-    let names = files.list(log).await?;
-    let plan = core_logs::plan(current, &names, max_files, compressing, outside.clock.wall());
-    files.remove(log, &plan.remove).await?;
-    files.rename(log, current, &plan.rename_to).await?;
+    let (files, now) = (&outside.log_files, outside.clock.wall());
+    let (name, compressing) = (log.rsplit('/').next().unwrap_or(log).to_owned(), compressing.to_vec());
+    let plan = Box::new(move |names: &[String]| core_logs::plan(&name, names, max_files, &compressing, now));
+    let plan = files.move_aside(log, plan).await?;
     match outside.runtime.reopen_container_log(id).await {
         Ok(()) => Ok(Rotated { at: outside.clock.now(), compress: plan.compress }),
-        Err(cause) => match files.rename(log, &plan.rename_to, current).await {
+        Err(cause) => match files.move_back(log, &plan.rename_to).await {
             Ok(()) => Err(RotationError::Reopen(cause)),
             Err(source) => Err(RotationError::RenameBack { cause, renamed: plan.rename_to, source }),
         },

@@ -5,14 +5,19 @@
 //! the broken rule.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use core_cm::cgroup::{CgroupPath, CgroupValues};
+use core_logs::Plan;
 use core_types::{PodKey, PodUid, Secret};
 use core_volumes::{HostPathKind, PayloadFile, VolumePayload, VolumePlugin, VolumeSetup};
 
+use crate::log_files::LogLook;
 use crate::pod_files::{LogTail, SubPathRequest};
 use crate::pull_records::{PullContent, PullFile};
-use crate::{Cgroups, Checkpoints, ContainerLogFiles, EventJournal, PodFiles, PullRecords, SealedFile};
+use crate::{
+    Cgroups, Checkpoints, ContainerLogFiles, EventJournal, FileError, PodFiles, PullRecords, SealedFile,
+};
 
 /// Rules of [`Cgroups`].
 pub async fn cgroups(subject: &dyn Cgroups) {
@@ -113,37 +118,58 @@ pub async fn sealed_file(subject: &dyn SealedFile) {
 pub async fn container_log_files(subject: &dyn ContainerLogFiles, log: &str) {
     let name = log.rsplit('/').next().expect("the log has a name");
     let (first, second) = (format!("{name}.1"), format!("{name}.2"));
-    let size = subject.sizes(&[log.to_owned()]).await.expect("sizes").remove(0);
+    let look = |log: &str| LogLook { log: log.to_owned(), tells_write: false };
+    let size = subject.sizes(&[look(log)]).await.expect("sizes").remove(0);
     let size = size.expect("a size").expect("the log is there");
     assert!(size > 0, "it has some bytes");
 
-    subject.rename(log, name, &first).await.expect("rename");
-    let listed = subject.list(log).await.expect("list");
-    assert!(listed == [first.as_str()], "the log has its new name");
-    let gone = subject.sizes(&[log.to_owned(), log.to_owned()]).await.expect("sizes");
+    assert_eq!(moved(subject, log, &[], &first).await.expect("moved aside"), [name], "the names it found");
+    let gone = subject.sizes(&[look(log), LogLook { tells_write: true, ..look(log) }]).await.expect("sizes");
     assert!(gone.len() == 2 && gone.into_iter().all(|size| size.expect("a size").is_none()), "it is gone");
-    assert!(subject.rename(log, name, &second).await.is_err(), "what is not there cannot be renamed");
+    assert!(moved(subject, log, &[], &second).await.is_err(), "what is not there cannot be moved");
+    subject.move_back(log, &first).await.expect("moved back");
+    assert!(subject.move_back(log, &first).await.is_err(), "what is not there cannot be moved back");
+    assert!(moved(subject, log, &[], name).await.is_err(), "no file is replaced");
 
+    moved(subject, log, &[], &first).await.expect("moved aside");
     subject.compress(log, &first).await.expect("compress");
-    assert_eq!(subject.list(log).await.expect("list"), [format!("{first}.gz")], "the compressed file alone");
     subject.compress(log, &first).await.expect("compressing what is gone is success");
-    subject.rename(log, &format!("{first}.gz"), name).await.expect("rename back");
-    assert!(subject.rename(log, name, name).await.is_err(), "no file is replaced");
-    subject.remove(log, &[name.to_owned(), second]).await.expect("removing what is gone is success");
-    assert!(subject.list(log).await.expect("list").is_empty(), "all is removed");
+    let compressed = format!("{first}.gz");
+    subject.move_back(log, &compressed).await.expect("the compressed file has the name now");
+    let removed = [compressed, second.clone()];
+    assert_eq!(moved(subject, log, &removed, &first).await.expect("moved aside"), [name], "the only file");
+    subject.move_back(log, &first).await.expect("removing what is gone is success");
 
     for bad in ["/etc/passwd", "relative.log", ""] {
-        assert!(
-            subject.sizes(&[bad.to_owned()]).await.expect("sizes").remove(0).is_err(),
-            "{bad:?} is refused"
-        );
-        assert!(subject.list(bad).await.is_err(), "{bad:?} is refused");
+        let sizes = subject.sizes(&[look(bad), LogLook { tells_write: true, ..look(bad) }]).await;
+        assert!(sizes.expect("sizes").iter().all(Result::is_err), "{bad:?} is refused");
+        assert!(moved(subject, bad, &[], &second).await.is_err(), "{bad:?} is refused");
+        assert!(subject.move_back(bad, &second).await.is_err(), "{bad:?} is refused");
     }
     for bad in ["", "..", "a/b"] {
-        assert!(subject.rename(log, name, bad).await.is_err(), "{bad:?} is refused");
-        assert!(subject.remove(log, &[bad.to_owned()]).await.is_err(), "{bad:?} is refused");
+        assert!(moved(subject, log, &[], bad).await.is_err(), "{bad:?} is refused");
+        assert!(moved(subject, log, &[bad.to_owned()], &second).await.is_err(), "{bad:?} is refused");
+        assert!(subject.move_back(log, bad).await.is_err(), "{bad:?} is refused");
         assert!(subject.compress(log, bad).await.is_err(), "{bad:?} is refused");
     }
+    moved(subject, log, std::slice::from_ref(&first), &second).await.expect("nothing refused has changed it");
+}
+
+/// Moves a log aside; returns the names of files that were there.
+async fn moved(
+    subject: &dyn ContainerLogFiles,
+    log: &str,
+    remove: &[String],
+    rename_to: &str,
+) -> Result<Vec<String>, FileError> {
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let (seen, remove, rename_to) = (Arc::clone(&found), remove.to_vec(), rename_to.to_owned());
+    let plan = move |names: &[String]| {
+        *seen.lock().expect("no test panics here") = names.to_vec();
+        Plan { remove, rename_to, compress: Vec::new() }
+    };
+    subject.move_aside(log, Box::new(plan)).await?;
+    Ok(std::mem::take(&mut *found.lock().expect("no test panics here")))
 }
 
 /// Rules of [`PodFiles`].

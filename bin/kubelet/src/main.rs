@@ -29,6 +29,7 @@ mod logging;
 mod notify;
 mod offline;
 mod places;
+mod reactor;
 mod rest;
 mod run;
 mod serve;

@@ -42,15 +42,7 @@ use crate::host::{self, CgroupVersion, Directories};
 use crate::lock::{self, Contention};
 use crate::notify::Supervisor;
 use crate::serve::{self, Listeners};
-use crate::{VERSION, api, causes, credential_providers, offline, places, rest};
-
-/// Threads for calls that the kernel can block. `io_host::blocking` bounds its own calls, working and hung, to 72 for each
-/// port; this bound lies above that of one port, so that a dead file server leaves threads for logs and cgroups. An idle node
-/// has none of them.
-const MAX_BLOCKING_THREADS: usize = 96;
-
-/// An idle thread ends soon, so that a burst of file work leaves no memory behind.
-const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
+use crate::{VERSION, api, causes, credential_providers, offline, places, reactor, rest};
 
 /// Work on blocking threads may take this long to end at stop; what hangs longer is left to the kernel.
 const STOP_BLOCKING: Duration = Duration::from_millis(500);
@@ -75,15 +67,7 @@ pub(crate) fn run(config: Config, facts: NodeFacts) -> Result<()> {
     }
     let cgroups = host::cgroup_version(&facts)?;
     host::check(&config.kubelet, cgroups)?;
-    // One thread runs all loops: they wait nearly always, and on one thread they need no locks against each other, no second
-    // allocator arena and no wake-ups between threads. What can block goes to the blocking threads, and /healthz has a thread
-    // and runtime of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(MAX_BLOCKING_THREADS)
-        .thread_keep_alive(THREAD_KEEP_ALIVE)
-        .build()
-        .context("start the async runtime")?;
+    let runtime = reactor::build()?;
     let result = runtime.block_on(Box::pin(until_stopped(config, facts, cgroups)));
     runtime.shutdown_timeout(STOP_BLOCKING);
     result

@@ -1,10 +1,17 @@
 //! How fast one log grows, and when it is worth a look.
 //!
 //! A new log is looked at soon. One that grows is looked at again on the way to being full, ever more closely; one that does
-//! not is looked at after twice the last wait, up to the interval. So a log that fills in a tenth of a second is caught
-//! within a few milliseconds of its cap, and one that rests costs one look per interval. The first write after a look is
-//! told ([`Growth::written`]): a log that has rested may be filled from then on as fast as a disk writes, and is looked at
-//! before that.
+//! not is looked at after the interval. So a log that fills in a tenth of a second is caught within a few milliseconds of its
+//! cap, and one that rests costs one look per interval.
+//!
+//! ```text
+//! rests: the next write is told > looked at before a burst could fill the log > rests again
+//!   | written again within seconds                                             ^
+//!   v                                                                          | did not grow for seconds
+//! is written all the time: looked at some times per second, and no write is told
+//! ```
+//! A told write costs more than a look, and looks at many logs cost little more than at one: so what programs log steadily
+//! costs the same however many lines they write.
 
 use std::time::Duration;
 
@@ -26,6 +33,12 @@ const MEMORY: f64 = 0.8;
 /// The fastest writer that is reckoned with where nothing is measured: what a runtime copies from a pipe to a file.
 const BURST_BYTES_PER_SEC: u64 = 100_000_000;
 
+/// A log that is written to so soon after a look, or grew within that time, is one that is written all the time.
+const STEADY: Duration = Duration::from_secs(5);
+/// Shortest wait between looks at such a log while it grows slowly: if it begins to burst just then, it passes its cap by what is
+/// written in this time.
+const STEADY_WAIT: Duration = Duration::from_millis(250);
+
 /// Time from a look to the new file, in which a fast writer goes on: it is rotated that much before its cap. This is what it is
 /// taken to be before it was measured, and at least.
 const REACTION: Duration = Duration::from_millis(30);
@@ -43,6 +56,8 @@ pub struct Growth {
     wait: Duration,
     /// How long a rotation takes from the look that asked for it.
     reaction: Duration,
+    /// Until when it counts as written all the time.
+    steady_until: MonoTime,
     /// Until when writes do not bring the next look forward.
     left_alone_until: MonoTime,
 }
@@ -56,6 +71,7 @@ impl Growth {
             bytes_per_sec: 0.0,
             wait: FIRST_WAIT,
             reaction: REACTION,
+            steady_until: now,
             left_alone_until: now,
         }
     }
@@ -69,7 +85,15 @@ impl Growth {
             self.bytes_per_sec = rate.max(self.bytes_per_sec * MEMORY);
         }
         (self.size_bytes, self.at) = (size_bytes, now);
+        if grown > 0 && !self.rests(now) {
+            self.steady_until = now + STEADY;
+        }
         self.wait = self.next_wait(policy);
+    }
+
+    /// True when a look now should have the next write told.
+    pub fn rests(&self, now: MonoTime) -> bool {
+        self.steady_until <= now
     }
 
     /// Something was written after the last look: the next one comes before a burst could have filled the log.
@@ -77,6 +101,9 @@ impl Growth {
         let left = policy.max_size_bytes.saturating_sub(self.size_bytes);
         let until_full = Duration::from_micros(left / (BURST_BYTES_PER_SEC / 1_000_000));
         let due = self.next_look().min(now + until_full.max(MIN_WAIT)).max(self.left_alone_until).max(now);
+        if now.since(self.at) < STEADY {
+            self.steady_until = now + STEADY;
+        }
         // It grows from here on: the time in which it rested does not make its writer look slow.
         self.at = now;
         self.wait = due.since(now);
@@ -100,7 +127,11 @@ impl Growth {
     pub fn rotated(&mut self, now: MonoTime, policy: &LogPolicy) {
         self.reaction = self.reaction.mul_f64(REACTION_MEMORY).max(now.since(self.at)).max(REACTION);
         (self.size_bytes, self.at) = (0, now);
-        self.wait = self.next_wait(policy);
+        self.wait = match policy.max_size_bytes {
+            0 => policy.interval,
+            // Writes to the new file are told after a look at it.
+            _ => self.next_wait(policy).min(FIRST_WAIT),
+        };
     }
 
     /// The log could not be rotated or looked at: it is left alone for one interval.
@@ -115,11 +146,17 @@ impl Growth {
         self.at + self.wait
     }
 
+    /// True when it is worth a look along with others that are due: half of its wait is over. So logs that rest come to be looked
+    /// at together, and one that is written to does not have those looked at each time that are written to as well.
+    pub fn may_join(&self, now: MonoTime) -> bool {
+        self.at + self.wait / 2 <= now && self.left_alone_until <= now
+    }
+
     fn next_wait(&self, policy: &LogPolicy) -> Duration {
-        let longest = policy.interval.min(self.wait.saturating_mul(2)).max(MIN_WAIT);
-        if policy.max_size_bytes == 0 {
-            return policy.interval;
-        }
+        let longest = match self.rests(self.at) {
+            true => policy.interval.max(MIN_WAIT),
+            false => STEADY_WAIT,
+        };
         if self.bytes_per_sec < 1.0 {
             return longest;
         }
@@ -228,7 +265,19 @@ mod tests {
         for written_at in 2..12 {
             growth.written(MonoTime::from_secs(written_at), &POLICY);
             assert_eq!(growth.next_look(), MonoTime::from_secs(12), "whatever is written meanwhile");
+            assert!(!growth.may_join(MonoTime::from_secs(written_at)), "whoever is looked at");
         }
+        assert!(growth.may_join(MonoTime::from_secs(12)));
+    }
+
+    #[test]
+    fn the_new_file_of_a_slow_writer_is_looked_at_soon_so_that_its_writes_are_told() {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        growth.looked(POLICY.max_size_bytes, MonoTime::from_secs(100_000), &POLICY);
+        assert!(growth.is_full(&POLICY));
+        let rotated_at = MonoTime::from_secs(100_001);
+        growth.rotated(rotated_at, &POLICY);
+        assert_eq!(growth.next_look().since(rotated_at), FIRST_WAIT);
     }
 
     #[test]
@@ -271,6 +320,103 @@ mod tests {
         assert!(look.since(now) < Duration::from_millis(1_200), "{look:?}");
         growth.written(now + Duration::from_secs(1), &POLICY);
         assert_eq!(growth.next_look(), look, "further writes change nothing");
+    }
+
+    /// What some logs cost, each with a line now and then.
+    #[derive(Debug, Default)]
+    struct Cost {
+        rounds: u64,
+        looks: u64,
+        told_writes: u64,
+    }
+
+    /// Plays these logs: a line to each per period, at different times.
+    fn play_lines(logs: u64, period: Duration, secs: u64) -> Cost {
+        let mut growths = vec![(Growth::new(MonoTime::ZERO), 0, false); logs as usize];
+        let line_at = |line: u64| {
+            MonoTime::ZERO
+                + period * (line / logs) as u32
+                + period.mul_f64((line % logs) as f64 / logs as f64)
+        };
+        let (mut cost, mut line) = (Cost::default(), 0);
+        while line_at(line) < MonoTime::from_secs(secs) {
+            let due = growths.iter().map(|(growth, ..)| growth.next_look()).min().unwrap_or(MonoTime::ZERO);
+            if line_at(line) <= due {
+                let (growth, size, is_told) = &mut growths[(line % logs) as usize];
+                *size += 100;
+                if std::mem::take(is_told) {
+                    cost.told_writes += 1;
+                    growth.written(line_at(line), &POLICY);
+                }
+                line += 1;
+                continue;
+            }
+            cost.rounds += 1;
+            for (growth, size, is_told) in growths.iter_mut().filter(|(growth, ..)| growth.may_join(due)) {
+                cost.looks += 1;
+                *is_told |= growth.rests(due);
+                growth.looked(*size, due, &POLICY);
+            }
+        }
+        cost
+    }
+
+    #[test]
+    fn logs_that_are_written_all_the_time_cost_the_same_however_many_lines_they_get() {
+        let secs = 60;
+        for (logs, period_ms) in [(1, 1_000), (30, 1_000), (30, 20), (100, 300)] {
+            let cost = play_lines(logs, Duration::from_millis(period_ms), secs);
+            assert!(cost.told_writes <= 2 * logs, "{logs} logs every {period_ms} ms: {cost:?}");
+            assert!(cost.rounds <= 6 * secs, "{logs} logs every {period_ms} ms: {cost:?}");
+            assert!(cost.looks <= 6 * secs * logs, "{logs} logs every {period_ms} ms: {cost:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_once_in_a_while_costs_a_look_or_two() {
+        let (secs, period_secs) = (600, 30);
+        let cost = play_lines(1, Duration::from_secs(period_secs), secs);
+        let looks_at_rest = secs / POLICY.interval.as_secs();
+        assert!(cost.looks <= looks_at_rest + 2 * secs / period_secs + 10, "{cost:?}");
+    }
+
+    #[test]
+    fn a_log_that_is_written_no_more_comes_to_rest() {
+        let mut growth = Growth::new(MonoTime::ZERO);
+        for round in 0..100 {
+            let looked_at = growth.next_look();
+            growth.looked(100 * round, looked_at, &POLICY);
+            growth.written(looked_at + Duration::from_millis(10), &POLICY);
+        }
+        assert!(!growth.rests(growth.next_look()));
+        let ended_at = growth.next_look();
+        while !growth.rests(growth.next_look()) {
+            growth.looked(10_000, growth.next_look(), &POLICY);
+        }
+        growth.looked(10_000, growth.next_look(), &POLICY);
+        assert!(growth.next_look().since(ended_at) < STEADY * 2 + POLICY.interval);
+        assert!(growth.rests(growth.next_look()));
+    }
+
+    #[test]
+    fn a_log_that_is_written_all_the_time_and_then_bursts_passes_its_cap_by_one_wait_at_most() {
+        for filled in [0, POLICY.max_size_bytes / 2, POLICY.max_size_bytes / 10 * 9] {
+            let mut growth = Growth::new(MonoTime::ZERO);
+            let looked_at = growth.next_look();
+            growth.looked(filled, looked_at, &POLICY);
+            growth.written(looked_at + Duration::from_secs(1), &POLICY);
+            for round in 1..=100 {
+                growth.looked(filled + 100 * round, growth.next_look(), &POLICY);
+            }
+            assert!(!growth.rests(growth.next_look()));
+            let burst_at = growth.next_look() - growth.wait;
+            let size_at = |now: MonoTime| filled + 10_000 + (now.since(burst_at).as_secs_f64() * 50e6) as u64;
+            while !growth.is_full(&POLICY) {
+                growth.looked(size_at(growth.next_look()), growth.next_look(), &POLICY);
+            }
+            let allowed = POLICY.max_size_bytes / 10 * 11 + (STEADY_WAIT.as_secs_f64() * 50e6) as u64;
+            assert!(growth.size_bytes <= allowed, "{} from {filled}", growth.size_bytes);
+        }
     }
 
     #[test]

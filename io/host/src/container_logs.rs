@@ -285,7 +285,7 @@ impl Reader {
     /// Moves whole lines from the buffer to the output until a chunk is full.
     fn take_lines(&mut self) -> Result<(), LogError> {
         while !self.output.is_full() && !self.output.is_finished() {
-            match self.buffer.iter().position(|&byte| byte == b'\n') {
+            match memchr::memchr(b'\n', &self.buffer) {
                 Some(end) => {
                     let line = self.buffer.split_to(end + 1);
                     if !std::mem::take(&mut self.skipping_long_line) {

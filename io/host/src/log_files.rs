@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use core_logs::Plan;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ports::log_files::LogSizes;
+use ports::log_files::{LogLook, LogSizes, PlanRotation};
 use ports::{ContainerLogFiles, FileError};
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -77,17 +78,33 @@ impl Root {
             .ok_or_else(|| refused(log, format!("it is not below {}", self.0.display())))
     }
 
-    /// The size of a log, and from before that a watch on its next write.
-    fn size(&self, log: &Path, writes: Option<&Writes>) -> Result<Option<u64>, FileError> {
+    /// The sizes of logs.
+    fn sizes(&self, looks: &[LogLook], writes: Option<&Writes>) -> LogSizes {
+        let mut root = None;
+        looks.iter().map(|look| self.size(&mut root, look, writes)).collect()
+    }
+
+    /// The size of a log, and from before that a watch on its next write. `root` is opened once for all logs.
+    fn size(
+        &self,
+        root: &mut Option<Dir>,
+        look: &LogLook,
+        writes: Option<&Writes>,
+    ) -> Result<Option<u64>, FileError> {
+        let log = Path::new(&look.log);
         let relative = self.relative(log)?;
         let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
             return Err(refused(log, "it names no file"));
         };
-        let Some(dir) = Dir::open(&self.0)?.find(parent)? else { return Ok(None) };
+        let root = match root {
+            Some(root) => root,
+            None => root.insert(Dir::open(&self.0)?),
+        };
+        let Some(dir) = root.find(parent)? else { return Ok(None) };
         let Some(stat) = dir.stat_entry(name)? else { return Ok(None) };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                let Some(writes) = writes else { return Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))) };
+        match (FileType::from_raw_mode(stat.st_mode), writes.filter(|_| look.tells_write)) {
+            (FileType::RegularFile, None) => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
+            (FileType::RegularFile, Some(writes)) => {
                 let Some(file) = dir.open_file(name, OFlags::RDONLY, 0)? else { return Ok(None) };
                 writes.arm(&file, log);
                 Ok(Some(file.metadata().at("stat", log)?.len()))
@@ -99,10 +116,9 @@ impl Root {
 
 #[async_trait]
 impl ContainerLogFiles for HostContainerLogFiles {
-    async fn sizes(&self, logs: &[String]) -> Result<LogSizes, FileError> {
-        let (root, writes, asked) = (Arc::clone(&self.root), self.writes.clone(), logs.to_vec());
-        let work = move || asked.iter().map(|log| root.size(Path::new(log), writes.as_deref())).collect();
-        let result = self.short.run("sizes", work).await;
+    async fn sizes(&self, looks: &[LogLook]) -> Result<LogSizes, FileError> {
+        let (root, writes, looks) = (Arc::clone(&self.root), self.writes.clone(), looks.to_vec());
+        let result = self.short.run("sizes", move || root.sizes(&looks, writes.as_deref())).await;
         result.map_err(|error| no_result(error, "read sizes of logs below", self.root.0.clone()))
     }
 
@@ -113,41 +129,57 @@ impl ContainerLogFiles for HostContainerLogFiles {
         }
     }
 
-    async fn list(&self, log: &str) -> Result<Vec<String>, FileError> {
-        self.in_dir(log, "list the files of the log", |dir| {
+    async fn move_aside(&self, log: &str, plan: PlanRotation) -> Result<Plan, FileError> {
+        let path = PathBuf::from(log);
+        self.in_dir(log, "move aside", move |dir| {
             let entries = dir.entries()?.into_iter();
-            Ok(entries.filter_map(|(name, _)| name.into_string().ok()).collect())
+            let names: Vec<_> = entries.filter_map(|(name, _)| name.into_string().ok()).collect();
+            let plan = plan(&names);
+            plan.remove.iter().try_for_each(|name| dir.unlink(component(dir.path(), name)?))?;
+            rename(dir, file_name(&path)?, &plan.rename_to)?;
+            Ok(plan)
         })
         .await
     }
 
-    async fn remove(&self, log: &str, names: &[String]) -> Result<(), FileError> {
-        let names = names.to_vec();
-        self.in_dir(log, "remove old files of the log", move |dir| {
-            names.iter().try_for_each(|name| dir.unlink(component(dir.path(), name)?))
-        })
-        .await
-    }
-
-    async fn rename(&self, log: &str, from: &str, to: &str) -> Result<(), FileError> {
-        let (from, to) = (from.to_owned(), to.to_owned());
-        self.in_dir(log, "rename a file of the log", move |dir| {
-            let (from, to) = (component(dir.path(), &from)?, component(dir.path(), &to)?);
-            match dir.stat_entry(to)? {
-                None => dir.rename(from, to),
-                Some(_) => {
-                    Err(io::Error::from(ErrorKind::AlreadyExists)).at("rename to", &dir.path().join(to))
-                }
-            }
-        })
-        .await
+    async fn move_back(&self, log: &str, name: &str) -> Result<(), FileError> {
+        let (path, name) = (PathBuf::from(log), name.to_owned());
+        self.in_dir(log, "give its name back to", move |dir| rename(dir, &name, file_name(&path)?)).await
     }
 
     async fn compress(&self, log: &str, name: &str) -> Result<(), FileError> {
         let (root, path, name) = (Arc::clone(&self.root), PathBuf::from(log), name.to_owned());
-        let work = move || compress(&root.dir_of(&path)?, &name);
+        let work = move || gently(|| compress(&root.dir_of(&path)?, &name));
         let result = self.compressions.run(log, work).await;
         result.unwrap_or_else(|error| Err(no_result(error, "compress an old file of", PathBuf::from(log))))
+    }
+}
+
+/// Runs work for the processor on a thread of its own that gives way to all others of its priority: what compresses is
+/// not urgent, and a node that is busy has better to do.
+fn gently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let lowered = || {
+        // A thread that may not lower itself does its work all the same.
+        let _ = rustix::process::nice(19);
+        work()
+    };
+    std::thread::scope(|scope| match scope.spawn(lowered).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// The name of a log in its directory.
+fn file_name(log: &Path) -> Result<&str, FileError> {
+    log.file_name().and_then(|name| name.to_str()).ok_or_else(|| refused(log, "it names no file"))
+}
+
+/// Renames a file, but never to the name of another.
+fn rename(dir: &Dir, from: &str, to: &str) -> Result<(), FileError> {
+    let (from, to) = (component(dir.path(), from)?, component(dir.path(), to)?);
+    match dir.stat_entry(to)? {
+        None => dir.rename(from, to),
+        Some(_) => Err(io::Error::from(ErrorKind::AlreadyExists)).at("rename to", &dir.path().join(to)),
     }
 }
 
@@ -234,9 +266,12 @@ mod tests {
         let files = HostContainerLogFiles::new(temp.path());
         let text = |path: PathBuf| path.to_str().expect("text").to_owned();
         let asked = [text(temp.path().join("away/0.log")), text(dir.join("1.log")), log.clone()];
-        let sizes = files.sizes(&asked).await.expect("sizes");
-        assert!(sizes[0].is_err() && sizes[1].is_err(), "{sizes:?}");
-        assert_eq!(sizes[2].as_ref().ok(), Some(&Some(5)), "one bad log is no trouble for others");
+        for tells_write in [false, true] {
+            let looks = asked.clone().map(|log| LogLook { log, tells_write });
+            let sizes = files.sizes(&looks).await.expect("sizes");
+            assert!(sizes[0].is_err() && sizes[1].is_err(), "{sizes:?}");
+            assert_eq!(sizes[2].as_ref().ok(), Some(&Some(5)), "one bad log is no trouble for others");
+        }
         assert!(files.compress(&log, "1.log").await.is_err());
         assert_eq!(fs::read_to_string(&secret).expect("read"), "secret");
     }

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use core_logs::Plan;
 use core_types::MonoTime;
-use ports::log_files::LogSizes;
+use ports::log_files::{LogLook, LogSizes, PlanRotation};
 use ports::{Clock, ContainerLogFiles, FileError};
 
 use super::pod_files::{POD_LOGS_DIR, component, io_error, refused};
@@ -34,10 +35,26 @@ pub struct FakeLogFiles {
 struct Logs {
     /// Sizes by path.
     files: BTreeMap<String, u64>,
-    /// Sizes at the last look, of logs that were not written since.
+    /// Sizes at the last look that asked for the next write, of logs that were not written since.
     armed: BTreeMap<String, u64>,
     /// By path of the log.
     writers: BTreeMap<String, Writer>,
+}
+
+impl Logs {
+    /// Renames a file that its writer has open still.
+    fn rename(&mut self, from: &str, to: String) -> Result<(), FileError> {
+        let error = |kind| Err(io_error("rename to", Path::new(&to), kind));
+        if self.files.contains_key(&to) {
+            return error(ErrorKind::AlreadyExists);
+        }
+        let Some(size) = self.files.remove(from) else { return error(ErrorKind::NotFound) };
+        for writer in self.writers.values_mut().filter(|writer| writer.file == from) {
+            writer.file.clone_from(&to);
+        }
+        self.files.insert(to, size);
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -139,14 +156,15 @@ fn beside(log: &str, name: &str) -> Result<String, FileError> {
 
 #[async_trait]
 impl ContainerLogFiles for FakeLogFiles {
-    async fn sizes(&self, logs: &[String]) -> Result<LogSizes, FileError> {
-        let mut written = self.written();
-        for log in logs {
-            if let Some(size) = written.files.get(log).copied() {
-                written.armed.insert(log.clone(), size);
+    async fn sizes(&self, looks: &[LogLook]) -> Result<LogSizes, FileError> {
+        let mut logs = self.written();
+        for look in looks.iter().filter(|look| look.tells_write) {
+            if let Some(size) = logs.files.get(&look.log).copied() {
+                logs.armed.insert(look.log.clone(), size);
             }
         }
-        Ok(logs.iter().map(|log| dir_of(log).map(|_| written.files.get(log).copied())).collect())
+        let size = |look: &LogLook| dir_of(&look.log).map(|_| logs.files.get(&look.log).copied());
+        Ok(looks.iter().map(size).collect())
     }
 
     async fn written(&self) -> Vec<String> {
@@ -170,35 +188,20 @@ impl ContainerLogFiles for FakeLogFiles {
         }
     }
 
-    async fn list(&self, log: &str) -> Result<Vec<String>, FileError> {
+    async fn move_aside(&self, log: &str, plan: PlanRotation) -> Result<Plan, FileError> {
         let dir = dir_of(log)?;
-        let logs = lock(&self.logs);
-        let names = logs.files.keys().filter_map(|path| Path::new(path).strip_prefix(dir).ok()?.to_str());
-        Ok(names.map(str::to_owned).collect())
-    }
-
-    async fn remove(&self, log: &str, names: &[String]) -> Result<(), FileError> {
-        for name in names {
-            let path = beside(log, name)?;
-            self.written().files.remove(&path);
-        }
-        Ok(())
-    }
-
-    async fn rename(&self, log: &str, from: &str, to: &str) -> Result<(), FileError> {
-        let (from, to) = (beside(log, from)?, beside(log, to)?);
         let mut logs = self.written();
-        if logs.files.contains_key(&to) {
-            return Err(io_error("rename to", Path::new(&to), ErrorKind::AlreadyExists));
+        let names = logs.files.keys().filter_map(|path| Path::new(path).strip_prefix(dir).ok()?.to_str());
+        let plan = plan(&names.map(str::to_owned).collect::<Vec<_>>());
+        for name in &plan.remove {
+            logs.files.remove(&beside(log, name)?);
         }
-        let Some(size) = logs.files.remove(&from) else {
-            return Err(io_error("rename to", Path::new(&to), ErrorKind::NotFound));
-        };
-        for writer in logs.writers.values_mut().filter(|writer| writer.file == from) {
-            writer.file.clone_from(&to);
-        }
-        logs.files.insert(to, size);
-        Ok(())
+        logs.rename(log, beside(log, &plan.rename_to)?)?;
+        Ok(plan)
+    }
+
+    async fn move_back(&self, log: &str, name: &str) -> Result<(), FileError> {
+        self.written().rename(&beside(log, name)?, log.to_owned())
     }
 
     async fn compress(&self, log: &str, name: &str) -> Result<(), FileError> {
