@@ -63,7 +63,11 @@ pub fn build_all(parts: &Parts, conformance: &ConformanceParts, dir: &Path) -> R
     let images = [
         agnhost_image("podwright.test/e2e/agnhost:2.66.1"),
         agnhost_image("podwright.test/e2e/agnhost:2.55"),
-        plain("podwright.test/e2e/busybox:1.37.0-2", shell()),
+        Image {
+            name: "podwright.test/e2e/busybox:1.37.0-2",
+            nodes: with_shell_of_busybox(system()),
+            config: shell(),
+        },
         plain("podwright.test/e2e/glibc-dns-testing:2.1.1", shell()),
         plain("podwright.test/e2e/nginx:1.27.0-2", web()),
         plain("podwright.test/e2e/nginx:1.28.0-2", web()),
@@ -83,6 +87,13 @@ pub fn build_all(parts: &Parts, conformance: &ConformanceParts, dir: &Path) -> R
         },
     ];
     write_all(&images, dir)
+}
+
+/// The same with busybox' own shell, whose words a test knows.
+fn with_shell_of_busybox(mut nodes: Vec<(String, Node<'_>)>) -> Vec<(String, Node<'_>)> {
+    nodes.retain(|(path, _)| path != "bin/sh");
+    nodes.push(("bin/sh".to_owned(), Node::Link("busybox")));
+    nodes
 }
 
 /// busybox, with the shell and the places that the tests' commands are written for.
