@@ -28,6 +28,9 @@ use crate::error::{AtPath, no_result, refused};
 /// Compressing takes a second for some hundred megabytes; caps of many gigabytes on slow disks take minutes.
 const COMPRESS_DEADLINE: Duration = Duration::from_secs(600);
 
+/// The nice value of the thread that compresses.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// The files of container logs on this node.
 #[derive(Debug)]
 pub struct HostContainerLogFiles {
@@ -149,23 +152,24 @@ impl ContainerLogFiles for HostContainerLogFiles {
 
     async fn compress(&self, log: &str, name: &str) -> Result<(), FileError> {
         let (root, path, name) = (Arc::clone(&self.root), PathBuf::from(log), name.to_owned());
-        let work = move || gently(|| compress(&root.dir_of(&path)?, &name));
+        let work = move || compress_gently(&root.dir_of(&path)?, &name);
         let result = self.compressions.run(log, work).await;
         result.unwrap_or_else(|error| Err(no_result(error, "compress an old file of", PathBuf::from(log))))
     }
 }
 
-/// Runs work for the processor on a thread of its own that gives way to all others of its priority: what compresses is
-/// not urgent, and a node that is busy has better to do.
-fn gently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+/// Compresses on a thread of its own that gives way to all others of its priority: nobody waits for it, and a node that is busy
+/// has better to do.
+fn compress_gently(dir: &Dir, name: &str) -> Result<(), FileError> {
     let lowered = || {
         // A thread that may not lower itself does its work all the same.
-        let _ = rustix::process::nice(19);
-        work()
+        let _ = rustix::process::nice(LOWEST_PRIORITY);
+        compress(dir, name)
     };
-    std::thread::scope(|scope| match scope.spawn(lowered).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("compress".to_owned());
+        let thread = thread.spawn_scoped(scope, lowered).at("start a thread to compress", dir.path())?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
