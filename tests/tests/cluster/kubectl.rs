@@ -86,7 +86,8 @@ fn verbs_reach_the_pod(cluster: &Cluster) {
     cat.until("typed", SOON);
     assert_eq!(cat.end(), 0);
     let mut shell = in_terminal(cluster, &["exec", "-it", "web", "-c", "main", "--", "sh"]);
-    shell.send("stty size; tty; exit 7\n");
+    // kubectl tells the size beside what is typed, and a person does not type before there is a prompt.
+    shell.send("until stty size | grep -q 111; do sleep 0.1; done; stty size; tty; exit 7\n");
     let seen = shell.until("/dev/pts/", SOON);
     assert!(seen.contains("33 111"), "{seen:?}");
     assert_eq!(shell.end(), 7);
